@@ -1,0 +1,109 @@
+"""Augmentation of masks and of image-mask pairs by rotation, flip and translation.
+
+GenSeg augments the mask alone, and the generator renders the result: M̂ in Eq. 2 (Methods, stage II: the
+operations are applied "in random sequence"). The Combine baseline moves an image and its mask together.
+
+Rotation, flip and translation are affine. Drawn one by one and multiplied in their random order, they become
+one matrix an image and one resampling: the same geometry as applying them in sequence, but nothing is
+interpolated twice, and nothing that one operation moves out of sight is lost before the next brings it back.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.networks.layers import AffineTransform
+from monai.transforms.utils import create_rotate, create_scale, create_translate
+from torch import Tensor
+
+from genseg_betty.errors import UserError
+
+BORDERS = ("zeros", "border", "reflection")
+
+
+class Augmentation:
+    """Random rotation, flip and translation in random order, drawn for each image by itself.
+
+    Each call draws one seed from torch's default CPU generator, and everything else follows from it:
+    `torch.manual_seed` replays a call on any device.
+
+    Args:
+        rotate: degrees; the angle is uniform in [-rotate, rotate], 0 <= rotate <= 180.
+        flip: axes (0 = up-down, 1 = left-right), each mirrored with probability 0.5.
+        translate: fraction of a side; the shift is uniform in [-translate, translate], 0 <= translate < 1.
+        mask_border: what `mask` shows outside the old frame: "zeros" (background), "border" (the nearest
+            pixel repeated) or "reflection".
+        pair_border: the same for `pair`; "zeros" is black (-1) in the image, background in the mask.
+
+    Raises:
+        UserError: listing every argument out of range.
+    """
+
+    def __init__(
+        self,
+        rotate: float = 15.0,
+        flip: Sequence[int] = (1,),
+        translate: float = 0.1,
+        mask_border: str = "zeros",
+        pair_border: str = "border",
+    ) -> None:
+        faults = []
+        if not 0 <= rotate <= 180:
+            faults.append(f"augment.rotate={rotate}: expected degrees within 0 to 180")
+        if not 0 <= translate < 1:
+            faults.append(f"augment.translate={translate}: expected a fraction of the side, 0 <= translate < 1")
+        if len(set(flip)) != len(flip) or not set(flip) <= {0, 1}:
+            faults.append(f"augment.flip={list(flip)}: expected axes out of [0, 1], each once, or []")
+        for name, border in (("mask_border", mask_border), ("pair_border", pair_border)):
+            if border not in BORDERS:
+                faults.append(f"augment.{name}={border}: expected one of {', '.join(BORDERS)}")
+        if faults:
+            raise UserError("\n".join(faults))
+        self.rotate = rotate
+        self.flip = tuple(flip)
+        self.translate = translate
+        self.mask_border = mask_border
+        self.pair_border = pair_border
+
+    def mask(self, mask: Tensor) -> Tensor:
+        """Mask [B, H, W] of class indices -> augmented mask, same shape, type and device; no new labels."""
+        return _move_mask(mask, self.draw(*mask.shape), self.mask_border)
+
+    def pair(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Image [B, C, H, W] in [-1, 1] and mask [B, H, W], moved by the same draw; the image bilinearly."""
+        matrices = self.draw(*mask.shape)
+        moved = _resample(image + 1, matrices, "bilinear", self.pair_border) - 1  # so that "zeros" is black
+        return moved, _move_mask(mask, matrices, self.pair_border)
+
+    def draw(self, count: int, height: int, width: int) -> Tensor:
+        """Matrices [count, 3, 3], float64: (row, column, 1) of a result's pixel -> that of its source."""
+        random = np.random.RandomState(int(torch.randint(2**31, ())))
+        row, column = (height - 1) / 2, (width - 1) / 2
+        to_centre, back = create_translate(2, (row, column)), create_translate(2, (-row, -column))
+        moves = [to_centre @ self._draw_one(random, height, width) @ back for _ in range(count)]
+        return torch.from_numpy(np.stack(moves))
+
+    def _draw_one(self, random: np.random.RandomState, height: int, width: int) -> np.ndarray:
+        """One image's matrix about its centre.
+
+        The first operation stands leftmost: a pixel of the result is traced back through the last operation
+        first.
+        """
+        angle = math.radians(random.uniform(-self.rotate, self.rotate))
+        signs = [-1.0 if axis in self.flip and random.rand() < 0.5 else 1.0 for axis in (0, 1)]
+        shift = [side * random.uniform(-self.translate, self.translate) for side in (height, width)]
+        operations = [create_rotate(2, angle), create_scale(2, signs), create_translate(2, shift)]
+        first, second, third = random.permutation(3)
+        return operations[first] @ operations[second] @ operations[third]
+
+
+def _move_mask(mask: Tensor, matrices: Tensor, border: str) -> Tensor:
+    """Nearest neighbour, so that no class index appears that was not there."""
+    return _resample(mask[:, None], matrices, "nearest", border)[:, 0]
+
+
+def _resample(values: Tensor, matrices: Tensor, mode: str, border: str) -> Tensor:
+    """In float64, which autocast and TF32 leave alone: both would move pixels by rounding the coordinates."""
+    transform = AffineTransform(mode=mode, padding_mode=border, align_corners=True)
+    return transform(values.double(), matrices.to(values.device)).to(values.dtype)

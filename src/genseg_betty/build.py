@@ -1,0 +1,91 @@
+"""Networks and optimizers from a resolved config.
+
+Every network draws its first weights from a seed of its own, so that all methods start from the same segmenter.
+"""
+
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from genseg_betty.errors import UserError
+from genseg_betty.generators.cells import Architecture
+from genseg_betty.generators.discriminators import PatchDiscriminator
+from genseg_betty.randomness import derived_seed, seeded
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+
+# Keys of conf/generator that are no argument of the generator's constructor.
+BESIDE_THE_GENERATOR = ("name", "alpha", "l1_weight", "discriminator")
+
+
+def _component(section: DictConfig, without: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
+    return {key: value for key, value in values.items() if key not in without}
+
+
+def _instantiate(arguments: dict[str, Any], **more: Any) -> Any:
+    """Hydra's `instantiate`, with the message of a UserError as its constructor wrote it."""
+    try:
+        return instantiate(arguments, **more)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def condition_channels(num_classes: int) -> int:
+    """Channels of an encoded mask: one for a binary mask, else one a class."""
+    return 1 if num_classes == 2 else num_classes
+
+
+def build_segmenter(config: DictConfig, channels: int, num_outputs: int) -> nn.Module:
+    """S: images [B, channels, H, W] -> logits [B, num_outputs, H, W]."""
+    arguments = _component(config.backbone, ("name",))
+    with seeded(derived_seed(config.seed, "segmenter")):
+        return _instantiate(arguments, in_channels=channels, num_outputs=num_outputs)
+
+
+def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, int]) -> nn.Module:
+    """G: encoded masks and α -> images [B, channels, H, W]."""
+    arguments = _component(config.generator, BESIDE_THE_GENERATOR)
+    with seeded(derived_seed(config.seed, "generator")):
+        return _instantiate(
+            arguments, in_channels=condition_channels(num_classes), out_channels=channels, image_size=list(image_size)
+        )
+
+
+def build_architecture(config: DictConfig, generator: nn.Module) -> Architecture:
+    """A: one weight for each operation of each searchable cell of `generator`."""
+    cells: dict[str, int] = generator.cells  # type: ignore[assignment]
+    return Architecture(**cells, parametrisation=config.generator.alpha)
+
+
+def build_discriminator(config: DictConfig, num_classes: int, channels: int) -> nn.Module:
+    """H: encoded mask and image -> patch logits."""
+    with seeded(derived_seed(config.seed, "discriminator")):
+        return PatchDiscriminator(
+            condition_channels(num_classes) + channels, **_component(config.generator.discriminator, ())
+        )
+
+
+def build_named(section: DictConfig) -> Any:
+    """The object that a group's YAML names by `_target_`; the group's own `name` is no argument of it."""
+    return _instantiate(_component(section, ("name",)))
+
+
+def build_optimizer(section: DictConfig, module: nn.Module) -> Optimizer:
+    """The optimizer that `section` names (adam, adamw, rmsprop, sgd) over the trainable weights of `module`."""
+    arguments = _component(section, ("name",))
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    kind = OPTIMIZERS[section.name]
+    if kind is not RMSprop:  # the others make their step in one pass over the weights
+        arguments["fused"] = True
+    return kind(parameters, **arguments)
+
+
+def count_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

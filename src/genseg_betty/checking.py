@@ -1,0 +1,224 @@
+"""A composed config against `schema.py` and against the signatures of the code that it names.
+
+Every fault is found in one pass. Components are bound to their signature, not called; their `_target_` is
+imported, so a YAML file names code that runs: take config files only from people whose code you would run.
+"""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from genseg_betty.kinds import Tag, convert, describe, either, show
+from genseg_betty.schema import Component, Config
+
+EXPECTED_ERRORS = (ImportError, AttributeError, ValueError)
+
+
+def check(tree: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The whole resolved config, converted and with defaults filled in; faults are added to `problems`."""
+    checker = _Checker(problems)
+    result = checker.section(tree, Config, "")
+    checker.report_unknown()
+    return result
+
+
+def check_dataset_section(tree: Any, problems: list[str]) -> dict[str, Any]:
+    """The same for the `dataset` section alone."""
+    checker = _Checker(problems)
+    result = checker.value(tree, get_type_hints(Config, include_extras=True)["dataset"], "dataset")
+    checker.report_unknown()
+    return result
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known dotted name that `name` most likely means, or None.
+
+    In its own section if there is such a section; else whatever ends alike, else the most alike of all.
+    """
+    names = list(known)
+    section, _, last = name.rpartition(".")
+    beside = {key.rpartition(".")[2]: key for key in names if key.rpartition(".")[0] == section}
+    if section and beside:
+        return next((beside[key] for key in difflib.get_close_matches(last, beside, n=1)), None)
+    endings: dict[str, list[str]] = {}
+    for key in names:
+        endings.setdefault(key.rpartition(".")[2], []).append(key)
+    alike = difflib.get_close_matches(name, endings.get(last, ()), n=1, cutoff=0.0)
+    alike = alike or difflib.get_close_matches(name, names, n=1)
+    alike = alike or [endings[key][0] for key in difflib.get_close_matches(last, endings, n=1, cutoff=0.7)]
+    return alike[0] if alike else None
+
+
+@dataclass
+class _Argument:
+    kind: Any
+    required: bool
+
+
+class _Checker:
+    """One pass over a config: collects faults, unknown keys, and what every known key may hold."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        self.known: dict[str, Any] = {}
+        self.sections: list[str] = []
+        self.unknown: dict[str, Any] = {}
+
+    def value(self, value: Any, kind: Any, path: str) -> Any:
+        if get_origin(kind) is Annotated and isinstance(get_args(kind)[1], Tag):
+            return self._tagged(value, get_args(get_args(kind)[0]), get_args(kind)[1].key, path)
+        sections = [arm for arm in (kind, *get_args(kind)) if isinstance(arm, type) and is_dataclass(arm)]
+        if sections and not (value is None and NoneType in get_args(kind)):
+            return self.section(value, sections[0], path)
+        self.known[path] = kind
+        try:
+            return convert(value, kind)
+        except ValueError:
+            self.problems.append(f"{path}={show(value)}: expected {describe(kind)}")
+            return value
+
+    def section(self, values: Any, schema: Any, path: str) -> dict[str, Any]:
+        if not isinstance(values, Mapping):
+            keys = ", ".join(entry.name for entry in fields(schema))
+            self.problems.append(f"{path}={show(values)}: expected a section with keys out of {keys}")
+            return {}
+        self.sections.append(path)
+        kinds = get_type_hints(schema, include_extras=True)
+        entries = {entry.name: entry for entry in fields(schema)}
+        found = {
+            key: self.value(value, kinds[key], _join(path, key)) for key, value in values.items() if key in entries
+        }
+        rest = {key: value for key, value in values.items() if key not in entries}
+        if issubclass(schema, Component) and isinstance(found.get("_target_"), str):
+            found |= self._arguments(rest, found["_target_"], schema, path)
+        else:
+            self.unknown |= _leaves(rest, path)
+        return found | self._defaults(entries, kinds, found, path)
+
+    def report_unknown(self) -> None:
+        for path, value in self.unknown.items():
+            self.problems.append(f"{path}={show(value)}: no such key{self._suggestion(path)}")
+
+    def _suggestion(self, path: str) -> str:
+        key = nearest(path, self.known)
+        if key is not None:
+            return f"; did you mean {key} ({describe(self.known[key])})?"
+        section = path.rpartition(".")[0]
+        group = None if section in self.sections and section else nearest(path, self.sections)
+        if group:
+            return f"; did you mean {group}?"
+        beside = [known.rpartition(".")[2] for known in self.known if known.rpartition(".")[0] == section]
+        return f"; {section or 'the config'} has {', '.join(beside)}" if beside else ""
+
+    def _defaults(
+        self, entries: dict[str, Field[Any]], kinds: dict[str, Any], found: dict[str, Any], path: str
+    ) -> dict[str, Any]:
+        filled = {}
+        for name, entry in entries.items():
+            if name in found:
+                continue
+            self.known[_join(path, name)] = kinds[name]
+            if entry.default is not MISSING:
+                filled[name] = entry.default
+            elif entry.default_factory is not MISSING:
+                default = entry.default_factory()
+                filled[name] = vars(default) if is_dataclass(default) else default
+            else:
+                self.problems.append(f"{_join(path, name)}: missing; expected {describe(kinds[name])}")
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in filled.items()}
+
+    def _tagged(self, values: Any, arms: tuple[Any, ...], tag: str, path: str) -> Any:
+        """A section whose schema is picked by the value of one of its keys."""
+        schemas = {choice: arm for arm in arms for choice in get_args(get_type_hints(arm)[tag])}
+        if not isinstance(values, Mapping):
+            self.problems.append(f"{path}={show(values)}: expected a section with {tag}: {either(list(schemas))}")
+            return values
+        chosen = values.get(tag)
+        if not isinstance(chosen, str) or chosen not in schemas:
+            problem = "missing" if tag not in values else f"found {show(chosen)}"
+            self.problems.append(f"{path}.{tag}: {problem}; expected {either(list(schemas))}")
+            return values
+        result = self.section(values, schemas[chosen], path)
+        elsewhere = {entry.name for arm in arms for entry in fields(arm)}
+        for key in sorted(elsewhere & values.keys() - result.keys()):
+            del self.unknown[_join(path, key)]
+            self.problems.append(
+                f"{path}.{key}={show(values[key])}: {chosen} has no such key; drop it with ~{path}.{key}, "
+                f"or set the whole section: {path}={{{tag}: {chosen}, …}}"
+            )
+        return result
+
+    def _arguments(self, values: dict[str, Any], target: str, schema: type[Component], path: str) -> dict[str, Any]:
+        """The keys of a component that are arguments of its target."""
+        signature = self._signature(target, schema, path)
+        if signature is None:
+            return values
+        accepted, takes_all = signature
+        found = {}
+        for key, value in values.items():
+            if key in accepted:
+                kind = schema.arguments.get(key, accepted[key].kind)
+                found[key] = self.value(value, kind, _join(path, key))
+            elif takes_all:
+                found[key] = value
+            else:
+                self.unknown |= _leaves({key: value}, path)
+        for key, argument in accepted.items():
+            self.known.setdefault(_join(path, key), schema.arguments.get(key, argument.kind))
+            if argument.required and key not in values:
+                self.problems.append(f"{_join(path, key)}: missing; {target} needs {describe(argument.kind)}")
+        return found
+
+    def _signature(self, target: str, schema: type[Component], path: str) -> tuple[dict[str, _Argument], bool] | None:
+        """What the target takes besides what the program supplies, and whether it takes any key."""
+        try:
+            parameters, hints = _inspect(target)
+        except Exception as error:  # importing a user's file can raise whatever that file raises
+            kind = "" if isinstance(error, EXPECTED_ERRORS) else f"{type(error).__name__}: "
+            self.problems.append(
+                f"{path}._target_={target}: cannot be used ({kind}{error}); expected module.name of a "
+                "function or class that Python finds (an installed package, or a folder in PYTHONPATH)"
+            )
+            return None
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+        lacking = [name for name in schema.supplied if name not in named and not takes_all]
+        if lacking:
+            self.problems.append(f"{path}._target_={target}: must take the arguments {', '.join(lacking)} as well")
+        arguments = {
+            name: _Argument(hints.get(name, Any), parameter.default is parameter.empty)
+            for name, parameter in named.items()
+            if name not in schema.supplied
+        }
+        return arguments, takes_all
+
+
+def _inspect(target: str) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    module_name, _, name = target.rpartition(".")
+    if not module_name:
+        raise ValueError("it names no module")
+    found = getattr(importlib.import_module(module_name), name)
+    if not callable(found):
+        raise ValueError(f"{name} is a {type(found).__name__}")
+    try:
+        hints = get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        hints = {}  # annotations that cannot be evaluated: names are still checked
+    return list(inspect.signature(found).parameters.values()), hints
+
+
+def _leaves(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Dotted paths of the innermost values."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = _join(path, str(key))
+        flat |= _leaves(value, inner) if isinstance(value, Mapping) and value else {inner: value}
+    return flat
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,126 @@
+"""The command line: `genseg`, or `python -m genseg_betty`. The first word is a verb; without it, train."""
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from genseg_betty import __version__
+from genseg_betty.commands import VERBS, run_command
+from genseg_betty.errors import Interrupted, UserError
+
+EXAMPLES = """\
+examples:
+  genseg                                              train on the phantom that ships
+  genseg dataset=folder dataset.root=DIR trainer=quick
+  genseg dataset=nlm_sz ood=[nlm_mc] backbone=deeplab seed=1
+  genseg -m dataset=nlm_sz,isic method=genseg,vanilla seed=0,1,2
+  genseg --config-dir my_conf dataset=my_dataset      YAML files of your own, laid out as conf/
+  genseg predict outputs/RUN scan.png scans/ --out masks
+
+The same command goes on where it was stopped. `genseg --cfg` shows every key with its value."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0 done, 1 failed, 2 misused, 130 or 143 stopped by SIGINT or SIGTERM."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(_guarded(arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit status."""
+    first = arguments[0] if arguments else ""
+    if first in VERBS:
+        return run_command(arguments)
+    return _train(arguments[1:] if first == "train" else arguments)
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    try:
+        return run(arguments)
+    except Interrupted as interrupt:
+        print(f"genseg: {interrupt}; the same command goes on from the checkpoint", file=sys.stderr)
+        return 128 + interrupt.signal_number
+    except KeyboardInterrupt:
+        print("genseg: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `genseg data list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        unexpected = f"{type(error).__name__}: {error}\nHYDRA_FULL_ERROR=1 shows where it happened."
+        print(f"genseg: {error if isinstance(error, UserError) else unexpected}", file=sys.stderr)
+        return 1
+
+
+def _train(arguments: Sequence[str]) -> int:
+    options = _train_parser().parse_intermixed_args(arguments)
+    _reject_words(options.overrides)
+    if options.help:
+        print(_help_page(options.config_dir))
+    elif options.cfg:
+        from omegaconf import OmegaConf
+
+        from genseg_betty.config import compose
+
+        print(OmegaConf.to_yaml(compose(options.overrides, options.config_dir)), end="")
+    elif options.multirun:
+        from genseg_betty.sweep import run_sweep
+
+        run_sweep(options.overrides, options.config_dir)
+    else:
+        import genseg_betty
+
+        genseg_betty.train(options.overrides, options.config_dir)
+    return 0
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="genseg", add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("--config-dir", metavar="DIR")
+    parser.add_argument("-c", "--cfg", nargs="?", const="job", choices=["job"])
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="version", version=f"genseg {__version__}")
+    return parser
+
+
+def _reject_words(overrides: Sequence[str]) -> None:
+    """A word without `=` is no override: most likely a verb, misspelled."""
+    for word in overrides:
+        if "=" not in word and not word.startswith("~"):
+            verbs = ["train", *VERBS]
+            alike = difflib.get_close_matches(word, verbs, n=1)
+            hint = f"did you mean {alike[0]}?" if alike else f"the commands are {', '.join(verbs)}"
+            raise UserError(f"{word!r} is neither a command nor key=value; {hint} (genseg --help)")
+
+
+def _help_page(config_dir: str | None) -> str:
+    from genseg_betty.config import all_members, user_folder
+
+    groups = all_members(user_folder(config_dir)).items()
+    commands = {"train (or nothing)": "train a model, or go on with one", **VERBS}
+    lines = ["genseg: a segmentation model from a handful of labelled images", "", "usage:"]
+    lines += [
+        "  genseg [train] [GROUP=MEMBER …] [KEY=VALUE …] [-m] [--config-dir DIR] [--cfg]",
+        "  genseg COMMAND …                    (genseg COMMAND --help)",
+        "",
+        "commands:",
+        *(f"  {name:20}{text}" for name, text in commands.items()),
+        "",
+        "groups, each with its members:",
+        *(f"  {group + '=':20}{', '.join(names)}" for group, names in groups),
+        "",
+        "options:",
+        f"  {'-m, --multirun':20}several values a key (seed=0,1,2): one Run for each combination",
+        f"  {'--config-dir DIR':20}your own YAML files, found beside those above",
+        f"  {'-c, --cfg':20}print the composed configuration and stop",
+        f"  {'-h, --help':20}print this page",
+        f"  {'--version':20}print the version",
+    ]
+    return "\n".join([*lines, "", EXAMPLES])

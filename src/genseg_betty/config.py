@@ -1,0 +1,205 @@
+"""The config of a training: composed from conf/ by Hydra, overridden by the user, resolved and checked.
+
+YAML files in conf/ and in a user's own `--config-dir` name code by `_target_`, which is imported and run.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from genseg_betty import overrides as overriding
+from genseg_betty.checking import check, check_dataset_section
+from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.kinds import show
+from genseg_betty.naming import default_run_dir
+
+BETTY = "0.2.1"
+
+
+def require_betty() -> None:
+    """Raise UserError, with the command that mends it, unless the Betty that we are built on is installed."""
+    try:
+        found = version("betty-ml")
+    except PackageNotFoundError:
+        found = None
+    if found != BETTY:
+        raise UserError(
+            f"training needs betty-ml {BETTY}, found {found or 'none'}. Its metadata names older Pythons "
+            "only, so install it by itself:\n"
+            f"  uv pip install --no-deps betty-ml=={BETTY}\n"
+            f"or\n  pip install --no-deps --ignore-requires-python betty-ml=={BETTY}"
+        )
+
+
+def conf_dir() -> Path:
+    """The folder of the Hydra groups: inside an installed package, or conf/ of a checkout."""
+    here = Path(__file__).resolve()
+    for folder in (here.parent / "conf", here.parents[2] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise UserError(f"the folder conf/ is missing beside {here.parent}: install genseg-betty anew")
+
+
+def group_names() -> list[str]:
+    """The groups that can be chosen from: the folders of conf/."""
+    return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
+
+
+def group_members(group: str, config_dir: str | Path | None = None) -> list[str]:
+    """What `group` can be set to, the YAML files of the user's own folder included."""
+    folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
+    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+
+
+def dataset_names(config_dir: str | Path | None = None) -> list[str]:
+    """The datasets that have a YAML file."""
+    return group_members("dataset", config_dir)
+
+
+def all_members(config_dir: str | Path | None = None) -> dict[str, list[str]]:
+    """Every group with its members."""
+    return {group: group_members(group, config_dir) for group in group_names()}
+
+
+def user_folder(config_dir: str | Path | None) -> Path | None:
+    """The user's own folder of YAML files, absolute. Raises UserError if there is none."""
+    if config_dir is None:
+        return None
+    folder = Path(config_dir).expanduser().resolve()
+    if not folder.is_dir():
+        raise UserError(f"--config-dir {config_dir}: no such folder; expected YAML files laid out as in conf/")
+    return folder
+
+
+def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
+    """The resolved and checked config of one training; `run_dir` is filled in.
+
+    Args:
+        overrides: as on the command line; `+dataset=x` and `dataset=x` are the same.
+        config_dir: a folder of the user's own YAML files, laid out as conf/; kept in `config.config_dir`.
+
+    Raises:
+        ConfigError: a UserError that names every fault, and the nearest right key or member.
+    """
+    folder = user_folder(config_dir)
+    members = all_members(folder)
+    problems: list[str] = []
+    parsed = overriding.parse(overrides, members, problems)
+    tree, choices = _compose_groups(parsed.groups, folder)
+    base = copy.deepcopy(tree)
+    overriding.apply(tree, parsed.values, problems)
+    faults: list[str] = []
+    config = check(_resolve(tree, problems), faults)
+    # Where a member is unknown and nothing is near, the default stands in for it, and its keys say nothing.
+    problems += [fault for fault in faults if fault.partition(".")[0] not in parsed.unknown_groups]
+    problems += _faults_of_ood(config.get("ood"), members["dataset"], folder)
+    if problems:
+        raise ConfigError(problems)
+    for group, choice in choices.items():
+        if "name" in config.get(group, {}):
+            config[group]["name"] = config[group]["name"] or choice
+    config["config_dir"] = str(folder) if folder else None
+    if config["run_dir"] is None:
+        overridden = {override.key_or_group for override in parsed.values}
+        config["run_dir"] = default_run_dir(config, base, overridden, choices, _default_choices())
+    return OmegaConf.create(config)
+
+
+def load_dataset_config(
+    name: str,
+    root: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> DictConfig:
+    """The checked config of one dataset, without a training around it.
+
+    `overrides` are keys of the dataset with or without `dataset.` before them: `root=/data/x`, `n_test=50`.
+    Raises ConfigError as `compose`.
+    """
+    folder = user_folder(config_dir)
+    members = all_members(folder)
+    problems: list[str] = []
+    parsed = overriding.parse(map(overriding.in_dataset, overrides), members, problems)
+    if name not in members["dataset"]:
+        problems.append(overriding.unknown_member("dataset", name, members["dataset"]))
+        raise ConfigError(problems)
+    tree, _ = _compose_groups({"dataset": name}, folder)
+    overriding.apply(tree, parsed.values, problems)
+    if root is not None:
+        tree.dataset.root = str(root)
+    dataset = check_dataset_section(_resolve(tree, problems).get("dataset"), problems)
+    if problems:
+        raise ConfigError(problems)
+    return OmegaConf.create({**dataset, "name": dataset["name"] or name})
+
+
+def _faults_of_ood(entries: Any, names: Sequence[str], folder: Path | None) -> list[str]:
+    """Problems of `ood`: names of datasets, or mappings of a name and keys of that dataset."""
+    problems = []
+    for entry in entries if isinstance(entries, list) else []:
+        name, keys = (entry.get("name"), entry) if isinstance(entry, dict) else (entry, {})
+        if not isinstance(name, str) or name not in names:
+            problem = overriding.unknown_member("dataset", show(name), names)
+            problems.append(problem.replace("dataset=", "ood: ", 1))
+        elif keys:
+            tree, _ = _compose_groups({"dataset": name}, folder)
+            faults: list[str] = []
+            check_dataset_section({**_resolve(tree, problems)["dataset"], **keys}, faults)
+            problems += [f"ood: {name}: {fault.replace('dataset.', '')}" for fault in faults]
+    return problems
+
+
+def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[DictConfig, dict[str, str | None]]:
+    """Hydra's composition of the chosen group members, and the member of every group in the end."""
+    lines = [f"{group}={member}" for group, member in groups.items()]
+    if folder:
+        quoted = f"file://{folder}".replace("'", "\\'")
+        lines.append(f"hydra.searchpath=['{quoted}']")
+    try:
+        with _hydra_of_our_own():
+            tree = hydra.compose("config", lines, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
+        raise ConfigError([f"the YAML files cannot be composed: {error}"]) from error
+    choices = {group: tree.hydra.runtime.choices.get(group) for group in group_names()}
+    OmegaConf.set_struct(tree, False)
+    del tree["hydra"]
+    return tree, choices
+
+
+@contextmanager
+def _hydra_of_our_own() -> Iterator[None]:
+    """Hydra on conf/. A sweep, or the user's own program, may have called us from within theirs: it comes back."""
+    theirs, version_base = GlobalHydra.instance().hydra, VersionBase.instance().version_base
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
+        VersionBase.instance().version_base = version_base
+
+
+def _default_choices() -> dict[str, str | None]:
+    entries = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml").defaults)
+    assert isinstance(entries, list)
+    return {group: member for entry in entries if isinstance(entry, dict) for group, member in entry.items()}
+
+
+def _resolve(tree: DictConfig, problems: list[str]) -> dict[str, Any]:
+    """Plain values. An interpolation that leads nowhere ends the check: ConfigError, problems so far."""
+    try:
+        return OmegaConf.to_container(tree, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        problems.append(f"an interpolation cannot be resolved: {error}")
+        raise ConfigError(problems) from error

@@ -1,0 +1,1 @@
+"""A file on disk becomes a batch: images, cases, checks, splits, preprocessing, loading."""

@@ -1,0 +1,121 @@
+"""Which files of a dataset folder are images, and which masks belong to them."""
+
+import bisect
+import itertools
+import os
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from genseg_betty.data.images import EXTENSIONS
+from genseg_betty.errors import UserError
+
+_ANY_FORMAT = "|".join(extension[1:] for extension in EXTENSIONS)
+# A * or ? stands for any text in a pattern but for itself in a file name:
+# there it travels as a control character.
+_HIDE = str.maketrans("*?", "\0\1")
+_SHOW = str.maketrans("\0\1", "*?")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault of a dataset: its code (INTERFACE), the file below the root, and what to do about it."""
+
+    code: str
+    file: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.file}: {self.message}"
+
+
+class Tree:
+    """The files of a dataset by relative POSIX path (Unicode NFC, so that both spellings of é are one name).
+
+    Lists the folders that `patterns` (relative to the root) may reach. Symbolic links that leave the root are
+    told in `findings` and never followed; hidden files are passed over. Raises UserError for a pattern that
+    leads out of the root.
+    """
+
+    def __init__(self, root: Path, patterns: Iterable[str]) -> None:
+        self.root = root
+        self.files: dict[str, Path] = {}
+        self._found: dict[Finding, None] = {}
+        self._real_root = root.resolve()
+        for folder in sorted({fixed_folder(_below_root(pattern)) for pattern in patterns}):
+            self._walk(root / folder, frozenset())
+        self._names = sorted(self.files)
+
+    @property
+    def findings(self) -> list[Finding]:
+        return list(self._found)
+
+    def match(self, pattern: str) -> list[str]:
+        """Relative paths of the files that match: `*` within a name, `**/` any folders, `.*` any format.
+
+        The extension is compared without regard to case. Raises UserError for a pattern out of the root.
+        """
+        pattern = posixpath.normpath(unicodedata.normalize("NFC", _below_root(pattern)))
+        prefix = re.split(r"[*?]", posixpath.splitext(pattern)[0])[0].translate(_SHOW)
+        expression = _expression(pattern)
+        start = bisect.bisect_left(self._names, prefix)
+        found = []
+        for name in self._names[start:]:
+            if not name.startswith(prefix):
+                break
+            if expression.fullmatch(name) and name.lower().endswith(EXTENSIONS):
+                found.append(name)
+        return found
+
+    def _walk(self, path: Path, above: frozenset[Path]) -> None:
+        relative = unicodedata.normalize("NFC", path.relative_to(self.root).as_posix())
+        real = path.resolve()
+        if not real.is_relative_to(self._real_root):
+            message = "is a link that leads out of the dataset's root and was not followed; copy the files in"
+            self._found[Finding("unsafe", relative, message)] = None
+        elif path.is_dir():
+            if real not in above:  # links inside the root may form a loop
+                self._list(path, relative, above | {real})
+        elif path.is_file() or path.is_symlink():  # a dangling link is kept, to be reported as unreadable
+            self.files[relative] = path
+
+    def _list(self, path: Path, relative: str, above: frozenset[Path]) -> None:
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            message = f"cannot be listed ({error.strerror}); mend its permissions"
+            self._found[Finding("unreadable", relative, message)] = None
+            return
+        for name in names:
+            if not name.startswith("."):
+                self._walk(path / name, above)
+
+
+def expand(pattern: str, stem: str = "*", folder: str = ".") -> str:
+    """Fill {stem} and {dir} of a mask pattern; without a stem it matches the masks of every image."""
+    stem = stem if stem == "*" else stem.translate(_HIDE)
+    return pattern.replace("{stem}", stem).replace("{dir}", folder.translate(_HIDE))
+
+
+def fixed_folder(pattern: str) -> str:
+    """The leading folders of a pattern that hold no wildcard: the part of the root worth listing."""
+    parts = pattern.split("/")[:-1]
+    return posixpath.normpath("/".join(itertools.takewhile(lambda part: not re.search(r"[*?{]", part), parts)))
+
+
+def _below_root(pattern: str) -> str:
+    if posixpath.normpath(pattern).startswith(("/", "..")):
+        raise UserError(f"pattern {pattern} leads out of the dataset's root; write it relative to the root")
+    return pattern
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    body, extension = posixpath.splitext(pattern)
+    wild = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*|\?)", body)
+    text = "".join(wild.get(piece) or re.escape(piece.translate(_SHOW)) for piece in pieces)
+    ending = rf"\.(?i:{_ANY_FORMAT})" if extension == ".*" else f"(?i:{re.escape(extension)})"
+    return re.compile(text + ending, re.DOTALL)

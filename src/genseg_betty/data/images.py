@@ -1,0 +1,149 @@
+"""Image and mask files to arrays and back, by Pillow: every 2D format the project reads, in one place."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from genseg_betty.errors import UserError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+# Only these decoders: a file's extension must not reach the others (EPS, for one, runs a program).
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow itself refuses: 178 956 970
+ORIENTATION = 0x0112  # the EXIF tag, and its values that swap height and width
+SIDEWAYS = (5, 6, 7, 8)
+COLOUR_NOISE = 16  # JPEG leaves a gray RGB mask with channels this far apart
+
+
+class ImageError(UserError):
+    """A file that cannot be used; `code` is the finding of `genseg data check` that it belongs to."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image as [H, W, C] float32 in raw file intensities (8-bit: 0..255, 16-bit: 0..65535).
+
+    C is 1 for gray files and 3 for colour; EXIF orientation is applied, alpha dropped, a palette resolved.
+    Raises ImageError (a UserError) with code `unreadable` or `too_large`.
+    """
+    image = _decoded(path)
+    if image.mode.startswith("I") or image.mode == "F":
+        array = np.asarray(image)
+    elif image.mode in ("1", "L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
+        array = np.asarray(image.convert("L"))
+    else:
+        array = np.asarray(_rgb(image))
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ImageError("unreadable", "holds NaN or infinite intensities; expected finite numbers")
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask as [H, W] integers, the values as the file holds them.
+
+    1-bit files give 0 and 1. A palette gives its gray values where the whole palette is gray, else the
+    indices (PASCAL-style colour palettes). RGB gives the gray value where R = G = B, up to JPEG noise.
+    Raises ImageError with code `unreadable`, `too_large` or, for colours and fractions, `unexpected_label`.
+    """
+    image = _decoded(path)
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode.startswith("I"):
+        return np.asarray(image)
+    if image.mode == "F":
+        return _whole_numbers(np.asarray(image))
+    if image.mode in ("L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
+        return np.asarray(image.convert("L"))
+    if image.mode == "P":
+        return np.asarray(image)
+    return _gray_value(np.asarray(_rgb(image)))
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width in pixels after EXIF orientation, from the header alone. Raises ImageError."""
+    with _opened(path) as image:
+        width, height = image.size
+        # Image's own method: that of PNG would decode every pixel in search of a tag behind them.
+        sideways = Image.Image.getexif(image).get(ORIENTATION) in SIDEWAYS
+    return (width, height) if sideways else (height, width)
+
+
+def write_mask(path: Path, mask: np.ndarray) -> None:
+    """Write [H, W] label values (0..65535) as a gray PNG: 8-bit where they fit, else 16-bit."""
+    values = np.asarray(mask)
+    if values.ndim != 2 or (values.size and (values.min() < 0 or values.max() > 65535)):
+        raise ValueError(f"expected a [H, W] mask with values 0..65535, found shape {values.shape}")
+    small = values.size == 0 or values.max() <= 255
+    Image.fromarray(values.astype(np.uint8 if small else np.uint16)).save(path, format="PNG")
+
+
+def mismatch(mask: Sequence[int], image: Sequence[int]) -> str:
+    """The message of a size_mismatch; sizes are (height, width)."""
+    turned = tuple(mask) == tuple(image)[::-1]
+    hint = " (turned: one of them has lost its EXIF orientation)" if turned else ""
+    return (
+        f"mask is {mask[1]}x{mask[0]} pixels and its image {image[1]}x{image[0]}{hint}; "
+        "expected equal sizes, bring both to one size"
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open a file and turn whatever goes wrong into an ImageError."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.format == "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS:
+                # Pillow reads the rows of an uncompressed one at the wrong length.
+                raise ImageError("unreadable", "is a TIFF turned by its orientation tag; save it upright")
+            yield image
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        message = f"has more than {MAX_PIXELS / 1e6:.0f} million pixels; scale it down"
+        raise ImageError("too_large", message) from error
+    except Exception as error:  # a damaged file makes Pillow's decoders raise a dozen different types
+        reason = str(error).replace(str(path), path.name) or type(error).__name__
+        message = f"cannot be read as an image ({reason}); expected one of {', '.join(EXTENSIONS)}"
+        raise ImageError("unreadable", message) from error
+
+
+def _decoded(path: Path) -> Image.Image:
+    """The pixels in memory, turned upright."""
+    with _opened(path) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with previews behind the photograph
+            raise ImageError("unreadable", f"holds {frames} frames; expected one 2D image a file")
+        image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
+        return ImageOps.exif_transpose(image)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").convert("RGB") if "transparency" in image.info else image.convert("RGB")
+
+
+def _gray_palette(image: Image.Image) -> bool:
+    colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
+
+
+def _gray_value(rgb: np.ndarray) -> np.ndarray:
+    spread = rgb.max(axis=2) - rgb.min(axis=2)
+    if spread.max() > COLOUR_NOISE:
+        row, column = np.unravel_index(spread.argmax(), spread.shape)
+        found = tuple(int(value) for value in rgb[row, column])
+        message = f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label"
+        raise ImageError("unexpected_label", message)
+    return rgb[:, :, 1]
+
+
+def _whole_numbers(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all() or (values != np.round(values)).any():
+        raise ImageError("unexpected_label", "holds fractions; expected whole label values such as 0 and 255")
+    return values.astype(np.int64)

@@ -1,0 +1,130 @@
+"""From a file's intensities to the network's and back; fixed on the training images and kept in the Run."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genseg_betty.errors import UserError
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
+PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Everything that has to be known to read an image as the training images were read."""
+
+    image_size: tuple[int, int]  # height, width of the network's input
+    channels: int  # 1 or 3
+    intensity: tuple[float, float]  # file intensities that become -1 and 1
+    classes: tuple[str, ...]  # class 0 is the background
+    label_values: tuple[int, ...]  # file value of each class
+
+    @classmethod
+    def fit(
+        cls,
+        images: list[np.ndarray],
+        image_size: tuple[int, int],
+        channels: int | None,
+        classes: tuple[str, ...],
+        label_values: tuple[int, ...],
+    ) -> "Preprocessing":
+        """Fix channels and intensity on the training images, each [H, W, C].
+
+        Whole numbers within 0..255 are taken as 8-bit and keep that range; others (16-bit, float) run from
+        the 0.5th to the 99.5th percentile. `channels` None: 1 if every image is gray, else 3.
+        """
+        if channels not in (None, 1, 3):
+            raise UserError(f"dataset.channels is {channels}; expected 1, 3 or null (as the files are)")
+        if channels is None:
+            channels = 1 if all(is_gray(image) for image in images) else 3
+        return cls(image_size, channels, intensity_range(images), classes, label_values)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, the background among them."""
+        return len(self.classes)
+
+    def image(self, array: np.ndarray) -> Tensor:
+        """[H, W] or [H, W, C] file intensities -> [channels, h, w] float32 in [-1, 1], antialiased bilinear.
+
+        C may be 1, 3, or 2 and 4 with alpha, which is dropped; gray is repeated, colour becomes luma.
+        """
+        pixels = torch.from_numpy(np.array(array, dtype=np.float32))
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
+            raise UserError(f"found an image of shape {array.shape}; expected [H, W], [H, W, 1] or [H, W, 3]")
+        if not torch.isfinite(pixels).all():
+            raise UserError("the image holds NaN or infinite intensities; expected finite numbers")
+        if pixels.shape[2] in (2, 4):
+            pixels = pixels[:, :, :-1]
+        if pixels.shape[2] > self.channels:
+            pixels = (pixels * torch.tensor(LUMA)).sum(dim=2, keepdim=True)
+        pixels = pixels.permute(2, 0, 1).expand(self.channels, -1, -1)
+        low, high = self.intensity
+        pixels = ((pixels - low) / (high - low) * 2 - 1).clamp(-1, 1)
+        return _resize(pixels, self.image_size).clamp(-1, 1)
+
+    def mask(self, labels: np.ndarray) -> Tensor:
+        """[H, W] class indices -> [h, w] int64: the class that covers most of each new pixel's area.
+
+        The area is weighted by the same antialiased bilinear kernel as the image's, so the two stay aligned.
+        """
+        indices = torch.from_numpy(np.array(labels, dtype=np.int64))
+        if self.num_classes == 2:
+            return (_resize(indices[None].float(), self.image_size)[0] > 0.5).long()
+        shares = F.one_hot(indices, self.num_classes).permute(2, 0, 1).float()
+        return _resize(shares, self.image_size).argmax(dim=0)
+
+    def restore(self, logits: Tensor, shape: tuple[int, int]) -> np.ndarray:
+        """Logits [num_outputs, h, w] -> [H, W] int64 class indices: bilinear to `shape`, > 0 or argmax."""
+        full = _resize(logits.detach().float().cpu(), shape)
+        indices = full[0] > 0 if len(full) == 1 else full.argmax(dim=0)
+        return indices.long().numpy()
+
+    def to_file_values(self, indices: np.ndarray) -> np.ndarray:
+        """Class indices -> the label values of the training data, uint8 or uint16."""
+        kind = np.uint8 if max(self.label_values) <= 255 else np.uint16
+        return np.array(self.label_values, dtype=kind)[indices]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, as a checkpoint or JSON keeps them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """The inverse of `to_dict`."""
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)
+
+
+def image_size_of(value: Any) -> tuple[int, int]:
+    """`image_size` of the config, an int or [height, width] in pixels, as a pair. Raises UserError."""
+    sizes = [value, value] if isinstance(value, int) else list(value) if isinstance(value, Iterable) else []
+    if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
+        raise UserError(f"image_size is {value}; expected a whole number of pixels or [height, width]")
+    return sizes[0], sizes[1]
+
+
+def is_gray(image: np.ndarray) -> bool:
+    """Whether [H, W, C] carries no colour: one channel, or equal ones."""
+    return image.shape[2] == 1 or bool((image == image[:, :, :1]).all())
+
+
+def intensity_range(images: list[np.ndarray]) -> tuple[float, float]:
+    """The file intensities that become -1 and 1."""
+    eight_bit = all(image.min() >= 0 and image.max() <= 255 and (image % 1 == 0).all() for image in images)
+    if eight_bit:
+        return 0.0, 255.0
+    low, high = np.percentile(np.concatenate([image.ravel() for image in images]), PERCENTILES)
+    return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _resize(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(planes[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]

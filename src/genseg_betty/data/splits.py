@@ -1,0 +1,97 @@
+"""Few-shot splits: grouped, seeded, nested in n_labelled, with a test part that never moves."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from genseg_betty.data.cases import Case, Dataset, shuffled
+from genseg_betty.errors import UserError
+
+DEFAULT_LABELLED = 40  # of a dataset for which the paper gives no figure
+
+
+class TooFew(UserError):
+    """A dataset with fewer labelled cases than the split needs."""
+
+
+@dataclass
+class Splits:
+    """Case ids, sorted within each part."""
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+def validation_count(n: int) -> int:
+    """How many of n labelled images are validation: a fifth, rounded, at least one (9 -> 2, 40 -> 8)."""
+    return max(1, round(n / 5))
+
+
+def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
+    """Split the cases of a dataset.
+
+    The test part is `dataset.test_ids()`, cut to the first `n_test` of a fixed order. The labelled images are
+    drawn from the other groups in the order of `seed`, and each keeps its role however many are drawn.
+    `n_labelled` None means 40, or all if there are fewer. Raises TooFew (a UserError).
+    """
+    test = dataset.test_ids()
+    in_test = set(test)
+    groups = {case.group for case in dataset.cases if case.id in in_test}
+    pool = [case for case in dataset.cases if case.group not in groups]
+    n = min(DEFAULT_LABELLED, len(pool)) if n_labelled is None else n_labelled
+    if not 2 <= n <= len(pool) or not test:
+        raise TooFew(_too_few(dataset, n_labelled, len(pool), len(test)))
+    train, validation = _roles(pool, n, seed)
+    return Splits(sorted(train), sorted(validation), capped(test, n_test))
+
+
+def capped(ids: Iterable[str], n_test: int | None) -> list[str]:
+    """The first `n_test` of the ids in a fixed order: a larger cap adds to a smaller one. None: all."""
+    if n_test is not None and n_test < 1:
+        raise UserError(f"dataset.n_test is {n_test}; expected 1 or more, or null for the whole test part")
+    return sorted(shuffled(ids, "test")[:n_test])
+
+
+def unseen_cases(dataset: Dataset, trained: Dataset, splits: Splits, n_test: int | None = None) -> list[Case]:
+    """The labelled cases of `dataset` on which a run on `trained` has neither trained nor validated.
+
+    Cases are told apart by id where both are the same dataset: by name, wherever its folder lies, or by root.
+    A `folder` has no name of its own, so there the root alone decides.
+    """
+    roots = [root.resolve() for root in (dataset.root, trained.root) if root is not None]
+    same_root = len(roots) == 2 and roots[0] == roots[1]
+    same_name = dataset.name == trained.name and dataset.name != "folder"
+    used = {*splits.train, *splits.validation} if same_root or same_name else set()
+    keep = set(capped((case.id for case in dataset.cases if case.id not in used), n_test))
+    return [case for case in dataset.cases if case.id in keep]
+
+
+def _roles(pool: list[Case], n: int, seed: int) -> tuple[list[str], list[str]]:
+    """Draw n ids one by one: the k-th is validation where the validation count rises at k, k = 1 is train.
+
+    A group keeps the role of its first image, so an image whose group has the other role waits for its turn.
+    Where only such images are left, the next one follows its group, and the counts give way to the groups.
+    """
+    cases = {case.id: case for case in pool}
+    waiting = shuffled(cases, seed)
+    of_group: dict[str, str] = {}
+    parts: dict[str, list[str]] = {"train": [], "validation": []}
+    for k in range(1, n + 1):
+        rises = k == 2 or (k > 2 and validation_count(k) > validation_count(k - 1))
+        role = "validation" if rises else "train"
+        fitting = (id for id in waiting if of_group.get(cases[id].group, role) == role)
+        drawn = next(fitting, waiting[0])
+        waiting.remove(drawn)
+        role = of_group.setdefault(cases[drawn].group, role)
+        parts[role].append(drawn)
+    return parts["train"], parts["validation"]
+
+
+def _too_few(dataset: Dataset, n_labelled: int | None, pool: int, test: int) -> str:
+    wanted = "two or more" if n_labelled is None else f"dataset.n_labelled={n_labelled}, two or more"
+    mend = f"set dataset.n_labelled between 2 and {pool}" if test and pool >= 2 else "add labelled images"
+    groups = len({case.group for case in dataset.cases})
+    return (
+        f"has {len(dataset.cases)} labelled cases in {groups} groups: {test} are the fixed test part and "
+        f"{pool} are left for training and validation; expected {wanted}, and one to test on, so {mend}"
+    )

@@ -1,0 +1,33 @@
+"""Where to compute, and how precisely."""
+
+import resource
+import sys
+
+import torch
+
+from genseg_betty.errors import UserError
+
+
+def resolve_device(device: str) -> torch.device:
+    """auto -> cuda if there is one, else cpu; UserError for cuda where there is none."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("device=cuda was asked for, but PyTorch finds no CUDA GPU here; use device=cpu or auto.")
+    return torch.device(device)
+
+
+def resolve_autocast(precision: str, device: torch.device) -> torch.dtype | None:
+    """bfloat16 if `precision` (auto|fp32|bf16) asks for it, or leaves it open on a GPU that has it; else None."""
+    if precision == "auto":
+        capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if capable else None
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def peak_memory(device: torch.device | str) -> int:
+    """Most bytes held so far: of GPU memory by torch, or of main memory by this process."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,28 @@
+"""Errors meant for the person at the keyboard: printed as they are, without a traceback."""
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what was found, what was expected and how to mend it."""
+
+
+class Interrupted(BaseException):
+    """The training was asked to stop by a signal, and its state is safely on disk.
+
+    Like KeyboardInterrupt it is no Exception, so that nothing that survives the failure of one training (such
+    as a sweep) takes it for a failure and goes on.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by signal {signal_number}")
+        self.signal_number = signal_number
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with a configuration, in `problems`."""
+
+    def __init__(self, problems: Sequence[str], title: str = "in the configuration") -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
+        super().__init__("\n".join([f"{count} {title}:", *(f"  - {problem}" for problem in self.problems)]))

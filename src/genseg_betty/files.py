@@ -1,0 +1,50 @@
+"""Writing files so that a kill at any moment leaves either the old file or the new one, never half of one."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+TEMPORARY = ".genseg-tmp"
+
+
+def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
+    """Write bytes (or what a function writes) to a temporary name beside `path`, sync it, rename it."""
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a text file, without a last one that a kill has torn (no newline at its end)."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        lines = file.readlines()
+    return lines if not lines or lines[-1].endswith("\n") else lines[:-1]
+
+
+def to_json(value: Any) -> str:
+    """`value` as JSON text: tensors and arrays as numbers and lists, nan and inf as null, paths as text."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

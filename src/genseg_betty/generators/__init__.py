@@ -1,0 +1,1 @@
+"""Generators: mask -> image. One file per generator; `cells` holds the searchable cell they share."""

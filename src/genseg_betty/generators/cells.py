@@ -1,0 +1,177 @@
+"""The searchable cell and the architecture that weighs it (GenSeg, Methods, "Architecture search space").
+
+A cell computes y = Σ_k α_k · o_k(x) over K = 3 (transposed) convolutions: Conv/UpConv-421, -622 and -823
+(kernel, stride, padding; Fig. 1b, c). All weights α together are the architecture A = {α_ik} of stage III.
+
+A convolution is linear in its kernel, and the three kernels share their centre, so that
+Σ α_k conv(x, W_k) = conv(x, Σ α_k pad(W_k)): one 8x8 convolution in place of three, with 64 multiplications
+per position and channel pair in place of 116. Values and derivatives agree to float rounding.
+"""
+
+import copy
+import functools
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genseg_betty.errors import UserError
+
+Operation = tuple[int, int, int]
+
+OPERATIONS: tuple[Operation, ...] = ((4, 2, 1), (6, 2, 2), (8, 2, 3))
+"""The candidate operations as (kernel, stride, padding), ordered by kernel size."""
+
+
+def operation_name(operation: Operation, transposed: bool) -> str:
+    """The paper's name of an operation: `conv_421`, `upconv_823`."""
+    return ("upconv_" if transposed else "conv_") + "".join(map(str, operation))
+
+
+class Architecture(nn.Module):
+    """A = {α}: the selection weights of all searchable cells of a generator.
+
+    The parameters `down_logits` [down, K] and `up_logits` [up, K] start at 0, where every weight is 1/K, so
+    that weight decay pulls towards no preference. A half without cells has no parameter.
+
+    Args:
+        down: number of searchable cells in the encoder.
+        up: number of searchable cells in the decoder.
+        operations: K, candidate operations per cell.
+        parametrisation: `softmax` (weights of a cell sum to 1) or `sigmoid` (each by itself in 0..1).
+    """
+
+    def __init__(self, down: int, up: int, operations: int = len(OPERATIONS), parametrisation: str = "softmax") -> None:
+        super().__init__()
+        if parametrisation not in ("softmax", "sigmoid"):
+            raise UserError(f"generator.alpha is {parametrisation!r}; choose softmax or sigmoid")
+        if not 2 <= operations <= len(OPERATIONS):
+            raise ValueError(f"operations is {operations}; a cell chooses among 2 to {len(OPERATIONS)}")
+        self.parametrisation = parametrisation
+        for name, count in (("down_logits", down), ("up_logits", up)):
+            logits = torch.zeros(count, operations)
+            if count:
+                self.register_parameter(name, nn.Parameter(logits))
+            else:
+                self.register_buffer(name, logits, persistent=False)
+
+    def forward(self) -> dict[str, Tensor]:
+        """The weights α in 0..1: {"down": [down, K], "up": [up, K]}, in the order in which the cells run."""
+        return {"down": self._weights("down_logits"), "up": self._weights("up_logits")}
+
+    def _weights(self, name: str) -> Tensor:
+        logits = cast(Tensor, getattr(self, name))
+        if self.parametrisation == "softmax":
+            return logits.softmax(dim=-1)
+        return torch.sigmoid(logits - math.log(logits.shape[-1] - 1))
+
+    @torch.no_grad()
+    def kept(self) -> list[str]:
+        """The strongest operation of every cell, down cells first: `["conv_421", …, "upconv_823", …]`."""
+        alpha = self()
+        return [
+            operation_name(OPERATIONS[index], transposed=half == "up")
+            for half in ("down", "up")
+            for index in alpha[half].argmax(dim=-1).tolist()
+        ]
+
+    @torch.no_grad()
+    def to_lists(self) -> dict[str, list[list[float]]]:
+        """The weights α as plain numbers, for results.json."""
+        return {half: weights.tolist() for half, weights in self().items()}
+
+
+class SearchableCell(nn.Module):
+    """y = Σ_k α_k · o_k(x), every operation with weights of its own.
+
+    Normalisation must follow the sum, not the single operation: only so does the fused form hold.
+
+    Args:
+        in_channels, out_channels: channels of x and y. transposed: False halves the size of x, which must
+        be even (Conv); True doubles it (UpConv). operations: candidates (kernel, 2, kernel / 2 - 1) by
+        growing kernel. bias: give every operation a bias. fused: one convolution with the summed kernel
+        (`always`), one for each operation (`never`), or what is
+            faster for the size at hand (`auto`, see `fusing_pays`).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        transposed: bool,
+        operations: Sequence[Operation] = OPERATIONS,
+        bias: bool = False,
+        fused: str = "auto",
+    ) -> None:
+        super().__init__()
+        if fused not in ("auto", "always", "never"):
+            raise UserError(f"generator.fused is {fused!r}; choose auto, always or never")
+        if any((stride, padding) != (2, kernel / 2 - 1) for kernel, stride, padding in operations):
+            raise ValueError(f"operations are {operations}; each needs stride 2 and padding kernel / 2 - 1")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.transposed = transposed
+        self.fused = fused
+        convolution = nn.ConvTranspose2d if transposed else nn.Conv2d
+        self.operations = nn.ModuleList(
+            convolution(in_channels, out_channels, kernel, stride, padding, bias=bias)
+            for kernel, stride, padding in operations
+        )
+
+    def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """x [B, C, H, W] and alpha [K] -> [B, C', H/2, W/2], or [B, C', 2H, 2W] if transposed."""
+        if self.fused == "always" or (self.fused == "auto" and self.fusing_pays(x)):
+            return self._one_convolution(x, alpha)
+        weighted = (w * o(x) for w, o in zip(alpha.unbind(), self._convolutions(), strict=True))
+        return functools.reduce(torch.add, weighted)
+
+    def fusing_pays(self, x: Tensor) -> bool:
+        """Whether one convolution is expected to be faster than K for an input of this size.
+
+        Every position of the smaller map saves multiplications; summing the kernels costs work in the size of
+        the weights, and more once they outgrow the cache. Measured on CPU in float32, both orders, the two
+        break even near in_channels * out_channels / 512 + 32 positions, at an eighth of them where the larger
+        map is 4 pixels wide, and at any number where it is 2 wide: few taps reach such maps.
+        """
+        positions = x.shape[0] * x.shape[2] * x.shape[3] // (1 if self.transposed else 4)
+        break_even = self.in_channels * self.out_channels / 512 + 32
+        side = self._larger_side(x)
+        return side <= 2 or positions >= break_even / (8 if side <= 4 else 1)
+
+    def _one_convolution(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """Sum the kernels from the smallest up, leaving out the taps that meet nothing but padding."""
+        convolutions = self._convolutions()
+        reach = 2 * self._larger_side(x) - 2
+        kernel = alpha.new_zeros([])
+        for weight, convolution in zip(alpha.unbind(), convolutions, strict=True):
+            size = min(convolution.kernel_size[0], reach)
+            summed = resize_centrally(kernel, size) if kernel.ndim else kernel
+            kernel = torch.addcmul(summed, weight, resize_centrally(convolution.weight, size))
+        biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
+        bias = (torch.stack(biases, dim=1) * alpha).sum(dim=1) if biases else None
+        convolve = F.conv_transpose2d if self.transposed else F.conv2d
+        return convolve(x, kernel, bias, stride=2, padding=kernel.shape[-1] // 2 - 1)
+
+    def _convolutions(self) -> list[nn.Conv2d | nn.ConvTranspose2d]:
+        return cast(list[nn.Conv2d | nn.ConvTranspose2d], list(self.operations))
+
+    def _larger_side(self, x: Tensor) -> int:
+        """The longer side of the larger of the two maps x and y."""
+        return max(x.shape[-2:]) * (2 if self.transposed else 1)
+
+    @torch.no_grad()
+    def keep_strongest(self, alpha: Tensor) -> nn.Conv2d | nn.ConvTranspose2d:
+        """The strongest operation alone as a plain layer, a copy with its α folded into weight and bias."""
+        index = int(alpha.argmax())
+        kept = copy.deepcopy(self._convolutions()[index])
+        for parameter in kept.parameters():
+            parameter.mul_(alpha[index])
+        return kept
+
+
+def resize_centrally(kernel: Tensor, size: int) -> Tensor:
+    """Pad a kernel [..., k, k] with zeros, or crop it, to [..., size, size] around its centre."""
+    margin = (size - kernel.shape[-1]) // 2
+    return F.pad(kernel, [margin] * 4) if margin else kernel

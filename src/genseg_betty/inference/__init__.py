@@ -1,0 +1,24 @@
+"""What a trained Run is good for: masks for new images, scores on other data, synthetic image-mask pairs."""
+
+from genseg_betty.inference.evaluate import (
+    Evaluation,
+    evaluate_dataset,
+    evaluate_folders,
+    fingerprints,
+    score_cases,
+)
+from genseg_betty.inference.generate import generate
+from genseg_betty.inference.predict import predict_paths
+from genseg_betty.inference.predictor import Predictor, load
+
+__all__ = [
+    "Evaluation",
+    "Predictor",
+    "evaluate_dataset",
+    "evaluate_folders",
+    "fingerprints",
+    "generate",
+    "load",
+    "predict_paths",
+    "score_cases",
+]

@@ -1,0 +1,169 @@
+"""Scores of a Run on labelled cases: Dice and Jaccard per case at the resolution of its mask, then the mean.
+
+No case that the Run trained or validated on is scored: known by its id in the dataset trained on, and by the
+content of its image wherever that turns up again.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import track
+
+from genseg_betty.config import load_dataset_config
+from genseg_betty.data.cases import Case, Dataset, open_dataset
+from genseg_betty.data.splits import Splits, unseen_cases
+from genseg_betty.errors import UserError
+from genseg_betty.files import atomic_write
+from genseg_betty.inference.predictor import Predictor, load
+from genseg_betty.metrics import case_scores
+from genseg_betty.run import Run
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean scores in [0, 1] over `cases` cases of `dataset`; `per_case` is the CSV with one row a case."""
+
+    dataset: str
+    cases: int
+    dice: float
+    jaccard: float
+    per_case: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `genseg evaluate --json` prints."""
+        return {**asdict(self), "per_case": str(self.per_case)}
+
+
+def evaluate_dataset(run: Path | str, dataset_config: DictConfig, device: str = "auto") -> Evaluation:
+    """Score the Run at `run` on every labelled case of a dataset that it neither trained nor validated on.
+
+    Writes evaluate-<dataset>.csv into the Run and nothing else. Raises UserError if the dataset has other
+    classes than the Run, or no case is left to score.
+    """
+    opened = Run.open(run)
+    dataset = open_dataset(dataset_config)
+    cases = unseen(opened, dataset, dataset_config.get("n_test"))
+    if not cases:
+        raise UserError(
+            f"No case of {dataset.name} is left to score: the Run at {opened.path} trained or validated on "
+            f"all {len(dataset.cases)} labelled cases there."
+        )
+    rows, summary = score_cases(load(opened.path, device), dataset, cases)
+    per_case = _write_rows(opened.path / f"evaluate-{_file_label(dataset)}.csv", rows)
+    return Evaluation(dataset.name, len(rows), summary["dice"], summary["jaccard"], per_case)
+
+
+def evaluate_folders(run: Path | str, images: Path, masks: Path, device: str = "auto") -> Evaluation:
+    """Score the Run on images in one folder and masks of the same stems in another, labelled as its own data.
+
+    The masks' names and formats are those of `dataset=folder`. Otherwise as `evaluate_dataset`.
+    """
+    trained_on = Run.open(run).config.dataset
+    folders = [Path(images).resolve(), Path(masks).resolve()]
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    if missing:
+        raise UserError(f"No such folder: {' and '.join(missing)}; expected one of images and one of masks.")
+    root = Path(os.path.commonpath(folders))
+    image_folder, mask_folder = (folder.relative_to(root).as_posix() for folder in folders)
+    config = load_dataset_config("folder", root=root)
+    config.images = [pattern.replace("images/", f"{image_folder}/", 1) for pattern in config.images]
+    config.masks = [pattern.replace("masks/", f"{mask_folder}/", 1) for pattern in config.masks]
+    config.labels, config.foreground = trained_on.get("labels"), trained_on.get("foreground")
+    return evaluate_dataset(run, config, device)
+
+
+def score_cases(
+    predictor: Predictor, dataset: Dataset, cases: list[Case]
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Rows {"id", "dice", "jaccard", … per class} one a case, and {"dice", "jaccard", "cases"} their means.
+
+    Predictions are compared at the resolution of the mask. Raises UserError if the classes differ from the
+    predictor's or a case cannot be read: all such cases at once, for a mean over the others would mislead.
+    """
+    _check_classes(predictor, dataset)
+    if not cases:
+        raise UserError(f"{dataset.name} has no labelled case to score; expected at least one.")
+    rows: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for case in track(cases, description=f"score {dataset.name}", console=Console(stderr=True)):
+        try:
+            sample = dataset.load(case)
+            assert sample.mask is not None  # a Case is a labelled image
+            scores = case_scores(predictor(sample.image), sample.mask, predictor.num_classes)
+            rows.append({"id": case.id, **scores})
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        title = f"{dataset.name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
+        raise UserError("\n  - ".join([title, *faults]))
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in ("dice", "jaccard")}
+    return rows, {**means, "cases": len(rows)}
+
+
+def unseen(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
+    """The labelled cases of `dataset` that the Run neither trained nor validated on, at most `n_test`."""
+    recorded = run.read_json("splits.json") or {}
+    splits = Splits(*(recorded.get(part, []) for part in ("train", "validation", "test")))
+    root = Path(recorded["root"]) if recorded.get("root") else None
+    trained = Dataset(recorded.get("dataset", ""), root, [], [], dataset.labels, dataset.metric)
+    cases = unseen_cases(dataset, trained, splits, n_test)
+    contents = set(recorded.get("sha256", {}).values())
+    digests = fingerprints(dataset, cases) if contents else {}
+    return [case for case in cases if digests.get(case.id) not in contents]
+
+
+def fingerprints(dataset: Dataset, cases: list[Case]) -> dict[str, str]:
+    """SHA-256 by case id: of the image file, or of the pixels where the image is made, not read.
+
+    Training stores those of its train and validation cases in splits.json as "sha256".
+    """
+    return {case.id: hashlib.sha256(_content(dataset, case)).hexdigest() for case in cases}
+
+
+def _content(dataset: Dataset, case: Case) -> bytes:
+    if dataset.root is None:
+        return dataset.load(case).image.tobytes()
+    try:
+        return case.image.read_bytes()
+    except OSError as error:
+        raise UserError(f"{case.image} cannot be read: {error.strerror}") from error
+
+
+def _check_classes(predictor: Predictor, dataset: Dataset) -> None:
+    """Binary models take any binary data; with more classes the names must agree, in their order."""
+    found, expected = dataset.classes, predictor.preprocessing.classes
+    if len(found) != len(expected) or (len(found) > 2 and tuple(found) != tuple(expected)):
+        raise UserError(
+            f"{dataset.name} has the classes {', '.join(found)}, but the Run was trained on "
+            f"{', '.join(expected)}: declare them alike with dataset.labels={{name: value, …}}, or merge "
+            "labels into one foreground with dataset.foreground=[name, …]."
+        )
+
+
+def _file_label(dataset: Dataset) -> str:
+    """The dataset's name; for a folder, which has none of its own, with a digest of where it lies."""
+    label = re.sub(r"[^\w.-]+", "_", dataset.name)
+    if dataset.name != "folder":
+        return label
+    return f"{label}-{hashlib.sha256(str(dataset.root).encode()).hexdigest()[:8]}"
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    text = io.StringIO()
+    columns = dict.fromkeys(key for row in rows for key in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        atomic_write(path, text.getvalue().encode())
+    except OSError as error:
+        raise UserError(f"The scores cannot be written to {path}: {error.strerror}") from error
+    return path

@@ -1,0 +1,161 @@
+"""Synthetic image-mask pairs from a trained Run: masks of its training set, augmented and rendered.
+
+GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside the real pairs, as files.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from genseg_betty.augment import Augmentation
+from genseg_betty.build import build_generator
+from genseg_betty.data.cases import open_dataset
+from genseg_betty.data.images import write_mask
+from genseg_betty.data.loading import StepSampler
+from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.device import resolve_device
+from genseg_betty.errors import UserError
+from genseg_betty.generators.encoding import encode_mask
+from genseg_betty.inference.predictor import damaged, load_weights, repeatable, trained_segmenter
+from genseg_betty.randomness import derived_seed, seeded
+from genseg_betty.run import Run
+
+
+def generate(
+    run: Path | str,
+    count: int,
+    out: Path,
+    format: str = "folder",
+    seed: int = 0,
+    strongest: bool = False,
+    device: str = "auto",
+) -> Path:
+    """Write `count` pairs out/images/NNNN.png and out/masks/NNNN.png; returns `out`.
+
+    `dataset=folder dataset.root=OUT` reads them. The masks take turns in a seeded order, each augmented anew;
+    a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
+    hold the label values of the training files. The generator is in eval mode: no dropout. `strongest`
+    renders with the strongest operation of every searched cell alone. Raises UserError for a Run without a
+    generator, for training data that are gone, and for an `out` that is not empty or cannot be written.
+    """
+    out = Path(out)
+    _check_arguments(count, out, format)
+    opened = Run.open(run)
+    preprocessing = Preprocessing.from_dict(trained_segmenter(opened)["preprocessing"])
+    renderer = Renderer(opened, strongest, resolve_device(device))
+    masks = _training_masks(opened, preprocessing)
+    augment: Augmentation = hydra.utils.instantiate(opened.config.augment)
+    order = StepSampler(len(masks), 1, seed)
+    digits = max(4, len(str(count - 1)))
+    for index in track(range(count), description="generate", console=Console(stderr=True)):
+        with seeded(derived_seed(seed, "generate", index)):
+            mask = augment.mask(masks[order.indices(index)])
+        image = to_intensities(renderer(mask), preprocessing)
+        _write_pair(out, f"{index:0{digits}d}.png", image, preprocessing.to_file_values(mask[0].numpy()))
+    return out
+
+
+class Renderer:
+    """The Run's generator in eval mode: masks int64 [1, h, w] -> image float32 [C, h, w] in [-1, 1]."""
+
+    def __init__(self, run: Run, strongest: bool, device: torch.device):
+        checkpoint = _generator_checkpoint(run, "generator")
+        self.device = device
+        try:
+            self.num_classes: int = checkpoint["num_classes"]
+            self.network = self._build(run, checkpoint, strongest).to(device).eval()
+            alpha = {half: weights.to(device) for half, weights in checkpoint["alpha"].items()}
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise damaged(run, "generator", error) from error
+        self.alpha = None if strongest else alpha
+
+    def _build(self, run: Run, checkpoint: dict[str, Any], strongest: bool) -> nn.Module:
+        size = (checkpoint["image_size"][0], checkpoint["image_size"][1])
+        network = build_generator(run.config, self.num_classes, checkpoint["channels"], size)
+        load_weights(network, checkpoint["weights"])
+        if strongest:
+            network = network.keep_strongest(checkpoint["alpha"])  # type: ignore[operator]
+            load_weights(network, _generator_checkpoint(run, "generator_strongest")["weights"])
+        return network
+
+    def __call__(self, mask: Tensor) -> Tensor:
+        condition = encode_mask(mask.to(self.device), self.num_classes)
+        with torch.no_grad(), repeatable():
+            return self.network(condition, self.alpha)[0].float().cpu()
+
+
+def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
+    """Image [C, h, w] in [-1, 1] -> [h, w] or [h, w, 3] as a file holds it.
+
+    uint8, or, for gray training images of more than 8 bits, uint16 in their intensities.
+    """
+    unit = ((image.clamp(-1, 1) + 1) / 2).movedim(0, -1).squeeze(-1).numpy()
+    low, high = preprocessing.intensity
+    if unit.ndim == 2 and high > 255:
+        return np.clip(np.round(low + unit * (high - low)), 0, 65535).astype(np.uint16)
+    return np.round(unit * 255).astype(np.uint8)
+
+
+def _check_arguments(count: int, out: Path, format: str) -> None:
+    faults = []
+    if format != "folder":
+        faults.append(f"format is {format!r}; expected folder")
+    if count < 1:
+        faults.append(f"count is {count}; expected 1 or more")
+    if out.exists() and not out.is_dir():
+        faults.append(f"out {out} is a file; expected a folder")
+    elif out.is_dir() and any(out.iterdir()):
+        faults.append(f"out {out} is not empty; expected a new or empty folder, so that no pairs are mixed")
+    if faults:
+        raise UserError("\n  - ".join(["Nothing was generated:", *faults]))
+
+
+def _write_pair(out: Path, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+    try:
+        for folder in ("images", "masks"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(out / "images" / name)
+        write_mask(out / "masks" / name, mask)
+    except OSError as error:
+        raise UserError(f"Cannot write the pair {name} to {out}: {error.strerror or error}") from error
+
+
+def _generator_checkpoint(run: Run, name: str) -> dict[str, Any]:
+    checkpoint = run.load_checkpoint(name)
+    if checkpoint is None:
+        method = OmegaConf.select(run.config, "method.name", default="?")
+        raise UserError(
+            f"The Run at {run.path} has no checkpoints/{name}.pt: its method is {method}. Only methods with "
+            "a generator (genseg, separate) write one, when they end."
+        )
+    return checkpoint
+
+
+def _training_masks(run: Run, preprocessing: Preprocessing) -> Tensor:
+    """Masks int64 [N, h, w] of the training cases, read again from the data the Run was trained on."""
+    splits = run.read_json("splits.json") or {}
+    config = run.config.dataset
+    if splits.get("root") and Path(splits["root"]).is_dir():
+        config = OmegaConf.merge(config, {"root": splits["root"]})
+    try:
+        dataset = open_dataset(config)
+        cases = {case.id: case for case in dataset.cases}
+        missing = [name for name in splits.get("train", ()) if name not in cases]
+        if missing or not splits.get("train"):
+            raise UserError(f"missing cases: {', '.join(missing) or 'splits.json names none'}")
+        samples = [dataset.load(cases[name]) for name in splits["train"]]
+    except UserError as error:
+        raise UserError(
+            f"Generating needs the masks that the Run at {run.path} was trained on, and they are gone from "
+            f"{splits.get('root') or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
+            f"{error}"
+        ) from error
+    return torch.stack([preprocessing.mask(sample.mask) for sample in samples if sample.mask is not None])

@@ -1,0 +1,118 @@
+"""Masks for image files: every input gets one PNG mask under the output folder.
+
+A folder is searched with its subfolders, whose structure the masks repeat. All that would go wrong with the
+file names (missing inputs, two inputs for one mask, a mask over an input) is found before the first image.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from genseg_betty.data.images import EXTENSIONS, read_image, write_mask
+from genseg_betty.errors import UserError
+from genseg_betty.inference.predictor import Predictor, load
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to read and the mask to write for it."""
+
+    image: Path
+    mask: Path
+
+
+def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "auto") -> list[Path]:
+    """Predict image files and folders with the Run at `run`; returns the masks written.
+
+    A mask is a PNG of the same stem and size as its image (turned upright as its EXIF tag says), with the
+    label values of the training files. Masks that an earlier call left in `out` are replaced; inputs never
+    are, and nothing is written outside `out`. Raises UserError before any work for inputs that are missing
+    or would share a mask, and after all the work with a list of the images that could not be read or written.
+    """
+    out = Path(out)
+    jobs = plan([Path(path) for path in paths], out)
+    predictor = load(run, device)
+    written, failures = [], []
+    for job in track(jobs, description="predict", console=Console(stderr=True)):
+        try:
+            _predict_file(predictor, job)
+            written.append(job.mask)
+        except (UserError, OSError) as error:
+            failures.append(f"{job.image}: {error}")
+    if failures:
+        title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
+        raise UserError("\n  - ".join([title, *failures]))
+    return written
+
+
+def plan(paths: list[Path], out: Path) -> list[Job]:
+    """What to read and what to write, in the order given; UserError with all faults at once."""
+    jobs: dict[tuple[Path, Path], Job] = {}
+    faults = [] if out.is_dir() or not out.exists() else [f"--out {out} is a file; expected a folder"]
+    for path in paths:
+        found = _images(path, out)
+        if not found:
+            wanted = "no image in this folder" if path.is_dir() else "no such file or folder"
+            faults.append(f"{path}: {wanted}")
+        for image, relative in found:
+            mask = out / relative.with_name(f"{relative.stem}.png")
+            jobs.setdefault((image.resolve(), mask), Job(image, mask))
+    faults += _conflicts(list(jobs.values()), out)
+    if not paths:
+        faults.append("no image or folder was named")
+    if faults:
+        raise UserError("\n  - ".join(["Nothing was predicted:", *faults]))
+    return list(jobs.values())
+
+
+def _images(path: Path, out: Path) -> list[tuple[Path, Path]]:
+    """Image files at `path` with their places below the output folder."""
+    if path.is_file():
+        return [(path, Path(path.name))]
+    inside = out.resolve() if out.resolve() != path.resolve() else None
+    found = [
+        (file, file.relative_to(path))
+        for file in sorted(path.rglob("*"))
+        if file.suffix.lower() in EXTENSIONS and file.is_file()
+    ]
+    return [
+        (file, relative)
+        for file, relative in found
+        if not any(part.startswith((".", "__MACOSX")) for part in relative.parts)
+        and (inside is None or inside not in file.resolve().parents)
+    ]
+
+
+def _conflicts(jobs: list[Job], out: Path) -> list[str]:
+    sources = defaultdict(list)
+    for job in jobs:
+        sources[job.mask].append(str(job.image))
+    faults = [
+        f"{' and '.join(images)} would share the mask {mask}: give each an --out of its own, or name the "
+        "folder that holds both"
+        for mask, images in sources.items()
+        if len(images) > 1
+    ]
+    inputs = {_identity(job.image) for job in jobs}
+    root = out.resolve()
+    for mask in sources:
+        if mask.exists() and _identity(mask) in inputs:
+            faults.append(f"the mask {mask} would overwrite an input: choose another --out")
+        elif root not in mask.resolve().parents:
+            faults.append(f"the mask {mask} lies behind a link that leads out of {out}: remove the link")
+    return faults
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells one file from another, however many names and links it has."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _predict_file(predictor: Predictor, job: Job) -> None:
+    mask = predictor(read_image(job.image))
+    job.mask.parent.mkdir(parents=True, exist_ok=True)
+    write_mask(job.mask, predictor.preprocessing.to_file_values(mask))

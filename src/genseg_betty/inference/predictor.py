@@ -1,0 +1,160 @@
+"""The trained segmenter (S in GenSeg, Li et al. 2025) as one callable: array in, label mask out.
+
+All that it needs rides in the Run: the weights, and the preprocessing that the training images fixed.
+"""
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from genseg_betty.build import build_segmenter
+from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.device import resolve_device
+from genseg_betty.errors import UserError
+from genseg_betty.run import Run
+
+WHITE = 255  # of an 8-bit image
+
+
+class Predictor:
+    """A segmenter in eval mode with its preprocessing; float32, no gradients, the same result every time.
+
+    `network` maps [1, C, h, w] in [-1, 1] to logits [1, num_outputs, h, w]; it is moved to `device` and set
+    to eval mode in place.
+
+    Images are arrays [H, W] or [H, W, C] with 1 to 4 channels last (gray, gray + alpha, RGB, RGBA; alpha is
+    dropped) in the intensities of the files trained on: 0..255 for 8-bit, 0..65535 for 16-bit. Boolean images
+    count as 0 and 255. Gray is given to an RGB model as three equal channels, and the reverse as luminance.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        self.preprocessing = preprocessing
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background included: 2 for a binary model."""
+        return self.preprocessing.num_classes
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Image [H, W] or [H, W, C] -> int64 mask [H, W] of class indices 0..num_classes-1.
+
+        `predictor.preprocessing.to_file_values(mask)` gives the label values of the training files (say 0 and
+        255), which `genseg predict` writes. Raises UserError for what is no image, NaN and infinity included.
+        """
+        return self.preprocessing.restore(self.logits(image), np.shape(image)[:2])
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Class probabilities float32 [num_classes, H, W] at the size of the image; they sum to 1."""
+        logits = self.logits(image)[None]
+        size = np.shape(image)[:2]
+        logits = F.interpolate(logits, size=size, mode="bilinear", antialias=True, align_corners=False)[0]
+        if len(logits) == 1:
+            return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)]).numpy()
+        return torch.softmax(logits, dim=0).numpy()
+
+    def logits(self, image: np.ndarray) -> Tensor:
+        """Logits [num_outputs, h, w] at the size of the network, on the CPU; one output if binary."""
+        values = _intensities(image)
+        network_input = self.preprocessing.image(values)[None].to(self.device)
+        self._warn_of_scale(values)
+        with torch.no_grad(), repeatable():
+            return self.network(network_input)[0].float().cpu()
+
+    def _warn_of_scale(self, values: np.ndarray) -> None:
+        low, high = float(values.min()), float(values.max())
+        fractions = high <= 1 and bool((values % 1 != 0).any())
+        if self.preprocessing.intensity == (0, WHITE) and (low < 0 or high > WHITE or fractions):
+            warnings.warn(
+                f"the image holds values from {low:g} to {high:g}, but this Run was trained on 8-bit images "
+                "and takes 0 for black and 255 for white: rescale the image for a sensible mask",
+                stacklevel=4,
+            )
+
+
+def load(path: Path | str, device: str = "auto") -> Predictor:
+    """The Predictor of the Run at `path`, on `device` (auto, cpu, cuda).
+
+    An unfinished Run gives its best segmenter so far, with a warning. Raises UserError if there is no Run, no
+    trained segmenter in it yet, or one that is damaged.
+    """
+    run = Run.open(path)
+    checkpoint = trained_segmenter(run)
+    config = _without_pretrained(run.config)
+    try:
+        preprocessing = Preprocessing.from_dict(checkpoint["preprocessing"])
+        network = build_segmenter(config, preprocessing.channels, checkpoint["num_outputs"])
+        load_weights(network, checkpoint["weights"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise damaged(run, "segmenter", error) from error
+    return Predictor(network, preprocessing, resolve_device(device))
+
+
+def trained_segmenter(run: Run) -> dict[str, Any]:
+    """The checkpoint of the final segmenter; of a Run that has not finished, the best, with a warning."""
+    checkpoint = run.load_checkpoint("predictor")
+    if checkpoint is not None:
+        return checkpoint
+    checkpoint = run.load_checkpoint("best")
+    if checkpoint is None:
+        raise UserError(
+            f"The Run at {run.path} has no trained segmenter yet (neither checkpoints/predictor.pt nor "
+            "best.pt): run its training command again to go on until it ends."
+        )
+    warnings.warn(
+        f"The Run at {run.path} has not finished: using its best segmenter so far (checkpoints/best.pt).",
+        stacklevel=3,
+    )
+    return checkpoint
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Run a block with cuDNN's repeatable algorithms only; its transposed convolutions have others."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
+def load_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load a state dict; ValueError if a value is not finite, RuntimeError if keys or shapes differ."""
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise ValueError(f"NaN or infinity in {', '.join(broken[:3])}")
+    network.load_state_dict(weights)
+
+
+def damaged(run: Run, part: str, error: Exception) -> UserError:
+    """The UserError for a checkpoint whose content does not fit the Run."""
+    return UserError(
+        f"The {part} saved in {run.path / 'checkpoints'} cannot be used: {type(error).__name__}: {error}. "
+        "It is damaged or belongs to another config: copy the Run again, or train it with resume=restart."
+    )
+
+
+def _intensities(image: np.ndarray) -> np.ndarray:
+    array = np.asarray(image)
+    if array.dtype.kind not in "buif":
+        raise UserError(f"found an image of type {array.dtype}; expected bool, integers or floats")
+    return array.astype(np.float32) * (WHITE if array.dtype == bool else 1)
+
+
+def _without_pretrained(config: DictConfig) -> DictConfig:
+    """The config without a pretrained encoder: the Run holds all weights, so nothing is to be downloaded."""
+    config = copy.deepcopy(config)
+    if "encoder_weights" in config.backbone:
+        config.backbone.encoder_weights = None
+    return config

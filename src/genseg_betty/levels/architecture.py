@@ -1,0 +1,27 @@
+"""Stage III: the generator's architecture A = {α}, by the segmenter's loss on real validation images.
+
+GenSeg, Eq. 3 and 8. The loss reaches A through S' and G' alone, by the hypergradient of Eq. 9-11.
+
+In L_val the segmenter uses BatchNorm's running statistics: that is how it is used afterwards, a validation
+set of one or two images gives no statistics worth having, and nothing of it may enter the segmenter's buffers.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from genseg_betty.data.loading import Batch
+from genseg_betty.levels.level import Level
+from genseg_betty.levels.segmentation import validation_loss
+
+
+class ArchitectureSearch(Level):
+    """A minimises the validation loss of the segmenter that its images trained (Eq. 3 and 8)."""
+
+    def training_step(self, batch: Batch) -> Tensor:
+        return validation_loss(self.segmentation, batch)  # L_seg(S′, D_val)
+
+    def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
+        """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below made no step."""
+        if self.segmentation.sound and self.generation.sound:
+            super(Level, self).backward(loss, params, paths, **betty)

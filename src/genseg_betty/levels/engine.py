@@ -1,0 +1,151 @@
+"""The dependency graph of the method, and the order in which its levels step.
+
+GenSeg's Eq. 4 as a Betty graph: architecture A -> generation G'(A) -> segmentation S'(G') -> architecture.
+One joint step is one update of each: H, G, S, A (Eq. 5-8).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from betty.configs import EngineConfig
+from betty.engine import Engine
+from betty.hypergradient import jvp_fn_mapping
+
+from genseg_betty.errors import UserError
+from genseg_betty.levels.hypergradient import HYPERGRADIENTS
+from genseg_betty.levels.level import Level, Recording
+
+RECORDING: dict[str, Recording] = {
+    "exact": "graph",
+    "exact_full": "graph",
+    "finite_difference": "weights",
+    "none": "nothing",
+}
+"""What the steps of stage I and II must leave behind for each hypergradient."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: `steps` engine steps in which the named leaves of the graph step."""
+
+    name: str
+    steps: int
+    leaves: tuple[str, ...]
+
+
+@dataclass
+class Plan:
+    """What a method trains: its levels in the order of their steps, their edges, its phases."""
+
+    levels: list[Level]
+    phases: list[Phase]
+    upper_to_lower: dict[Level, list[Level]] = field(default_factory=dict)
+    lower_to_upper: dict[Level, list[Level]] = field(default_factory=dict)
+    hypergradient: str = "none"
+    arch_every: int = 1
+
+
+def joint_plan(
+    discrimination: Level, generation: Level, segmentation: Level, architecture: Level,
+    phases: list[Phase], hypergradient: str, arch_every: int,
+) -> Plan:  # fmt: skip
+    """GenSeg's graph (Eq. 4). With `none` the generator still trains beside the segmenter and A rests."""
+    if hypergradient == "none":
+        levels = [discrimination, generation, segmentation]
+        return Plan(levels, phases, {}, {generation: [segmentation]})
+    levels = [discrimination, generation, segmentation, architecture]  # order of the steps
+    upper_to_lower = {architecture: [generation]}  # A shapes G
+    if hypergradient == "exact_full":
+        upper_to_lower = {architecture: [generation, segmentation]}  # and Î itself
+    lower_to_upper = {generation: [segmentation], segmentation: [architecture]}  # G′ → S′ → L_val
+    return Plan(levels, phases, upper_to_lower, lower_to_upper, hypergradient, arch_every)
+
+
+class Diverged(UserError):
+    """Too many steps in a row with a loss or gradient that is not finite."""
+
+
+class GenSegEngine(Engine):
+    """Betty's engine over phases, with a state from which training goes on to the bit.
+
+    Args:
+        plan: levels, edges and phases.
+        device: "cpu" or "cuda".
+        max_nonfinite: this many unsound steps of one level in a row end the training.
+    """
+
+    def __init__(self, plan: Plan, device: str = "cpu", max_nonfinite: int = 20) -> None:
+        logging.getLogger("betty").disabled = True  # Betty prints its graph; the watch reports instead
+        jvp_fn_mapping.update(HYPERGRADIENTS)
+        self.plan = plan
+        self.max_nonfinite = max_nonfinite
+        self.done = {phase.name: 0 for phase in plan.phases}
+        strategy = "gpu" if device == "cuda" else "cpu"
+        dependencies = {"u2l": plan.upper_to_lower, "l2u": plan.lower_to_upper}
+        super().__init__(plan.levels, EngineConfig(strategy=strategy), dependencies)
+        self.train()
+
+    @property
+    def levels(self) -> Sequence[Level]:
+        return self.plan.levels
+
+    def phase(self) -> Phase | None:
+        """The phase that the next step belongs to; None when all are done."""
+        return next((phase for phase in self.plan.phases if self.done[phase.name] < phase.steps), None)
+
+    def advance(self) -> Phase | None:
+        """Make one step. Returns its phase, or None if there was none left.
+
+        Raises:
+            Diverged: a level's last `max_nonfinite` steps all had a loss or gradient that was not finite.
+        """
+        phase = self.phase()
+        if phase is None:
+            return None
+        self.global_step += 1
+        self.record_where_due(phase)
+        self.train_step(phase)
+        for level in self.levels:
+            level.release()
+            if level.skipped_in_row >= self.max_nonfinite:
+                raise Diverged(self._divergence(level))
+        self.done[phase.name] += 1
+        return phase
+
+    def train_step(self, phase: Phase) -> None:
+        for leaf in self.leaves:
+            if leaf.name in phase.leaves:
+                leaf.step(global_step=self.global_step)
+
+    def record_where_due(self, phase: Phase) -> None:
+        """Stage I and II leave a record where stage III steps in this very step, the last of `arch_every`."""
+        if self.plan.hypergradient == "none":
+            return
+        due = self.steps_jointly(phase) and (self.segmentation.count + 1) % self.plan.arch_every == 0
+        recording: Recording = RECORDING[self.plan.hypergradient] if due else "nothing"
+        self.generation.recording = recording
+        self.segmentation.recording = recording
+
+    def steps_jointly(self, phase: Phase) -> bool:
+        """Betty holds the upper levels back until the generator's warm-up is over."""
+        generation = getattr(self, "generation", None)
+        return generation is None or ("generation" in phase.leaves and generation.count >= generation.warmup_steps)
+
+    def _divergence(self, level: Level) -> str:
+        return (
+            f"the loss or gradient of level '{level.name}' was not finite in {level.skipped_in_row} steps in a row "
+            f"(step {self.global_step}). None of these steps was made; the last checkpoint is intact. Lower "
+            f"trainer.optimizers.*.lr, or look for images with extreme intensities (genseg data check)."
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        levels = {level.name: level.state_dict() for level in self.levels}
+        return {"global_step": self.global_step, "done": dict(self.done), "levels": levels}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.global_step = state["global_step"]
+        self.done.update(state["done"])
+        for level in self.levels:
+            level.load_state_dict(state["levels"][level.name])

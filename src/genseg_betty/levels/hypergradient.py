@@ -1,0 +1,88 @@
+"""The vector-Jacobian products between the stages (GenSeg, Eq. 9-11), in the form that Betty calls.
+
+Betty walks the path A -> G' -> S' -> L_val backwards. A hop gets the vector dL/dθ' of a level's new weights
+θ' = θ - u(∇_θ L(θ, φ)), and returns the vector for what θ' depends on, φ:
+
+    dL/dφ = -(∂²L/∂φ ∂θ)ᵀ · diag(du/d∇) · dL/dθ'
+
+`exact` differentiates the gradient of the step itself: the same batch, the same dropout and augmentation, the
+weights before the step. `finite_difference` replays that step at two displaced weights (DARTS, Liu 2019, Eq. 7).
+The learning rate, a factor common to the whole chain, is left out; where two terms are added
+(`exact_full`: the direct term A -> Î -> S' beside the chain), the chain's generator hop keeps its own.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from genseg_betty.levels.level import Level, filled
+from genseg_betty.levels.updates import update_derivatives
+
+RADIUS = 0.01
+"""Length of the displacement of `finite_difference` (DARTS, section 2.3)."""
+
+
+def preconditioned(level: Level, vector: Sequence[Tensor], with_rate: bool) -> list[Tensor]:
+    """diag(du/d∇) · vector, divided by the learning rate unless `with_rate`."""
+    before, gradients = level.recorded()
+    if level.precondition == "identity":
+        rates = [float(g["lr"]) for g in level.optimizer.param_groups for _ in g["params"]]
+        return [v * rate if with_rate else v for v, rate in zip(vector, rates, strict=True)]
+    derivatives = update_derivatives(level.optimizer, before, gradients)
+    return [
+        derivative.mul_(v).mul_(rate if with_rate else 1.0)
+        for v, (derivative, rate) in zip(vector, derivatives, strict=True)
+    ]
+
+
+def _hand_over(gradients: list[Tensor], lower: Level, sync: bool) -> list[Tensor]:
+    """Betty's protocol: at the end of the last path (`sync`) a hop adds the gradients to the level itself."""
+    if sync:
+        lower.set_grads(lower.trainable_parameters(), gradients)
+    return gradients
+
+
+def _exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool, with_rate: bool) -> list[Tensor]:
+    parameters = prev.trainable_parameters()
+    direction = torch._foreach_neg(preconditioned(curr, vector, with_rate))
+    _, gradients = curr.recorded()
+    pairs = [(g, d) for g, d in zip(gradients, direction, strict=True) if g.requires_grad]
+    # Retained: with two paths through this level, its graph is walked twice. The engine releases it.
+    mixed = torch.autograd.grad(
+        [g for g, _ in pairs], parameters, [d for _, d in pairs], retain_graph=True, allow_unused=True
+    )
+    return _hand_over(filled(mixed, parameters), prev, sync)
+
+
+def exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
+    """Eq. 10 or 11 by double backward through the recorded step, without the learning rate."""
+    return _exact(vector, curr, prev, sync, with_rate=False)
+
+
+def exact_with_rate(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
+    """The same with the learning rate: the generator's hop of `exact_full`."""
+    return _exact(vector, curr, prev, sync, with_rate=True)
+
+
+def finite_difference(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
+    """Eq. 10 or 11 by a central difference of ∇_φ L at the weights before the step, ± a small displacement."""
+    parameters = prev.trainable_parameters()
+    direction = preconditioned(curr, vector, with_rate=False)
+    before, _ = curr.recorded()
+    length = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(d) for d in direction]))
+    epsilon = RADIUS / length.clamp_min(1e-15)
+    sides = []
+    for sign in (1, -1):
+        displaced = [b.detach() + sign * epsilon * d for b, d in zip(before, direction, strict=True)]
+        sides.append(curr.replay(displaced, parameters))
+    difference = [(minus - plus) / (2 * epsilon) for plus, minus in zip(*sides, strict=True)]
+    return _hand_over(difference, prev, sync)
+
+
+HYPERGRADIENTS = {
+    "exact": exact,
+    "exact_with_rate": exact_with_rate,
+    "finite_difference": finite_difference,
+}
+"""What `GenSegEngine` adds to Betty's own table."""

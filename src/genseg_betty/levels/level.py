@@ -1,0 +1,214 @@
+"""What every stage needs besides its equation: one Betty `Problem` with the rest in one place.
+
+A subclass writes `training_step`, the loss of its stage. This class adds random numbers that replay, mixed
+precision, guards against non-finite steps, the record of a step that a hypergradient differentiates
+(weights before it, and the gradient with its graph), and a complete state for checkpoints.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from betty.configs import Config
+from betty.problems import ImplicitProblem
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from genseg_betty.data.loading import Batch
+from genseg_betty.levels.updates import check_optimizer
+from genseg_betty.randomness import derived_seed, seeded
+
+Recording = Literal["nothing", "weights", "graph"]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all levels of a run share."""
+
+    seed: int = 0
+    autocast: torch.dtype | None = None  # bfloat16 on devices that have it
+    precondition: Literal["step", "identity"] = "step"
+
+
+@contextmanager
+def buffers_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Leave every buffer (BatchNorm statistics) of `modules` as it was, whatever the block does."""
+    buffers = [buffer for module in modules for buffer in module.buffers()]
+    kept = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, kept, strict=True):
+            buffer.copy_(value)
+
+
+def filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Zeros in place of the gradients that autograd leaves out."""
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
+
+
+class Level(ImplicitProblem):
+    """A Betty problem whose step is a pure function of (weights, optimizer state, count, seed).
+
+    Args:
+        name: how the other levels address this one (`self.<name>`).
+        module: the weights of this level.
+        optimizer: kept as it is given (Betty would rebuild it).
+        batches: count of the step -> batch; a pure function.
+        config: Betty's; `type` names this level's hypergradient.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        optimizer: Optimizer,
+        batches: Callable[[int], Batch],
+        conditions: Conditions,
+        config: Config | None = None,
+    ) -> None:
+        super().__init__(name, config=config or Config(), module=module, optimizer=optimizer)
+        self.batches = batches
+        self.conditions = conditions
+        self.precondition = conditions.precondition
+        self.recording: Recording = "nothing"
+        self.skipped = 0
+        self.skipped_in_row = 0
+        self.loss: Tensor | None = None
+        self.gradient_norm: Tensor | None = None
+        self._active: dict[str, Tensor] | None = None  # what `forward` uses instead of the module's weights
+        self._before: dict[str, Tensor] | None = None  # the weights before the recorded step
+        self._gradients: tuple[Tensor, ...] | None = None
+        self._buffers_before: list[Tensor] = []
+
+    # -- what Betty calls, in the order of a step ------------------------------------------------------------
+
+    def get_batch(self) -> Batch:
+        return self.batches(self._count - 1).to(self.device)
+
+    def get_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        self._buffers_before = [buffer.clone() for buffer in self.module.buffers()]
+        self.release()
+        if self.recording != "nothing":
+            self._before = {
+                name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
+                for name, parameter in self.module.named_parameters()
+            }
+        loss = self._loss_at(self._before, batch)
+        self.loss = loss.detach()
+        return loss, {"loss": self.loss}
+
+    def training_step_exec(self, batch: Batch) -> Tensor:
+        device = torch.device(self.device).type
+        dtype = self.conditions.autocast
+        with seeded(self.step_seed), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+            return self.training_step(batch)
+
+    def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
+        weights = params if self._before is None else self._trainable(self._before)
+        graph = self.recording == "graph"
+        gradients = torch.autograd.grad(loss, weights, create_graph=graph, allow_unused=True)
+        self._gradients = tuple(filled(gradients, weights))
+        self.set_grads(params, [g.detach() for g in self._gradients])
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make the step if the loss and its gradients are finite; otherwise leave everything as it was."""
+        gradients = [p.grad for p in self.trainable_parameters() if p.grad is not None]
+        sound = False
+        if gradients and self.loss is not None:
+            self.gradient_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            sound = bool(torch.isfinite(self.gradient_norm + self.loss))
+        if sound:
+            self.optimizer.step()
+            self.skipped_in_row = 0
+            return
+        for buffer, value in zip(self.module.buffers(), self._buffers_before, strict=True):
+            buffer.copy_(value)
+        self._gradients = None
+        self.skipped += 1
+        self.skipped_in_row += 1
+
+    def forward(self, *args: Any) -> Any:
+        """The module; within a recorded step of its own, at a copy of the weights that the step will not touch."""
+        if self._active is None:
+            return self.module(*args)
+        return functional_call(self.module, self._active, args)
+
+    def patch_optimizer(self) -> None:
+        """Keep the optimizer as it is, with its groups and options; say so if its step cannot be differentiated."""
+        if self._parents:
+            check_optimizer(self.optimizer)
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.module.parameters() if p.requires_grad]
+
+    def log(self, stats: dict[str, Any], global_step: int | None) -> None:
+        """Betty's own logger stays silent: the engine's watch reports."""
+
+    # -- what a hypergradient asks for -----------------------------------------------------------------------
+
+    @property
+    def sound(self) -> bool:
+        """Whether the last step was made."""
+        return self.skipped_in_row == 0
+
+    @property
+    def step_seed(self) -> int:
+        return derived_seed(self.conditions.seed, self.name, self._count)
+
+    def recorded(self) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        """The trainable weights before the last step, and its gradients (with their graph if recorded so)."""
+        if self._before is None or self._gradients is None:
+            raise RuntimeError(f"level {self.name}: its last step was not recorded")
+        return self._trainable(self._before), self._gradients
+
+    def replay(self, weights: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+        """∇ of the last step's loss for `parameters`, had its level's weights been `weights`.
+
+        The same batch and random numbers; no buffer of any level keeps a trace.
+        """
+        if self._before is None:
+            raise RuntimeError(f"level {self.name}: its last step was not recorded")
+        names = [name for name, weight in self._before.items() if weight.requires_grad]
+        with buffers_kept([level.module for level in self.peers]):
+            loss = self._loss_at(self._before | dict(zip(names, weights, strict=True)), self.cur_batch)
+            return filled(torch.autograd.grad(loss, parameters, allow_unused=True), parameters)
+
+    def _loss_at(self, weights: dict[str, Tensor] | None, batch: Batch) -> Tensor:
+        self._active = weights
+        try:
+            return self.training_step_exec(batch)
+        finally:
+            self._active = None
+
+    @property
+    def peers(self) -> list["Level"]:
+        """All levels of the engine, this one included: Betty sets them as attributes under their names."""
+        others = [value for value in vars(self).values() if isinstance(value, Level) and value is not self]
+        return [self, *others]
+
+    def release(self) -> None:
+        """Forget the recorded step and free its graph."""
+        self._before = None
+        self._gradients = None
+
+    @staticmethod
+    def _trainable(weights: dict[str, Tensor]) -> list[Tensor]:
+        return [weight for weight in weights.values() if weight.requires_grad]
+
+    # -- checkpoints -----------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Betty's state and what it leaves out: the count, from which batches and random numbers follow."""
+        counts = {"count": self._count, "skipped": self.skipped, "skipped_in_row": self.skipped_in_row}
+        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), **counts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.module.load_state_dict(state_dict["module"])
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        self._count = state_dict["count"]
+        self.skipped = state_dict["skipped"]
+        self.skipped_in_row = state_dict["skipped_in_row"]

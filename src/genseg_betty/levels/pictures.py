@@ -1,0 +1,62 @@
+"""Sample pictures of a training: what goes into the networks beside what comes out of them."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from genseg_betty.data.loading import DataBundle, LabelledSet
+from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.levels.generation import Generation
+from genseg_betty.levels.level import buffers_kept
+from genseg_betty.randomness import seeded
+from genseg_betty.samples import image_pixels, mask_pixels, overlay, save_samples
+
+ROWS = 4
+
+
+def class_masks(logits: Tensor) -> Tensor:
+    """Class indices [N, H, W] of logits [N, O, H, W]; one output means binary, foreground above 0."""
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
+
+
+@torch.no_grad()
+def draw_samples(folder: Path, step: int, engine: GenSegEngine, data: DataBundle) -> list[Path]:
+    """Write `synthetic-<step>.png` (with a generator) and `validation-<step>.png` (with a trained segmenter)."""
+    written = []
+    generation = getattr(engine, "generation", None)
+    if generation is not None:
+        written.append(folder / f"synthetic-{step:06d}.png")
+        _draw_synthetic(written[-1], generation, data.train)
+    if engine.segmentation.count:
+        written.append(folder / f"validation-{step:06d}.png")
+        _draw_predictions(written[-1], engine.segmentation.predictor(), data.validation, engine.device)
+    return written
+
+
+def _draw_synthetic(path: Path, generation: Generation, labelled: LabelledSet) -> None:
+    """Real pairs, the image that the generator draws for the same mask, and one for a moved mask."""
+    images, masks = labelled.images[:ROWS], labelled.masks[:ROWS].to(generation.device)
+    with seeded(0), buffers_kept([generation.module]):
+        moved = generation.segmentation.augment.mask(masks)
+        again, synthetic = generation.synthesise(masks), generation.synthesise(moved)
+    columns = {
+        "real image": [image_pixels(image) for image in images],
+        "its mask": [mask_pixels(mask) for mask in masks],
+        "synthetic image": [image_pixels(image) for image in again],
+        "augmented mask": [mask_pixels(mask) for mask in moved],
+        "synthetic image ": [image_pixels(image) for image in synthetic],
+    }
+    save_samples(path, columns)
+
+
+def _draw_predictions(path: Path, module: nn.Module, labelled: LabelledSet, device: str) -> None:
+    images, masks = labelled.images[:ROWS], labelled.masks[:ROWS]
+    predictions = class_masks(module(images.to(device)).float())
+    columns = {
+        "validation image": [image_pixels(image) for image in images],
+        "true mask": [mask_pixels(mask) for mask in masks],
+        "prediction": [mask_pixels(mask) for mask in predictions],
+        "truth green, prediction red": [overlay(*row) for row in zip(images, masks, predictions, strict=True)],
+    }
+    save_samples(path, columns)

@@ -1,0 +1,113 @@
+"""Stage II: the segmenter's weights on synthetic and real pairs (GenSeg, Eq. 2 and 7), and its plain rivals."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from genseg_betty.augment import Augmentation
+from genseg_betty.data.loading import Batch
+from genseg_betty.levels.level import Level
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class SegmenterLevel(Level):
+    """A level that trains a segmenter, whatever it trains it on.
+
+    Args:
+        loss: (logits [B, O, H, W], mask [B, H, W]) -> scalar.
+        ema_decay: the exponential average of the weights that is validated, tested and kept; 0: the weights.
+    """
+
+    def __init__(self, *args: Any, loss: Loss, ema_decay: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.criterion = loss
+        self.average = AveragedModel(self.module, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+
+    def patch_module(self) -> None:
+        super().patch_module()
+        self.average.to(self.device)
+
+    def param_callback(self) -> None:
+        """Betty calls this after each step of the optimizer."""
+        self.average.update_parameters(self.module)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The live weights S' with BatchNorm's running statistics and without dropout."""
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.module.train()
+
+    def predictor(self) -> nn.Module:
+        """The averaged segmenter, in evaluation mode."""
+        return self.average.module.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"average": self.average.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.average.load_state_dict(state_dict["average"])
+
+
+class Segmentation(SegmenterLevel):
+    """Stage II: train the segmenter on synthetic and real pairs (GenSeg, Eq. 2 and 7).
+
+    Args:
+        augment: makes M̂ of M.
+        real_weight: γ.
+        augment_real: move the real pairs as well, as the Combine baseline does; the paper leaves them as they are.
+    """
+
+    def __init__(
+        self, *args: Any, augment: Augmentation, real_weight: float, augment_real: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.augment = augment
+        self.real_weight = real_weight
+        self.augment_real = augment_real
+
+    def training_step(self, batch: Batch) -> Tensor:
+        mask = self.augment.mask(batch.mask)  # M̂
+        image = self.generation.render(mask)  # Î(M̂, G′, A)
+        synthetic = self.criterion(self(image), mask)
+        image, mask = self.real_pairs(batch)  # I, M
+        real = self.criterion(self(image), mask)
+        return synthetic + self.real_weight * real  # γ
+
+    def real_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Image and mask of the real pairs."""
+        return self.augment.pair(batch.image, batch.mask) if self.augment_real else (batch.image, batch.mask)
+
+
+class SupervisedSegmentation(SegmenterLevel):
+    """Training on real pairs alone, augmented (Rotate, Flip, Translate, Combine) or as they are (vanilla)."""
+
+    def __init__(self, *args: Any, augment: Augmentation | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.augment = augment
+
+    def training_step(self, batch: Batch) -> Tensor:
+        image, mask = batch.image, batch.mask
+        if self.augment is not None:
+            image, mask = self.augment.pair(image, mask)
+        return self.criterion(self(image), mask)
+
+
+def validation_loss(level: SegmenterLevel, batch: Batch) -> Tensor:
+    """L_seg(S', D_val) at the live weights (Eq. 3); no buffer changes and no random number is drawn."""
+    with level.evaluating():
+        return level.criterion(level(batch.image), batch.mask)
+
+
+@torch.no_grad()
+def predict_logits(module: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    """Logits [N, O, H, W] of images [N, C, H, W], in batches."""
+    return torch.cat([module(part) for part in images.split(batch_size)])

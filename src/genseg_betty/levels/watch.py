@@ -1,0 +1,191 @@
+"""What happens around the steps of a training: validation, selection, logging, samples, checkpoints, signals.
+
+Nothing here moves a weight of the engine, except the learning rate of a plateau scheduler that was asked for.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from genseg_betty.data.loading import DataBundle
+from genseg_betty.device import peak_memory
+from genseg_betty.errors import Interrupted
+from genseg_betty.generators.cells import OPERATIONS, Architecture, operation_name
+from genseg_betty.levels.engine import GenSegEngine, Phase
+from genseg_betty.levels.pictures import class_masks, draw_samples
+from genseg_betty.levels.segmentation import SegmenterLevel, predict_logits
+from genseg_betty.metrics import case_scores
+from genseg_betty.progress import Progress
+from genseg_betty.run import Run
+from genseg_betty.signals import interruption
+from genseg_betty.tracking import Tracker
+
+LOG_EVERY = 10
+"""Steps between two rows of losses in metrics.csv."""
+
+
+def mean_scores(logits: Tensor, masks: Tensor, num_classes: int) -> dict[str, float]:
+    """Mean over cases of Dice and Jaccard, at the size of the network."""
+    predictions, truths = class_masks(logits).cpu().numpy(), masks.cpu().numpy()
+    rows = [case_scores(p, t, num_classes) for p, t in zip(predictions, truths, strict=True)]
+    return {name: float(np.mean([row[name] for row in rows])) for name in ("dice", "jaccard")}
+
+
+class Watch:
+    """Runs an engine to its end within a Run, from the Run's last checkpoint if there is one.
+
+    Args:
+        architecture: A, to be logged; None for methods without.
+        seconds, peak_memory: of this Run so far, with the time before a resume.
+    """
+
+    def __init__(
+        self,
+        engine: GenSegEngine,
+        run: Run,
+        tracker: Tracker,
+        data: DataBundle,
+        architecture: Architecture | None = None,
+    ) -> None:
+        self.engine = engine
+        self.run = run
+        self.tracker = tracker
+        self.data = data
+        self.architecture = architecture
+        self.trainer: DictConfig = run.config.trainer
+        self.segmentation: SegmenterLevel = engine.segmentation
+        self.best: dict[str, float] = {"score": -1.0, "step": 0}
+        self.last: dict[str, float] = {}
+        self.seconds = 0.0
+        self._updates = 0
+        self.plateau = None
+        if self.trainer.scheduler == "plateau":
+            self.plateau = ReduceLROnPlateau(self.segmentation.optimizer, mode="max", patience=2)
+
+    # -- the loop --------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Step until every phase is done. On SIGINT or SIGTERM write a checkpoint and raise Interrupted."""
+        self._restore()
+        totals = {phase.name: phase.steps for phase in self.engine.plan.phases if phase.steps}
+        with Progress(totals, dict(self.engine.done)) as progress, interruption() as caught:
+            started = time.monotonic()
+            while (phase := self.engine.advance()) is not None:
+                now = time.monotonic()
+                self.seconds += now - started
+                started = now
+                self._after_step(phase)
+                best = self.best["score"] if self.best["step"] else None
+                progress.step(phase.name, self.engine.done[phase.name], self._losses, best)
+                if caught:
+                    self._checkpoint()
+                    raise Interrupted(caught[0])
+        self._checkpoint()
+
+    def _after_step(self, phase: Phase) -> None:
+        step = self.engine.global_step
+        if step % LOG_EVERY == 0:
+            self.tracker.log(step, phase.name, self._losses())
+        if self.segmentation.count > self._updates:
+            self._updates = self.segmentation.count
+            if self._updates % self.trainer.validate_every == 0:
+                self._validate(step)
+        if step % self.trainer.sample_every == 0:
+            self.sample(step)
+        if step % self.trainer.checkpoint_every == 0:
+            self._checkpoint()
+
+    def _losses(self) -> dict[str, float]:
+        return {level.name: float(level.loss) for level in self.engine.levels if level.loss is not None}
+
+    # -- validation ------------------------------------------------------------------------------------------
+
+    def _validate(self, step: int) -> None:
+        held_out = self.data.validation
+        module = self.segmentation.predictor()
+        logits = predict_logits(module, held_out.images.to(self.engine.device), self.trainer.batch_size)
+        loss = self.segmentation.criterion(logits, held_out.masks.to(logits.device))
+        scores = mean_scores(logits, held_out.masks, self.data.num_classes)
+        self.last = scores
+        self.tracker.log(step, "validation", {**scores, "loss": float(loss)})
+        if self.architecture is not None:
+            self.tracker.log(step, "architecture", {**named_weights(self.architecture), **self._hypergradient()})
+        self.tracker.log(step, "system", self._system())
+        score = scores[self.data.metric]
+        if score > self.best["score"]:
+            self.best = {"score": score, "step": step}
+            self.run.save_checkpoint("best", self.predictor_state())
+        if self.plateau is not None:
+            self.plateau.step(score)
+
+    def _hypergradient(self) -> dict[str, float]:
+        norm = next((level.gradient_norm for level in self.engine.levels if level.name == "architecture"), None)
+        return {} if norm is None else {"gradient_norm": float(norm)}
+
+    def _system(self) -> dict[str, float]:
+        skipped = {f"skipped_{level.name}": float(level.skipped) for level in self.engine.levels}
+        return {"seconds": self.seconds, "memory_bytes": float(peak_memory(self.engine.device)), **skipped}
+
+    def predictor_state(self) -> dict[str, Any]:
+        """What a Predictor is made of: the averaged segmenter and the preprocessing."""
+        weights = {name: value.cpu() for name, value in self.segmentation.predictor().state_dict().items()}
+        return {
+            "preprocessing": self.data.preprocessing.to_dict(),
+            "num_outputs": self.data.num_outputs,
+            "weights": weights,
+        }
+
+    # -- pictures --------------------------------------------------------------------------------------------
+
+    def sample(self, step: int) -> None:
+        """Draw what the networks make of some training and validation images."""
+        for path in draw_samples(self.run.samples_dir, step, self.engine, self.data):
+            self.tracker.image(step, path.stem.split("-")[0], path)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def summary(self) -> dict[str, Any]:
+        """The training's part of results.json."""
+        steps = max(self.engine.global_step, 1)
+        return {
+            "iterations": self.segmentation.count,
+            "validation": {"best": self.best["score"], "step": self.best["step"], "last": self.last},
+            "seconds": self.seconds,
+            "seconds_per_iteration": self.seconds / steps,
+            "peak_memory_bytes": peak_memory(self.engine.device),
+            "skipped": {level.name: level.skipped for level in self.engine.levels},
+        }
+
+    # -- checkpoints -----------------------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        state = {"engine": self.engine.state_dict(), "best": self.best, "last": self.last, "seconds": self.seconds}
+        if self.plateau is not None:
+            state["plateau"] = self.plateau.state_dict()
+        self.run.save_checkpoint("last", state)
+        self.run.status("running", step=self.engine.global_step)
+
+    def _restore(self) -> None:
+        state = self.run.load_checkpoint("last", map_location=self.engine.device) if self.run.resuming else None
+        if state is None:
+            return
+        self.engine.load_state_dict(state["engine"])
+        self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
+        if self.plateau is not None:
+            self.plateau.load_state_dict(state["plateau"])
+        self._updates = self.segmentation.count
+        self.run.drop_metrics_after(self.engine.global_step)
+
+
+def named_weights(architecture: Architecture) -> dict[str, float]:
+    """α of every operation of every cell: {"down.0.conv_421": 0.33, …}."""
+    return {
+        f"{half}.{cell}.{operation_name(operation, transposed=half == 'up')}": weight
+        for half, cells in architecture.to_lists().items()
+        for cell, weights in enumerate(cells)
+        for operation, weight in zip(OPERATIONS, weights, strict=True)
+    }

@@ -1,0 +1,64 @@
+"""Losses of the segmenter (L_seg in Eq. 2, L_val in Eq. 3).
+
+The paper writes pixel-wise cross-entropy; the authors' code adds soft Dice, which is our default too. Dice is
+taken over the whole batch, so that an image without foreground does not count as a complete miss, and over
+the foreground classes. All losses are means, computed in float32 or better, and twice differentiable.
+"""
+
+from collections.abc import Callable
+
+import torch
+from monai.losses import DiceCELoss
+from torch import Tensor
+from torch.nn import functional
+
+from genseg_betty.errors import UserError
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+BINARY = ("bce", "bce_dice")
+MULTICLASS = ("ce", "ce_dice")
+
+
+def segmentation_loss(name: str, num_outputs: int) -> Loss:
+    """The loss called `name`: (logits [B, num_outputs, H, W], mask [B, H, W] of class indices) -> scalar.
+
+    Args:
+        name: "bce" or "bce_dice" for one output, "ce" or "ce_dice" for several; "auto" is the one with Dice.
+
+    Raises:
+        UserError: unknown name, or one that does not fit the number of outputs.
+    """
+    fitting = BINARY if num_outputs == 1 else MULTICLASS
+    if name == "auto":
+        name = fitting[1]
+    if name not in fitting:
+        raise UserError(
+            f"trainer.loss={name} does not fit a segmenter of {num_outputs} output(s): "
+            f"expected auto, {' or '.join(fitting)}."
+        )
+    losses = {"bce": _binary_cross_entropy, "ce": _cross_entropy}
+    return losses[name] if name in losses else _with_dice(num_outputs)
+
+
+def _binary_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    logits = _at_least_float32(logits)
+    return functional.binary_cross_entropy_with_logits(logits, mask[:, None].to(logits.dtype))
+
+
+def _cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+    return functional.cross_entropy(_at_least_float32(logits), mask)
+
+
+def _with_dice(num_outputs: int) -> Loss:
+    """Cross-entropy + soft Dice of the foreground."""
+    if num_outputs == 1:
+        loss = DiceCELoss(sigmoid=True, batch=True)
+    else:
+        loss = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
+    return lambda logits, mask: loss(_at_least_float32(logits), mask[:, None])
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    """bfloat16, as autocast hands it over, is too coarse for sums over an image."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -1,0 +1,100 @@
+"""GenSeg, end to end, and Separate, its two-stage rival (GenSeg, Methods and Fig. 7)."""
+
+from typing import Any
+
+from betty.configs import Config
+from torch import nn
+
+from genseg_betty.build import count_parameters
+from genseg_betty.generators.cells import Architecture
+from genseg_betty.levels.discretise import discretise
+from genseg_betty.levels.engine import GenSegEngine, Phase, Plan, joint_plan
+from genseg_betty.methods.method import Method
+from genseg_betty.methods.workshop import Workshop
+from genseg_betty.run import Run
+
+GAN = ("discrimination", "generation")
+
+
+class Generative(Method):
+    """A method with a generator. At the end the Run keeps it twice: as it was searched, and the strongest cells.
+
+    Args:
+        real_weight: γ of Eq. 2, the weight of the real pairs beside the synthetic ones.
+        augment_gan: train stage I on moved real pairs. augment_real: train stage II on moved real pairs.
+    """
+
+    def __init__(self, real_weight: float = 1.0, augment_gan: bool = False, augment_real: bool = False) -> None:
+        self.real_weight = real_weight
+        self.augment_gan = augment_gan
+        self.augment_real = augment_real
+
+    def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
+        architecture, data = workshop.architecture, workshop.data
+        common = {
+            "num_classes": data.num_classes,
+            "channels": data.preprocessing.channels,
+            "image_size": list(data.preprocessing.image_size),
+        }
+        alpha = {half: weights.detach().cpu() for half, weights in architecture().items()}
+        run.save_checkpoint("generator", {"weights": on_cpu(workshop.generator), "alpha": alpha, **common})
+        kept, losses = discretise(workshop.generator, architecture, engine, run.config.trainer.finetune_iterations)
+        saved = {"weights": on_cpu(kept), "kept": architecture.kept(), **common}
+        run.save_checkpoint("generator_strongest", saved)
+        return {
+            "architecture": {**architecture.to_lists(), "kept": architecture.kept()},
+            "strongest": losses,
+            "parameters": {
+                "segmenter": count_parameters(workshop.segmenter),
+                "generator": count_parameters(workshop.generator),
+                "generator_strongest": count_parameters(kept),
+                "discriminator": count_parameters(workshop.discriminator),
+            },
+        }
+
+
+class GenSeg(Generative):
+    """The three stages together: a warm-up of the generator alone, then joint steps (Eq. 5-8)."""
+
+    def plan(self, workshop: Workshop) -> Plan:
+        config = workshop.config
+        trainer, kind = config.trainer, config.hypergradient
+        hop = {"exact_full": "exact", "none": "exact"}.get(kind, kind)
+        generator_hop = "exact_with_rate" if kind == "exact_full" else hop
+        phases = [Phase("warmup", trainer.warmup_iterations, GAN), Phase("joint", trainer.iterations, GAN)]
+        betty = Config(type=generator_hop, warmup_steps=trainer.warmup_iterations)
+        return joint_plan(
+            workshop.discrimination(),
+            workshop.generation(self.augment_gan, betty),
+            workshop.segmentation(
+                self.real_weight, self.augment_real, Config(type=hop, unroll_steps=config.arch_every)
+            ),
+            workshop.search(),
+            phases,
+            kind,
+            config.arch_every,
+        )
+
+    def architecture(self, workshop: Workshop) -> Architecture:
+        return workshop.architecture
+
+
+class Separate(Generative):
+    """The same number of updates, but the generator's first and alone; then it is frozen. α stays uniform."""
+
+    def plan(self, workshop: Workshop) -> Plan:
+        trainer = workshop.config.trainer
+        levels = [
+            workshop.discrimination(),
+            workshop.generation(self.augment_gan),
+            workshop.segmentation(self.real_weight, self.augment_real),
+        ]
+        phases = [
+            Phase("warmup", trainer.warmup_iterations + trainer.iterations, GAN),
+            Phase("segmentation", trainer.iterations, ("segmentation",)),
+        ]
+        return Plan(levels, phases)
+
+
+def on_cpu(module: nn.Module) -> dict[str, Any]:
+    return {name: value.cpu() for name, value in module.state_dict().items()}

@@ -1,0 +1,62 @@
+"""The protocol of every method, and what all of them share.
+
+Two methods differ in their `plan` alone: data, splits, the segmenter and its first weights, its optimizer and
+number of updates, weight averaging and selection are the same, so that a difference in score is the method's.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from genseg_betty.build import build_segmenter, count_parameters
+from genseg_betty.data.loading import DataBundle
+from genseg_betty.generators.cells import Architecture
+from genseg_betty.inference.predictor import Predictor
+from genseg_betty.levels.engine import GenSegEngine, Plan
+from genseg_betty.levels.watch import Watch
+from genseg_betty.methods.workshop import Workshop
+from genseg_betty.run import Run
+from genseg_betty.tracking import Tracker
+
+
+class Method(ABC):
+    """One way to train a segmenter. A subclass says which levels step, in which phases."""
+
+    def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
+        """Train within `run`, from its last checkpoint if it has one.
+
+        Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
+        """
+        workshop = Workshop(run.config, data)
+        trainer = run.config.trainer
+        engine = GenSegEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite)
+        tracker = Tracker(run, run.config.logger)
+        try:
+            watch = Watch(engine, run, tracker, data, self.architecture(workshop))
+            watch.train()
+            findings = self.finish(run, workshop, engine)
+        finally:
+            tracker.close()
+        if trainer.select == "last":
+            run.save_checkpoint("predictor", watch.predictor_state())
+        else:
+            run.save_checkpoint("predictor", run.load_checkpoint("best") or watch.predictor_state())
+        return self._predictor(run, data, workshop), watch.summary() | findings
+
+    @abstractmethod
+    def plan(self, workshop: Workshop) -> Plan:
+        """The levels, their edges and their phases."""
+
+    def architecture(self, workshop: Workshop) -> Architecture | None:
+        """A, if the method learns it: logged as the training goes on."""
+        return None
+
+    def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
+        """What is left to do after the last step; returns what results.json says of it."""
+        return {"parameters": {"segmenter": count_parameters(workshop.segmenter)}}
+
+    def _predictor(self, run: Run, data: DataBundle, workshop: Workshop) -> Predictor:
+        saved = run.load_checkpoint("predictor")
+        assert saved is not None
+        network = build_segmenter(run.config, data.preprocessing.channels, data.num_outputs)
+        network.load_state_dict(saved["weights"])
+        return Predictor(network, data.preprocessing, workshop.device)

@@ -1,0 +1,20 @@
+"""Baselines on real pairs alone: as they are (Vanilla), or rotated, flipped and shifted (Combine)."""
+
+from genseg_betty.levels.engine import Phase, Plan
+from genseg_betty.methods.method import Method
+from genseg_betty.methods.workshop import Workshop
+
+
+class Supervised(Method):
+    """A segmenter trained on labelled images.
+
+    Args:
+        augment: move image and mask together, by the operations of conf/augment (the paper's Combine).
+    """
+
+    def __init__(self, augment: bool) -> None:
+        self.augment = augment
+
+    def plan(self, workshop: Workshop) -> Plan:
+        level = workshop.supervised(workshop.augmentation if self.augment else None)
+        return Plan([level], [Phase("segmentation", workshop.config.trainer.iterations, ("segmentation",))])

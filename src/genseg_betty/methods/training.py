@@ -1,0 +1,114 @@
+"""One training from a config to a finished Run: data, method, test scores, results.json, report."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from genseg_betty.build import build_named
+from genseg_betty.config import require_betty
+from genseg_betty.data.loading import DataBundle, load_data
+from genseg_betty.device import resolve_device
+from genseg_betty.errors import Interrupted
+from genseg_betty.inference.evaluate import fingerprints, score_cases
+from genseg_betty.inference.predictor import Predictor
+from genseg_betty.methods.method import Method
+from genseg_betty.report import build_report
+from genseg_betty.run import Run
+
+PACKAGES = ("genseg-betty", "torch", "betty-ml", "segmentation-models-pytorch", "monai", "hydra-core", "numpy")
+
+
+def train(config: DictConfig) -> Run:
+    """Train what `config` says in the directory `config.run_dir`, resuming there as `config.resume` says.
+
+    Raises:
+        UserError: for all that the user can mend (data, device, a directory in use, divergence).
+        Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
+    """
+    require_betty()
+    resolve_device(config.device)
+    data = load_data(config)
+    with Run.start(config.run_dir, config, config.resume) as run:
+        try:
+            _fit_and_test(run, data)
+        except (Interrupted, KeyboardInterrupt) as interrupt:
+            run.status("interrupted", message=str(interrupt) or "interrupted")
+            raise
+        except BaseException as error:
+            run.status("failed", message=f"{type(error).__name__}: {error}")
+            raise
+        run.status("finished", message="done")
+    return run
+
+
+def _fit_and_test(run: Run, data: DataBundle) -> None:
+    run.status("running", message="training")
+    run.write_json("splits.json", splits_of(data))
+    method: Method = build_named(run.config.method)
+    predictor, findings = method.fit(run, data)
+    run.status("running", message="testing")
+    results = describe(run, data) | findings | {"test": test(run, data, predictor)}
+    results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    run.write_json("results.json", results)
+    build_report([run.path], run.path / "report.html")
+
+
+def test(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:
+    """Score every test set at the size of its own masks; one CSV each."""
+    scores = {}
+    for name, (dataset, cases) in data.test.items():
+        rows, summary = score_cases(predictor, dataset, cases)
+        run.write_test(name, rows)
+        scores[name] = summary
+    return scores
+
+
+def splits_of(data: DataBundle) -> dict[str, Any]:
+    """splits.json: the case ids of train, validation and test, and the content of those that were learned from."""
+    splits = data.splits
+    root = str(data.dataset.root) if data.dataset.root else None
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    used = {*splits.train, *splits.validation}
+    contents = fingerprints(data.dataset, [case for case in data.dataset.cases if case.id in used])
+    return {**parts, "dataset": data.dataset.name, "root": root, "sha256": contents}
+
+
+def describe(run: Run, data: DataBundle) -> dict[str, Any]:
+    """What results.json says before the first step."""
+    config = run.config
+    return {
+        "schema": 1,
+        "name": config.name or run.path.name,
+        "method": config.method.name,
+        "dataset": config.dataset.name,
+        "backbone": config.backbone.name,
+        "generator": config.generator.name,
+        "seed": config.seed,
+        "image_size": list(data.preprocessing.image_size),
+        "n_labelled": len(data.splits.train) + len(data.splits.validation),
+        "n_train": len(data.splits.train),
+        "n_validation": len(data.splits.validation),
+        "warmup_iterations": config.trainer.warmup_iterations,
+        "metric": data.metric,
+        "hypergradient": config.hypergradient,
+        "device": _device_name(config),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "data_sha256": data.sha256,
+    }
+
+
+def _device_name(config: DictConfig) -> str:
+    if resolve_device(config.device).type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

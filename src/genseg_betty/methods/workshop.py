@@ -1,0 +1,131 @@
+"""The levels of one Run, built from its config and data: the parts that methods put together."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+from betty.configs import Config
+from omegaconf import DictConfig
+from torch import nn
+
+from genseg_betty.augment import Augmentation
+from genseg_betty.build import (
+    build_architecture,
+    build_discriminator,
+    build_generator,
+    build_named,
+    build_optimizer,
+    build_segmenter,
+)
+from genseg_betty.data.loading import Batch, DataBundle, LabelledSet, StepSampler
+from genseg_betty.device import resolve_autocast, resolve_device
+from genseg_betty.generators.cells import Architecture
+from genseg_betty.levels.architecture import ArchitectureSearch
+from genseg_betty.levels.generation import Discrimination, Generation
+from genseg_betty.levels.level import Conditions
+from genseg_betty.levels.segmentation import Segmentation, SupervisedSegmentation
+from genseg_betty.losses import segmentation_loss
+from genseg_betty.randomness import derived_seed
+
+
+def batches(labelled: LabelledSet, batch_size: int, seed: int, name: str) -> Callable[[int], Batch]:
+    """Count of a step -> batch, in an order that `seed` and `name` determine."""
+    sampler = StepSampler(len(labelled.ids), batch_size, derived_seed(seed, "batches", name))
+    return lambda count: labelled.batch(sampler.indices(count))
+
+
+class Workshop:
+    """Builds networks once each, and levels around them."""
+
+    def __init__(self, config: DictConfig, data: DataBundle) -> None:
+        self.config = config
+        self.data = data
+        self.device: torch.device = resolve_device(config.device)
+        self.labelled = {"train": self._moved(data.train), "validation": self._moved(data.validation)}
+
+    @cached_property
+    def segmenter(self) -> nn.Module:
+        return build_segmenter(self.config, self.data.preprocessing.channels, self.data.num_outputs)
+
+    @cached_property
+    def generator(self) -> nn.Module:
+        preprocessing = self.data.preprocessing
+        return build_generator(self.config, self.data.num_classes, preprocessing.channels, preprocessing.image_size)
+
+    @cached_property
+    def discriminator(self) -> nn.Module:
+        return build_discriminator(self.config, self.data.num_classes, self.data.preprocessing.channels)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        return build_architecture(self.config, self.generator).to(self.device)
+
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        return build_named(self.config.augment)
+
+    def _moved(self, labelled: LabelledSet) -> LabelledSet:
+        """The few-shot set stays on the device for the whole training."""
+        return LabelledSet(labelled.ids, labelled.images.to(self.device), labelled.masks.to(self.device))
+
+    def discrimination(self) -> Discrimination:
+        return Discrimination("discrimination", self.discriminator, *self._common("discriminator", "gan"))
+
+    def generation(self, augment: bool, betty: Config | None = None) -> Generation:
+        return Generation(
+            "generation",
+            self.generator,
+            *self._common("generator", "gan"),
+            betty,
+            architecture=self.architecture,
+            augment=self.augmentation if augment else None,
+            num_classes=self.data.num_classes,
+            l1_weight=self.config.generator.l1_weight,
+        )
+
+    def segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
+        return Segmentation(
+            "segmentation",
+            self.segmenter,
+            *self._common("segmenter", "segmenter"),
+            betty,
+            augment=self.augmentation,
+            real_weight=real_weight,
+            augment_real=augment_real,
+            **self._segmenter_options(),
+        )
+
+    def supervised(self, augment: Augmentation | None) -> SupervisedSegmentation:
+        return SupervisedSegmentation(
+            "segmentation",
+            self.segmenter,
+            *self._common("segmenter", "segmenter"),
+            augment=augment,
+            **self._segmenter_options(),
+        )
+
+    def search(self) -> ArchitectureSearch:
+        # The graph of L_val is walked once for each path of the hypergradient.
+        optimizer, draws, conditions = self._common("architecture", "validation")
+        betty = Config(retain_graph=True)
+        return ArchitectureSearch("architecture", self.architecture, optimizer, draws, conditions, betty)
+
+    def _segmenter_options(self) -> dict[str, Any]:
+        trainer = self.config.trainer
+        return {
+            "loss": segmentation_loss(trainer.loss, self.data.num_outputs),
+            "ema_decay": trainer.ema_decay,
+        }
+
+    def _common(self, part: str, feed: str) -> tuple[Any, ...]:
+        """Optimizer, batches and conditions of the level whose network is `part`."""
+        module: nn.Module = getattr(self, part).to(self.device)
+        optimizer = build_optimizer(self.config.trainer.optimizers[part], module)
+        labelled = self.labelled["validation" if feed == "validation" else "train"]
+        size = self.config.trainer.batch_size
+        if feed == "validation":
+            size = min(size, len(labelled.ids))
+        autocast = resolve_autocast(self.config.precision, self.device)
+        conditions = Conditions(self.config.seed, autocast, self.config.precondition)
+        return optimizer, batches(labelled, size, self.config.seed, feed), conditions

@@ -1,0 +1,52 @@
+"""The directory of a Run: the same for the same command, and never one for two different trainings."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+IN_NAME = ("dataset", "backbone", "generator", "method")
+NOT_HASHED = frozenset({"dataset.n_labelled", "seed", "run_dir", "resume"})
+
+Choices = Mapping[str, str | None]
+
+
+def default_run_dir(
+    config: dict[str, Any], base: DictConfig, overridden: set[str], choices: Choices, defaults: Choices
+) -> str:
+    """`outputs/<dataset>-<backbone>-<generator>-<method>-n<n_labelled>-s<seed>`, and a hash of other changes.
+
+    Args:
+        config: the checked config.
+        base: the tree as the chosen group members compose it, before values were overridden.
+        overridden: dotted keys that the user set.
+        choices: the member of every group, an experiment's choices included.
+        defaults: the member of every group when nothing is said.
+    """
+    n_labelled = config["dataset"]["n_labelled"]
+    parts = [str(choices[group]) for group in IN_NAME]
+    parts += [f"n{'auto' if n_labelled is None else n_labelled}", f"s{config['seed']}"]
+    changes = _other_choices(choices, defaults) | _changed_values(config, base, overridden - NOT_HASHED)
+    if changes:
+        text = json.dumps(changes, sort_keys=True)
+        parts.append(hashlib.sha256(text.encode()).hexdigest()[:8])
+    return f"outputs/{'-'.join(parts)}"
+
+
+def _other_choices(choices: Choices, defaults: Choices) -> dict[str, Any]:
+    return {
+        group: member for group, member in choices.items() if group not in IN_NAME and member != defaults.get(group)
+    }
+
+
+def _changed_values(config: dict[str, Any], base: DictConfig, keys: set[str]) -> dict[str, Any]:
+    """Overridden keys whose value is not what it would have been."""
+    values = {key: (_select(OmegaConf.create(config), key), _select(base, key)) for key in keys}
+    return {key: value for key, (value, before) in values.items() if value != before}
+
+
+def _select(tree: DictConfig, key: str) -> Any:
+    value = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -1,0 +1,160 @@
+"""What the user types after the command: `dataset=isic`, `trainer.iterations=500`, `seed=0,1,2`.
+
+The grammar is Hydra's, parsed by Hydra, with two differences. `+dataset=isic` and `dataset=isic` are the
+same, and so are `+key=` and `key=`: whether a key exists is for `checking.py` to say. And a plain value that
+Hydra's grammar has no room for (`~/scans`, `/data/set (1)`) is taken as it stands.
+"""
+
+import difflib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from genseg_betty.kinds import either
+from genseg_betty.schema import REPLACED, TAGS
+
+Members = Mapping[str, Sequence[str]]
+STRUCTURAL = "[]{}'\",\\"
+
+
+@dataclass
+class Overrides:
+    """Parsed overrides: a member for each group named, and the values in their order.
+
+    For a member that is unknown, `groups` has the nearest one, so that the rest can still be checked; groups
+    for which nothing is near are in `unknown_groups`.
+    """
+
+    groups: dict[str, str] = field(default_factory=dict)
+    values: list[Override] = field(default_factory=list)
+    unknown_groups: set[str] = field(default_factory=set)
+
+
+def parse(lines: Iterable[str], members: Members, problems: list[str]) -> Overrides:
+    """Overrides of one training. Adds to `problems` what cannot be read, unknown members, and sweeps."""
+    result = Overrides()
+    for override in parse_lines(lines, problems):
+        key = override.key_or_group
+        if override.is_hydra_override():
+            continue  # for Hydra's multirun, and no part of the config
+        if override.is_sweep_override():
+            problems.append(
+                f"{override.input_line}: several values; add -m to train one Run for each, write {key}=[a,b] "
+                f"for a list, or quote the value: {key}='…'"
+            )
+        elif key in members:
+            _take_group(override, members[key], result, problems)
+        else:
+            result.values.append(override)
+    return result
+
+
+def parse_lines(lines: Iterable[str], problems: list[str]) -> list[Override]:
+    """Every line parsed; those that cannot be are problems."""
+    parsed = [_parse_line(line, problems) for line in lines]
+    return [override for override in parsed if override is not None]
+
+
+def expand(overrides: Sequence[Override], members: Members, problems: list[str]) -> list[list[str]]:
+    """The cells of a sweep: every combination of the values given, as overrides of one training each."""
+    axes = []
+    for override in overrides:
+        key = override.get_key_element()
+        value = override.value()
+        if isinstance(value, Glob):
+            names = list(members.get(override.key_or_group, ()))
+            axes.append([f"{key}={name}" for name in value.filter(names)])
+        elif override.is_discrete_sweep():
+            axes.append([f"{key}={text}" for text in override.sweep_string_iterator()])
+        elif override.is_sweep_override():
+            problems.append(f"{override.input_line}: expected values to try one by one, such as {key}=1,2,3")
+        else:
+            axes.append([str(override.input_line)])
+    return [list(cell) for cell in itertools.product(*axes)]
+
+
+def in_dataset(line: str) -> str:
+    """A key of a dataset with `dataset.` before it: `root=/data/x` -> `dataset.root=/data/x`."""
+    key = line.lstrip("+~")
+    return line if key.startswith("dataset.") else f"{line[: len(line) - len(key)]}dataset.{key}"
+
+
+def for_hydra(override: Override, members: Members) -> str:
+    """The override as Hydra's own composition takes it, whether the key is there or not."""
+    key = override.key_or_group
+    if override.is_delete():
+        return f"~{key}"
+    return f"{'' if key in members else '++'}{key}={override.get_value_string()}"
+
+
+def apply(tree: DictConfig, values: Iterable[Override], problems: list[str]) -> None:
+    """Set the values in `tree`, in their order."""
+    for override in values:
+        key = override.key_or_group
+        value: Any = override.value()
+        replaces = isinstance(value, dict) and (key in REPLACED or not TAGS.isdisjoint(value))
+        try:
+            if override.is_delete():
+                _delete(tree, key, problems)
+            else:
+                OmegaConf.update(tree, key, value, merge=not replaces, force_add=True)
+        except (OmegaConfBaseException, TypeError, ValueError, AssertionError) as error:
+            reason = str(error).splitlines()[0] if str(error) else "not possible"
+            problems.append(f"{override.input_line}: {reason}")
+
+
+def unknown_member(group: str, member: Any, members: Sequence[str]) -> str:
+    """The problem of a choice that a group does not offer, with the nearest one that it does."""
+    alike = difflib.get_close_matches(str(member), members, n=1)
+    hint = f"; did you mean {alike[0]}?" if alike else ";"
+    return f"{group}={member}: no such {group}{hint} Choose {either(members)}"
+
+
+def _parse_line(line: str, problems: list[str]) -> Override | None:
+    parser = OverridesParser.create()
+    key, equals, value = line.partition("=")
+    attempts = [line]
+    if equals and not set(STRUCTURAL) & set(value):
+        attempts.append(f"{key}='{value}'")
+    for attempt in attempts:
+        try:
+            override = parser.parse_override(attempt)
+        except HydraException:
+            continue
+        if override.package is not None or not override.key_or_group:
+            break
+        return override
+    how = "quote the value: key='…'" if equals else "expected key=value"
+    problems.append(f"{line}: cannot be read; {how}")
+    return None
+
+
+def _take_group(override: Override, members: Sequence[str], result: Overrides, problems: list[str]) -> None:
+    group, member = override.key_or_group, override.value()
+    if override.is_delete():
+        problems.append(f"{override.input_line}: a group cannot be dropped; choose another member of {group}")
+    elif isinstance(member, str | int | float) and str(member) in members:
+        result.groups[group] = str(member)
+    else:
+        found = override.get_value_string() if member is None or isinstance(member, list | dict) else member
+        problems.append(unknown_member(group, found, members))
+        alike = difflib.get_close_matches(str(found), members, n=1)
+        result.groups.update((group, name) for name in alike)
+        result.unknown_groups.update(() if alike else {group})
+
+
+def _delete(tree: DictConfig, key: str, problems: list[str]) -> None:
+    parent, _, last = key.rpartition(".")
+    section = OmegaConf.select(tree, parent) if parent else tree
+    if not isinstance(section, DictConfig) or last not in section:
+        problems.append(f"~{key}: there is no such key to drop")
+        return
+    with open_dict(section):
+        del section[last]

@@ -1,0 +1,144 @@
+"""Whether a directory may be trained in: begin anew, continue what is there, or refuse and say why."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from genseg_betty.errors import UserError
+from genseg_betty.files import TEMPORARY
+from genseg_betty.lock import LOCK
+
+STATES = ("running", "finished", "interrupted", "failed")
+# All that a Run writes, and all that a restart deletes.
+OWNED = (
+    "config.yaml",
+    "status.json",
+    "metrics.csv",
+    "splits.json",
+    "results.json",
+    "test-*.csv",
+    "evaluate-*.csv",
+    "tracking.json",
+    "report.html",
+    "report.csv",
+    "checkpoints/*.pt",
+    "samples/*.png",
+)
+# Keys that may change when a Run is continued: they say where and how it runs, not what it computes.
+FREE_KEYS = (
+    "config_dir",
+    "device",
+    "launcher",
+    "logger",
+    "name",
+    "resume",
+    "run_dir",
+    "trainer.checkpoint_every",
+    "trainer.sample_every",
+)
+
+
+def prepare(path: Path, config: DictConfig, resume: str) -> bool:
+    """Make the locked directory `path` ready; returns whether there is a checkpoint to continue from."""
+    if resume not in ("auto", "never", "restart"):
+        raise UserError(f"resume={resume}: expected auto, never or restart")
+    if resume == "never" and any(entry.name != LOCK for entry in path.iterdir()):
+        raise UserError(f"{path} is not empty, and resume=never: name another run_dir, or use resume=auto or restart")
+    checkpoint = path / "checkpoints" / "last.pt"
+    state = _state(path)
+    if resume == "auto" and checkpoint.exists():
+        _refuse_differences(path, config)
+        return True
+    if resume == "auto" and state == "finished":
+        raise UserError(
+            f"the Run in {path} is finished but {checkpoint} is gone, so there is nothing to continue from. "
+            "Use resume=restart to delete its results and train again."
+        )
+    _clear(path, is_run=state is not None)
+    return False
+
+
+def resolve(config: Mapping[str, Any] | DictConfig) -> DictConfig:
+    """The config with all interpolations filled in, exactly as it will read back from config.yaml."""
+    tree = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    return DictConfig(OmegaConf.create(OmegaConf.to_yaml(tree, resolve=True)))
+
+
+def read_config(path: Path) -> DictConfig:
+    """The config of the Run in `path`. Raises UserError if there is none or it cannot be read."""
+    file = path / "config.yaml"
+    if not file.is_file():
+        raise UserError(f"there is no Run in {path}: expected {file}. Name a run directory, as given by run_dir=…")
+    try:
+        config = OmegaConf.load(file)
+    except Exception as error:  # the YAML library raises many kinds
+        raise UserError(f"{file} cannot be read: {error}") from error
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{file} holds no config: expected a mapping of keys to values")
+    return config
+
+
+def differences(old: DictConfig, new: DictConfig) -> list[str]:
+    """One line for every key that keeps `new` from continuing a Run of `old`: the key and both values."""
+    before, after = _flatten(old), _flatten(new)
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        was, now = before.get(key, "absent"), after.get(key, "absent")
+        free = any(key == name or key.startswith(f"{name}.") for name in FREE_KEYS)
+        grows = key == "trainer.iterations" and isinstance(was, int) and isinstance(now, int) and now > was
+        if was != now and not free and not grows:
+            lines.append(f"{key}: {was} in the Run, {now} now")
+    return lines
+
+
+def _refuse_differences(path: Path, config: DictConfig) -> None:
+    lines = differences(read_config(path), config)
+    if lines:
+        raise UserError(
+            f"{path} holds a Run of another config, which cannot be continued with this one:\n  "
+            + "\n  ".join(lines)
+            + "\nUse the Run's values, another run_dir, or resume=restart (deletes the Run). "
+            "trainer.iterations may only grow."
+        )
+
+
+def _clear(path: Path, is_run: bool) -> None:
+    """Delete what an earlier Run left. Files of these names that no Run wrote are refused; others stay."""
+    folders = [path, *(path / name for name in ("checkpoints", "samples") if not (path / name).is_symlink())]
+    files = [file for pattern in OWNED for file in path.glob(pattern) if file.parent in folders]
+    if files and not is_run:
+        names = ", ".join(sorted(str(file.relative_to(path)) for file in files)[:5])
+        raise UserError(
+            f"{path} is not a Run's directory (it has no status.json of one) but holds {names}, which a Run "
+            "would overwrite. Name another run_dir, or move these files away."
+        )
+    half_written = [file for folder in folders for file in folder.glob(f".*{TEMPORARY}")]
+    for file in files + half_written:
+        file.unlink()
+
+
+def _state(path: Path) -> str | None:
+    """The state in status.json; None if there is none, or if it is someone else's file."""
+    try:
+        state = json.loads((path / "status.json").read_text(encoding="utf-8"))["state"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return state if state in STATES else None
+
+
+def _flatten(config: DictConfig) -> dict[str, Any]:
+    """Dotted key -> value; a list is one value."""
+    flat: dict[str, Any] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for key, item in value.items():
+                visit(f"{prefix}.{key}" if prefix else str(key), item)
+        else:
+            flat[prefix] = value
+
+    visit("", OmegaConf.to_container(config, resolve=True))
+    return flat

@@ -1,0 +1,97 @@
+"""Where the numbers and pictures of a training go: metrics.csv always, Weights & Biases on request."""
+
+import secrets
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from genseg_betty.errors import UserError
+from genseg_betty.run import Run
+
+INSTALL = "pip install 'genseg-betty[wandb]'"
+
+
+class Tracker:
+    """Logs to a Run's metrics.csv and, with logger.name=wandb, to W&B (logger.mode: offline unless said).
+
+    A continued Run goes on in the same W&B run. W&B failing during the training ends W&B, not the training:
+    `warn` is called once with the reason.
+    """
+
+    def __init__(
+        self, run: Run, logger_config: Mapping[str, Any], warn: Callable[[str], object] = warnings.warn
+    ) -> None:
+        self._run = run
+        self._warn = warn
+        self._wandb: Any = None
+        name = logger_config.get("name", "csv")
+        if name == "wandb":
+            self._module = _import_wandb()
+            self._wandb = _start_wandb(self._module, run, logger_config)
+        elif name != "csv":
+            raise UserError(f"logger={name}: expected csv or wandb")
+
+    def log(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+        """Log the values of one step; in W&B they are named phase/name."""
+        self._run.log(step, phase, values)
+        named = {f"{phase}/{name}": float(value) for name, value in values.items()}
+        self._send(lambda wandb: wandb.log({"step": step, **named}))
+
+    def image(self, step: int, name: str, path: Path) -> None:
+        """Log a picture that lies in the Run."""
+        self._send(lambda wandb: wandb.log({"step": step, name: self._module.Image(str(path))}))
+
+    def close(self) -> None:
+        """Finish the W&B run; metrics.csv belongs to the Run and stays open."""
+        self._send(lambda wandb: wandb.finish())
+        self._wandb = None
+
+    def _send(self, action: Callable[[Any], object]) -> None:
+        if self._wandb is None:
+            return
+        try:
+            action(self._wandb)
+        except Exception as error:  # whatever W&B raises must not cost the training
+            self._wandb = None
+            self._warn(f"W&B failed and is off from here on, metrics.csv goes on: {type(error).__name__}: {error}")
+
+
+def _import_wandb() -> ModuleType:
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError(f"logger=wandb needs the package wandb, which is missing: {INSTALL}") from error
+    if not hasattr(wandb, "init"):  # a folder of W&B's own output in the working directory imports as well
+        raise UserError(f"logger=wandb needs the package wandb, found only a folder wandb/: {INSTALL}")
+    return wandb
+
+
+def _start_wandb(wandb: ModuleType, run: Run, config: Mapping[str, Any]) -> Any:
+    """Start or continue the W&B run of this Run. The step is a value of its own: W&B's must never fall."""
+    stored = run.read_json("tracking.json") or {"wandb_id": secrets.token_hex(8)}
+    run.write_json("tracking.json", stored)
+    mode = config.get("mode") or "offline"
+    try:
+        started = wandb.init(
+            project=config.get("project") or "genseg",
+            entity=config.get("entity"),
+            mode=mode,
+            id=stored["wandb_id"],
+            resume="allow",
+            name=run.config.get("name") or run.path.name,
+            dir=str(run.path),
+            config=OmegaConf.to_container(run.config),
+            settings=wandb.Settings(console="off"),
+        )
+        started.define_metric("step")
+        started.define_metric("*", step_metric="step")
+    except Exception as error:
+        raise UserError(
+            f"W&B did not start with logger.mode={mode}: {error}. Log in with `wandb login`, "
+            "or use logger.mode=offline or logger=csv."
+        ) from error
+    return started

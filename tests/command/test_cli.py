@@ -1,0 +1,258 @@
+"""The command line: words in; calls, output and exit status out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from genseg_betty.cli import main
+from genseg_betty.config import dataset_names, group_members, group_names
+from genseg_betty.errors import Interrupted, UserError
+
+
+class Calls(SimpleNamespace):
+    """Stands in for a module: every function of it notes its arguments and gives back `answer`."""
+
+    def __init__(self, *names: str, answer: Any = None) -> None:
+        super().__init__(calls=[], answer=answer, error=None)
+        for name in names:
+            setattr(self, name, self._function(name))
+
+    def _function(self, name: str) -> Any:
+        def function(*arguments: Any, **keywords: Any) -> Any:
+            self.calls.append((name, arguments, keywords))
+            if self.error is not None:
+                raise self.error
+            return self.answer
+
+        return function
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, module: str, *names: str, answer: Any = None) -> Calls:
+    calls = Calls(*names, answer=answer)
+    monkeypatch.setitem(sys.modules, module, calls)  # type: ignore[arg-type]
+    return calls
+
+
+@pytest.fixture
+def methods(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    return stand_in(monkeypatch, "genseg_betty.methods", "train")
+
+
+def status_of(*words: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(words))
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("verb", [[], ["train"]])
+def test_training_is_the_default(toys: Any, methods: Calls, verb: list[str]) -> None:
+    assert status_of(*verb, *toys.words("+dataset=folder", "seed=3")) == 0
+    [(_, (config,), _)] = methods.calls
+    assert config == toys.compose("dataset=folder", "seed=3")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UserError("there is no image"), 1, "genseg: there is no image\n"),
+        (ZeroDivisionError("oh"), 1, "genseg: ZeroDivisionError: oh\nHYDRA_FULL_ERROR=1 shows where"),
+        (Interrupted(2), 130, "the same command goes on"),
+        (Interrupted(15), 143, "the same command goes on"),
+        (KeyboardInterrupt(), 130, "genseg: interrupted\n"),
+    ],
+)
+def test_how_a_training_ends(
+    toys: Any,
+    methods: Calls,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    message: str,
+) -> None:
+    methods.error = error
+    assert status_of(*toys.words()) == status
+    found = capsys.readouterr().err
+    assert message in found
+    assert "Traceback" not in found
+
+
+def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    methods.error = UserError("there is no image")
+    with pytest.raises(UserError):
+        main(toys.words())
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["trian"], 1, "'trian' is neither a command nor key=value; did you mean train?"),
+        (["seed=1", "predict"], 1, "did you mean predict?"),
+        (["--mutlirun"], 2, "unrecognized arguments: --mutlirun"),
+        (["--config-dir", "/nowhere"], 1, "no such folder"),
+        (["predict", "--out", "x"], 2, "required: RUN, PATH"),
+        (["predict", "run", "a.png"], 2, "required: --out"),
+        (["generate", "run", "--count", "0", "--out", "x"], 2, "expected 1 or more"),
+        (["evaluate", "run"], 1, "give either --dataset NAME, or --images DIR and --masks DIR"),
+        (["evaluate", "run", "--dataset", "isic", "--images", "x"], 1, "give either --dataset NAME"),
+        (
+            ["evaluate", "run", "n_test=3", "--images", "x", "--masks", "y"],
+            1,
+            "n_test=3 belongs to --dataset",
+        ),
+        (["data"], 2, "required: action"),
+        (["data", "chck"], 2, "invalid choice: 'chck'"),
+        (["data", "check", "nlm_mcc"], 1, "did you mean nlm_mc?"),
+        (["data", "check", "nlm_mc", "rot=x"], 1, "did you mean dataset.root"),
+        (["report", "--out", "x"], 2, "required: RUN"),
+    ],
+)
+def test_misuse_is_told(
+    methods: Calls, capsys: pytest.CaptureFixture[str], words: list[str], status: int, message: str
+) -> None:
+    assert status_of(*words) == status
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.out == ""
+    assert not methods.calls
+
+
+def test_a_faulty_config_is_told(toys: Any, methods: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(*toys.words("trainer.itertions=5", "seed=x")) == 1
+    assert "genseg: 2 problems in the configuration:\n  - seed=x: expected" in capsys.readouterr().err
+    assert not methods.calls
+
+
+def test_help_names_every_group_and_member(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--help") == 0
+    page = capsys.readouterr().out
+    for group in group_names():
+        [line] = [line for line in page.splitlines() if line.strip().startswith(f"{group}=")]
+        assert [word.strip() for word in line.partition("=")[2].split(",")] == group_members(group)
+    for verb in ("train", "predict", "generate", "evaluate", "report", "data"):
+        assert f"\n  {verb} " in page
+
+
+@pytest.mark.parametrize("verb", ["predict", "generate", "evaluate", "report", "data", "data list", "data check"])
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert status_of(*verb.split(), "--help") == 0
+    assert f"usage: genseg {verb}" in capsys.readouterr().out
+
+
+def test_cfg_prints_the_config_and_trains_nothing(
+    toys: Any, methods: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(*toys.words("seed=4", "--cfg", "job")) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["seed"] == 4
+    assert not methods.calls
+
+
+def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    inference = stand_in(monkeypatch, "genseg_betty.inference", "predict_paths", answer=[Path("m/a.png")])
+    assert status_of("predict", "run", "a.png", "--out", "m", "scans", "--device", "cpu") == 0
+    arguments = (Path("run"), [Path("a.png"), Path("scans")], Path("m"), "cpu")
+    assert inference.calls == [("predict_paths", arguments, {})]
+    assert capsys.readouterr().out == "1 mask in m\n"
+
+
+def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
+    inference = stand_in(monkeypatch, "genseg_betty.inference", "generate")
+    assert status_of("generate", "run", "--count", "3", "--out", "pairs", "--format", "folder") == 0
+    assert inference.calls == [("generate", (Path("run"), 3, Path("pairs"), "folder", 0, False, "auto"), {})]
+
+
+@pytest.fixture
+def inference(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    scores = {"dataset": "nlm_mc", "cases": 138, "dice": 0.84, "jaccard": 0.73, "per_case": "run/a.csv"}
+    answer = SimpleNamespace(**scores, to_dict=lambda: scores)
+    return stand_in(monkeypatch, "genseg_betty.inference", "evaluate_dataset", "evaluate_folders", answer=answer)
+
+
+def test_evaluate_a_dataset(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("evaluate", "run", "--dataset", "nlm_mc", "root=/data/mc", "--json", "n_test=5") == 0
+    [(name, (run, config, device), _)] = inference.calls
+    assert (name, run, device) == ("evaluate_dataset", Path("run"), "auto")
+    assert (config.name, config.root, config.n_test) == ("nlm_mc", "/data/mc", 5)
+    assert json.loads(capsys.readouterr().out) == inference.answer.to_dict()
+
+
+def test_evaluate_folders(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("evaluate", "--images", "i", "--masks", "m", "run") == 0
+    assert inference.calls == [("evaluate_folders", (Path("run"), Path("i"), Path("m"), "auto"), {})]
+    assert "138 cases, Dice 0.8400, Jaccard 0.7300" in capsys.readouterr().out
+
+
+def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = stand_in(monkeypatch, "genseg_betty.report", "build_report")
+    assert status_of("report", "a", "b", "--out", "page.html") == 0
+    assert report.calls == [("build_report", ([Path("a"), Path("b")], Path("page.html")), {})]
+
+
+@pytest.mark.parametrize(("errors", "status"), [([], 0), (["missing_mask"], 1)])
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_data_check(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    errors: list[str],
+    status: int,
+    flags: list[str],
+) -> None:
+    faults = [SimpleNamespace(code=code, file="a.png", message="has no mask") for code in errors]
+    found = {
+        "dataset": "nlm_mc",
+        "root": "/x",
+        "pairs": 7,
+        "errors": [vars(f) for f in faults],
+        "warnings": [],
+    }
+    answer = SimpleNamespace(**{**found, "errors": faults}, to_dict=lambda: found)
+    check = stand_in(monkeypatch, "genseg_betty.data.check", "check_dataset", answer=answer)
+    assert status_of("data", "check", "nlm_mc", *flags, "root=/x", "dataset.labels={background: 0, a: 1}") == status
+    assert check.calls[0][1][0].root == "/x"
+    assert check.calls[0][1][0].labels == {"background": 0, "a": 1}
+    output = capsys.readouterr().out
+    if flags:
+        assert json.loads(output) == found
+    else:
+        assert "nlm_mc in /x: 7 pairs" in output
+        assert all(code in output for code in errors)
+
+
+def test_data_list_has_a_line_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GENSEG_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for folder in ("images", "masks"):
+        (tmp_path / "folder" / folder).mkdir(parents=True)
+    assert status_of("data", "list") == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == dataset_names()
+    assert sum("not found" in line for line in lines) >= len(lines) - 3
+
+
+def test_starts_fast_and_from_anywhere(tmp_path: Path) -> None:
+    code = (
+        "import sys, genseg_betty, genseg_betty.cli as cli\n"
+        "assert 'torch' not in sys.modules and 'hydra' not in sys.modules\n"
+        "cli.main(['--version'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"genseg {__import__('genseg_betty').__version__}"
+
+
+def test_as_a_module_with_a_wrong_key(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "genseg_betty", "data", "check", "nlm_mc", "rot=/x"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "did you mean dataset.root" in done.stderr
+    assert "Traceback" not in done.stderr

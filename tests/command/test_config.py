@@ -1,0 +1,350 @@
+"""Composing and checking configs. Most tests choose toy components, which import in no time."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from genseg_betty import config as config_module
+from genseg_betty.config import (
+    compose,
+    conf_dir,
+    dataset_names,
+    group_members,
+    group_names,
+    load_dataset_config,
+    require_betty,
+)
+from genseg_betty.errors import ConfigError, UserError
+
+
+def problems_of(toys: Any, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        toys.compose(*overrides)
+    return list(caught.value.problems)
+
+
+def test_defaults_compose(toys: Any) -> None:
+    config = toys.compose()
+    assert config.dataset.name == "phantom"
+    assert config.trainer.iterations == OmegaConf.load(conf_dir() / "trainer" / "default.yaml").iterations
+    assert config.image_size == config.dataset.image_size
+    assert config.config_dir == str(toys.folder)
+    assert "hydra" not in config
+    assert not OmegaConf.missing_keys(config)
+
+
+def test_left_out_keys_are_filled_in(toys: Any) -> None:
+    config = toys.compose()
+    assert config.trainer.optimizers.segmenter.betas == [0.9, 0.999]
+    assert config.generator.discriminator.norm == "instance"
+    assert "name" not in config.augment
+
+
+@pytest.mark.parametrize("prefix", ["", "+", "++"])
+def test_plus_signs_make_no_difference(toys: Any, prefix: str) -> None:
+    lines = ["dataset=folder", "dataset.root=/data/x", "trainer=quick", "seed=3", "backbone.encoder=b"]
+    assert toys.compose(*[prefix + line for line in lines]) == toys.compose(*lines)
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("trainer.iterations=many", "trainer.iterations=many: expected an integer at least 1"),
+        ("trainer.iterations=2.5", "trainer.iterations=2.5: expected an integer at least 1"),
+        ("trainer.iterations=0", "trainer.iterations=0: expected an integer at least 1"),
+        ("trainer.ema_decay=1", "trainer.ema_decay=1: expected a number at least 0 and below 1"),
+        ("trainer.select=lst", "trainer.select=lst: expected last or best"),
+        ("device=gpu", "device=gpu: expected auto, cpu or cuda"),
+        ("seed=null", "seed=null: expected an integer at least 0 and below 4294967296"),
+        ("hypergradient=null", "expected exact, exact_full, finite_difference or none"),
+        ("image_size=[64]", "image_size=[64]: expected an integer from 32 to 4096 or ["),
+        ("dataset.n_labelled=1", "dataset.n_labelled=1: expected an integer at least 2 or null"),
+        ("dataset.labels={a: b}", "dataset.labels={a: b}: expected {name: an integer, …} or null"),
+        ("backbone.base_channels=0", "backbone.base_channels=0: expected an integer at least 1"),
+        ("backbone.encoder=[1]", "backbone.encoder=[1]: expected text"),
+        ("generator.searched=decodr", "generator.searched=decodr: expected both, decoder or encoder"),
+        ("method.real_weight=-1", "method.real_weight=-1: expected a number at least 0"),
+        ("augment.rotate=270", "augment.rotate=270: expected a number from 0 to 180"),
+        ("trainer.optimizers.segmenter.lr=0", "trainer.optimizers.segmenter.lr=0: expected a number above 0"),
+        ("trainer.optimizers.segmenter=3", "trainer.optimizers.segmenter=3: expected a section with name"),
+        ("trainer.optimizers.segmenter.name=lion", "found lion; expected adam, adamw, rmsprop or sgd"),
+        ("trainer.optimizers.segmenter={name: sgd}", "trainer.optimizers.segmenter.lr: missing; expected a"),
+        ("trainer.optimizers.generator.name=sgd", "drop it with ~trainer.optimizers.generator.betas"),
+        ("~trainer.iterations", "trainer.iterations: missing; expected an integer at least 1"),
+        ("~trainer.iteration", "~trainer.iteration: there is no such key to drop"),
+        ("trainer=[1]", "trainer=[1]: no such trainer"),
+        ("trainer.itertions=5", "trainer.itertions=5: no such key; did you mean trainer.iterations (an"),
+        ("iterations=5", "no such key; did you mean trainer.iterations (an integer at least 1)?"),
+        ("trainr.batch_size=5", "no such key; did you mean trainer.batch_size (an integer at least 1)?"),
+        ("lr=5", "no such key; did you mean trainer.optimizers."),
+        ("data=isic", "data=isic: no such key; did you mean dataset?"),
+        ("dataset.zzz=5", "dataset.zzz=5: no such key; dataset has name, "),
+        ("backbone.encodr=a", "no such key; did you mean backbone.encoder (text)?"),
+        ("trainer.optimizers.segmenter.larning=1", "no such key; trainer.optimizers.segmenter has name,"),
+        ("dataset=kvazir", "dataset=kvazir: no such dataset; Choose "),
+        ("trainer=quik", "trainer=quik: no such trainer; did you mean quick? Choose default, paper or quick"),
+        ("backbone=null", "backbone=null: no such backbone; Choose "),
+        ("~backbone", "~backbone: a group cannot be dropped"),
+        ("ood=[nlm_mx]", "ood: nlm_mx: no such dataset; did you mean nlm_mc? Choose "),
+        ("ood=[{name: nlm_mc, roots: /x}]", "ood: nlm_mc: roots=/x: no such key; did you mean root (text"),
+        ("ood=nlm_mc", "ood=nlm_mc: expected [text or {name: a value, …}, …]"),
+        ("seed=1,2", "several values; add -m to train one Run for each, write seed=[a,b] for a list"),
+        ("seed=range(3)", "seed=range(3): several values"),
+        ("dataset", "dataset: cannot be read; expected key=value"),
+        ("dataset.root=[a", "dataset.root=[a: cannot be read; quote the value"),
+        ("backbone@x=unet", "backbone@x=unet: cannot be read"),
+        ("seed.x=3", "seed={x: 3}: expected an integer"),
+        ("backbone._target_=torch", "backbone._target_=torch: cannot be used (it names no module)"),
+        ("backbone._target_=no.such", "cannot be used (No module named 'no'); expected module.name"),
+        ("backbone._target_=math.pi", "cannot be used (pi is a float)"),
+        ("backbone._target_=genseg_toys.broken.net", "cannot be used (ZeroDivisionError: division"),
+        ("backbone._target_=genseg_toys.closed", "must take the arguments in_channels, num_outputs"),
+        ("backbone._target_=genseg_toys.needy", "backbone.depth: missing; genseg_toys.needy needs an"),
+        ("name=${seeed}", "an interpolation cannot be resolved"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_told(toys: Any, override: str, problem: str) -> None:
+    found = problems_of(toys, override)
+    assert len(found) == 1
+    assert problem in found[0]
+
+
+def test_all_faults_are_told_at_once(toys: Any) -> None:
+    lines = ["backbone=toi", "seed=-1", "trainer.itertions=3", "generator.searched=x", "oops", "ood=[nlm_mx]"]
+    found = problems_of(toys, *lines)
+    assert len(found) == len(lines)
+    for word in ("backbone=toi", "seed=-1", "trainer.itertions", "generator.searched", "oops", "nlm_mx"):
+        assert sum(word in problem for problem in found) == 1
+    with pytest.raises(UserError, match=r"^6 problems in the configuration:\n  - oops: cannot be read"):
+        toys.compose(*lines)
+
+
+def test_keys_of_a_member_that_is_unknown_are_not_held_against_the_default(toys: Any) -> None:
+    assert len(problems_of(toys, "dataset=qqqqqq", "dataset.images=['*.png']")) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("trainer.iterations=1e3", "trainer.iterations", 1000),
+        ("dataset.root=~/scans", "dataset.root", "~/scans"),
+        ("dataset.root=/data/set (1)/ä=b", "dataset.root", "/data/set (1)/ä=b"),
+        ("dataset.root='/data/a,b'", "dataset.root", "/data/a,b"),
+        ("dataset.labels={background: 0, ulcer: 7}", "dataset.labels", {"background": 0, "ulcer": 7}),
+        ("image_size=[64, 96]", "image_size", [64, 96]),
+        ("ood=[nlm_mc]", "ood", ["nlm_mc"]),
+        ("ood=[{name: nlm_mc, root: /x}]", "ood", [{"name": "nlm_mc", "root": "/x"}]),
+        ("trainer.optimizers.segmenter={lr: 0.5}", "trainer.optimizers.segmenter.name", "adam"),
+        ("trainer.optimizers.generator={name: sgd, lr: 0.5}", "trainer.optimizers.generator.momentum", 0.0),
+        ("generator.discriminator={layers: 2}", "generator.discriminator.base_channels", 64),
+        ("name=${dataset.name}", "name", "phantom"),
+        ("backbone._target_=genseg_toys.anything", "backbone.base_channels", 64),
+        ("hydra.sweep.dir=/x", "seed", 0),
+    ],
+)
+def test_values_arrive(toys: Any, override: str, key: str, value: Any) -> None:
+    found = OmegaConf.select(toys.compose(override), key)
+    assert found == value
+
+
+def test_labels_given_replace_the_ones_of_the_dataset(toys: Any) -> None:
+    lines = ["dataset.labels={background: 0, polyp: 1}", "dataset.labels={background: 0, ulcer: 2}"]
+    assert toys.compose(*lines).dataset.labels == {"background": 0, "ulcer": 2}
+
+
+def test_run_dir_says_what_is_trained(toys: Any) -> None:
+    lines = ["dataset=nlm_sz", "seed=3", "dataset.n_labelled=12", "resume=never", "augment=default"]
+    lines += ["backbone=unet_classic", "generator=pix2pix", "method=toy"]
+    assert toys.compose(*lines).run_dir == "outputs/nlm_sz-unet_classic-pix2pix-toy-n12-s3"
+
+
+def test_run_dir_of_a_dataset_that_counts_for_itself(toys: Any) -> None:
+    assert "-nauto-s0" in toys.compose("dataset=folder").run_dir
+
+
+def test_run_dir_given_is_kept(toys: Any) -> None:
+    assert toys.compose("run_dir=here/there").run_dir == "here/there"
+
+
+def test_run_dir_hash(toys: Any) -> None:
+    def run_dir(*lines: str) -> str:
+        return str(toys.compose(*lines).run_dir)
+
+    one = run_dir("trainer.iterations=50", "trainer.batch_size=2")
+    assert re.fullmatch(r"outputs/phantom-toy-toy-toy-n\w+-s0-[0-9a-f]{8}", one)
+    assert one == run_dir("++trainer.batch_size=2", "trainer.iterations=50", "trainer.select=last")
+    assert one == run_dir("trainer.iterations=7", "trainer.iterations=5e1", "trainer.batch_size=2")
+    different = [
+        one,
+        run_dir(),
+        run_dir("trainer.iterations=50"),
+        run_dir("trainer=quick"),
+        run_dir("trainer.batch_size=50"),
+        run_dir("~trainer.max_nonfinite", "trainer.iterations=50", "trainer.batch_size=3"),
+        run_dir("dataset.root=/a"),
+        run_dir("dataset.root=/b"),
+        run_dir("device=cpu"),
+    ]
+    assert len(set(different)) == len(different)
+
+
+def test_an_experiment_has_a_directory_of_its_own(toys: Any) -> None:
+    (toys.folder / "experiment").mkdir(exist_ok=True)
+    (toys.folder / "experiment" / "try.yaml").write_text(
+        "# @package _global_\ndefaults: [override /trainer: quick]\nseed: 5\ntrainer: {batch_size: 2}\n"
+    )
+    config = toys.compose("experiment=try")
+    assert (config.seed, config.trainer.name, config.trainer.batch_size) == (5, "quick", 2)
+    assert config.run_dir == toys.compose("experiment=try", "trainer=quick", "trainer.batch_size=2").run_dir
+    assert config.run_dir != toys.compose("experiment=try", "trainer=default").run_dir
+    assert config.run_dir != toys.compose("trainer=quick", "seed=5").run_dir
+
+
+def test_quick_makes_networks_small_that_have_a_width(toys: Any) -> None:
+    config = toys.compose("trainer=quick", "generator=pix2pix")
+    small = OmegaConf.load(conf_dir() / "trainer" / "quick.yaml").small
+    assert config.image_size == small.image_size
+    assert config.backbone.base_channels == small.base_channels
+    assert config.generator.base_channels == small.base_channels
+    assert config.generator.max_channels == small.max_channels
+    assert config.generator.discriminator.base_channels == small.base_channels
+    assert "base_channels" not in toys.compose("trainer=quick", "backbone=fixed").backbone
+    own = toys.compose("trainer=quick", "backbone.base_channels=24", "image_size=96")
+    assert (own.backbone.base_channels, own.image_size) == (24, 96)
+
+
+@pytest.mark.parametrize("trainer", ["default", "paper", "quick"])
+def test_optimizers_are_what_torch_takes(toys: Any, trainer: str) -> None:
+    kinds = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "rmsprop": torch.optim.RMSprop,
+        "sgd": torch.optim.SGD,
+    }
+    config = toys.compose(f"trainer={trainer}")
+    for section in OmegaConf.to_container(config.trainer.optimizers).values():
+        section = copy.copy(section)
+        kinds[section.pop("name")]([torch.zeros(1, requires_grad=True)], **section)
+
+
+def test_the_papers_settings(toys: Any) -> None:
+    trainer = toys.compose("trainer=paper").trainer
+    segmenter, generator = trainer.optimizers.segmenter, trainer.optimizers.generator
+    architecture = trainer.optimizers.architecture
+    assert (trainer.iterations, trainer.select, trainer.scheduler) == (5000, "best", "plateau")
+    assert (segmenter.name, segmenter.lr, segmenter.momentum, segmenter.weight_decay) == (
+        "rmsprop",
+        1e-5,
+        0.9,
+        1e-3,
+    )
+    assert (generator.name, generator.lr, generator.betas, generator.weight_decay) == (
+        "adam",
+        1e-5,
+        [0.5, 0.999],
+        1e-3,
+    )
+    assert (architecture.lr, architecture.betas, architecture.weight_decay) == (1e-4, [0.5, 0.999], 1e-5)
+
+
+@pytest.mark.parametrize("group", [g for g in group_names() if g not in ("backbone", "generator", "method", "augment")])
+def test_every_member_composes(toys: Any, group: str) -> None:
+    for member in group_members(group):
+        toys.compose(f"{group}={member}")
+
+
+@pytest.mark.parametrize("group", ["backbone", "generator", "method", "augment"])
+@pytest.mark.parametrize("trainer", ["default", "quick"])
+def test_every_component_composes_and_fits_its_code(toys: Any, group: str, trainer: str) -> None:
+    for member in group_members(group):
+        toys.compose(f"{group}={member}", f"trainer={trainer}")
+
+
+def test_names_of_sections_are_the_members(toys: Any) -> None:
+    for group in ("dataset", "backbone", "generator", "method", "logger"):
+        for member in group_members(group):
+            assert OmegaConf.load(conf_dir() / group / f"{member}.yaml").name == member
+
+
+def test_composes_anywhere_and_leaves_no_trace(toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = toys.compose()
+    monkeypatch.chdir(tmp_path)
+    assert toys.compose() == here
+    assert not GlobalHydra.instance().is_initialized()
+    assert not list(tmp_path.iterdir())
+
+
+def test_composes_inside_another_hydra_program(toys: Any, tmp_path: Path) -> None:
+    (tmp_path / "outer.yaml").write_text("colour: blue\n")
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.2"):
+        toys.compose()
+        assert not hydra.version.base_at_least("1.3")
+        with pytest.raises(ConfigError):
+            toys.compose("seed=-1")
+        assert hydra.compose("outer").colour == "blue"
+
+
+def test_a_folder_of_ones_own_adds_members(toys: Any, tmp_path: Path) -> None:
+    assert "toy" in group_members("backbone", toys.folder)
+    assert "toy" not in group_members("backbone")
+    with pytest.raises(UserError, match="no such folder"):
+        compose([], tmp_path / "nowhere")
+
+
+def test_a_folder_with_quotes_and_spaces_in_its_name(toys: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "it's my, own"
+    folder.mkdir()
+    folder.joinpath("dataset").mkdir()
+    folder.joinpath("dataset", "mine.yaml").write_text("defaults: [folder]\nname: mine\n")
+    assert load_dataset_config("mine", config_dir=folder).name == "mine"
+
+
+def test_a_yaml_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("name: [unclosed\n")
+    with pytest.raises(ConfigError, match="cannot be composed"):
+        load_dataset_config("mine", config_dir=tmp_path)
+
+
+def test_dataset_config_alone() -> None:
+    assert load_dataset_config("nlm_mc").root is None
+    assert load_dataset_config("nlm_mc", root=Path("/data/mc")).root == "/data/mc"
+    own = load_dataset_config("nlm_mc", overrides=["root=/x", "dataset.n_test=5", "+metric=jaccard"])
+    assert (own.root, own.n_test, own.metric) == ("/x", 5, "jaccard")
+
+
+def test_faults_of_a_dataset_config_alone() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dataset_config("nlm_mc", overrides=["rot=/x", "n_test=-1"])
+    assert len(caught.value.problems) == 2
+    assert "dataset.rot=/x: no such key; did you mean dataset.root" in str(caught.value)
+    with pytest.raises(ConfigError, match="no such dataset; did you mean nlm_mc"):
+        load_dataset_config("nlm_mcc")
+
+
+def test_every_dataset_config_loads() -> None:
+    for name in dataset_names():
+        assert load_dataset_config(name).name == name
+
+
+@pytest.mark.parametrize("found", [None, "0.1.1"])
+def test_betty_missing_or_old(monkeypatch: pytest.MonkeyPatch, found: str | None) -> None:
+    def version(name: str) -> str:
+        if found is None:
+            raise config_module.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(config_module, "version", version)
+    with pytest.raises(UserError, match=r"pip install --no-deps --ignore-requires-python betty-ml==0\.2\.1"):
+        require_betty()
+
+
+def test_betty_as_it_is_installed() -> None:
+    require_betty()

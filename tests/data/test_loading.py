@@ -1,0 +1,194 @@
+"""From a config to tensors: contents, determinism, OOD test sets, and faults told together."""
+
+import hashlib
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from genseg_betty.data.loading import LabelledSet, StepSampler, load_data
+from genseg_betty.errors import UserError
+
+
+@pytest.fixture
+def config_of(folder: Path, dataset_yaml):
+    """A config with the twenty-pair folder as its dataset."""
+
+    def make(ood: tuple = (), seed: int = 0, image_size: object = 32, **keys) -> DictConfig:
+        dataset = dataset_yaml("folder", **({"root": str(folder), "n_labelled": 9} | keys))
+        return OmegaConf.create({"dataset": dataset, "image_size": image_size, "seed": seed, "ood": list(ood)})
+
+    return make
+
+
+@pytest.fixture
+def other_yaml(folder: Path, tmp_path: Path, dataset_yaml):
+    """Gives any name the folder layout, at tmp_path/<name> with the same files."""
+
+    def load(name: str, config_dir: str | None = None) -> DictConfig:
+        root = tmp_path / name
+        if not root.exists() and name != "absent":
+            shutil.copytree(folder, root)
+        return dataset_yaml("folder", name=name, root=str(root))
+
+    return load
+
+
+def test_bundle_of_a_folder(config_of, folder: Path) -> None:
+    bundle = load_data(config_of(image_size=[24, 40]))
+    assert bundle.train.images.shape == (7, 1, 24, 40)
+    assert bundle.validation.masks.shape == (2, 24, 40)
+    assert (bundle.train.images.dtype, bundle.train.masks.dtype) == (torch.float32, torch.int64)
+    assert bundle.train.ids == bundle.splits.train
+    assert (bundle.num_classes, bundle.num_outputs, bundle.metric) == (2, 1, "dice")
+    assert list(bundle.test) == ["folder"]
+    assert [case.id for case in bundle.test["folder"][1]] == bundle.splits.test
+    assert bundle.preprocessing.label_values == (0, 255)
+    mask = Image.open(folder / "masks" / f"{bundle.train.ids[0]}.png")
+    assert torch.equal(bundle.train.masks[0], bundle.preprocessing.mask(np.asarray(mask) > 0))
+
+
+def test_batches_and_devices(config_of) -> None:
+    labelled = load_data(config_of()).train.to("cpu")
+    batch = labelled.batch(torch.tensor([3, 0, 3])).to("cpu")
+    assert batch.ids == [labelled.ids[3], labelled.ids[0], labelled.ids[3]]
+    assert torch.equal(batch.image[0], labelled.images[3])
+    assert torch.equal(batch.mask[1], labelled.masks[0])
+    assert len(labelled) == 7
+    assert isinstance(labelled, LabelledSet)
+
+
+def test_loading_twice_gives_the_same_and_contents_change_the_digest(config_of, folder: Path) -> None:
+    first, again = load_data(config_of()), load_data(config_of())
+    assert torch.equal(first.train.images, again.train.images)
+    assert first.sha256 == again.sha256
+    assert first.sha256 != load_data(config_of(seed=1)).sha256
+    (folder / "images" / "extra.txt").write_text("not part of it")
+    assert first.sha256 == load_data(config_of()).sha256
+    used, unused = first.splits.validation[0], first.splits.test[0]
+    for name, same in ((unused, True), (used, False)):
+        path = folder / "images" / f"{name}.png"
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        assert (load_data(config_of()).sha256 == first.sha256) is same
+
+
+def test_sixteen_bit_images_are_scaled_by_the_training_images(config_of, folder: Path) -> None:
+    for path in (folder / "images").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 100 + 2000).save(path)
+    bundle = load_data(config_of())
+    low, high = bundle.preprocessing.intensity
+    assert 2000 <= low < high <= 27000
+    assert bundle.train.images.min() < -0.8
+    assert bundle.train.images.max() > 0.5
+
+
+def test_multi_class_folder(config_of, folder: Path) -> None:
+    for path in (folder / "masks").iterdir():
+        values = np.asarray(Image.open(path)) // 255
+        values[:, :20] *= 2
+        Image.fromarray(values.astype(np.uint8)).save(path)
+    bundle = load_data(config_of(labels={"background": 0, "left": 2, "right": 1}))
+    assert (bundle.num_classes, bundle.num_outputs) == (3, 3)
+    assert bundle.preprocessing.classes == ("background", "right", "left")
+    assert bundle.preprocessing.label_values == (0, 1, 2)
+    assert set(bundle.train.masks.unique().tolist()) == {0, 1, 2}
+
+
+def test_every_fault_of_the_dataset_comes_before_training(config_of, folder: Path) -> None:
+    (folder / "masks" / "case02.png").unlink()
+    (folder / "images" / "case03.png").write_text("x")
+    Image.fromarray(np.full((40, 40), 9, np.uint8)).save(folder / "masks" / "case04.png")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "masks" / "case05.png")
+    with pytest.raises(UserError) as caught:
+        load_data(config_of(n_labelled=19))
+    for fault in (
+        "missing_mask: images/case02.png",
+        "unreadable: images/case03.png",
+        "unexpected_label: masks/case04.png",
+        "size_mismatch: masks/case05.png",
+        "too_few: .",
+        "5 faults",
+    ):
+        assert fault in str(caught.value)
+
+
+def test_ood_datasets_are_tested_in_full_and_capped(config_of, other_yaml) -> None:
+    bundle = load_data(config_of(ood=("north", {"name": "south"})), other_yaml)
+    assert {name: len(cases) for name, (_, cases) in bundle.test.items()} == {
+        "folder": 6,
+        "north": 20,
+        "south": 20,
+    }
+    bundle = load_data(config_of(ood=("north", {"name": "south", "n_test": 3}), n_test=5), other_yaml)
+    assert {name: len(cases) for name, (_, cases) in bundle.test.items()} == {
+        "folder": 5,
+        "north": 5,
+        "south": 3,
+    }
+
+
+def test_ood_leaves_out_training_cases_of_the_same_root(config_of, other_yaml, folder: Path) -> None:
+    bundle = load_data(config_of(ood=({"name": "north", "root": str(folder)},)), other_yaml)
+    ids = {case.id for case in bundle.test["north"][1]}
+    assert len(ids) == 11
+    assert not ids & {*bundle.train.ids, *bundle.validation.ids}
+
+
+def test_faults_of_all_datasets_come_together(config_of, other_yaml, folder: Path, tmp_path: Path) -> None:
+    other_yaml("north")
+    (tmp_path / "north" / "images" / "case07.png").write_text("x")
+    (tmp_path / "north" / "masks" / "case08.png").unlink()
+    (folder / "masks" / "case02.png").unlink()
+    with pytest.raises(UserError) as caught:
+        load_data(config_of(ood=("north", "absent", "folder")), other_yaml)
+    message = str(caught.value)
+    assert "missing_mask: images/case02.png" in message
+    assert "unreadable: images/case07.png" in message
+    assert "missing_mask: images/case08.png" in message
+    assert f"no folder at {tmp_path / 'absent'}" in message
+    assert "folder is tested on already" in message
+    with pytest.raises(UserError, match=r"(?s)no folder at .*nowhere.*unreadable: images/case07\.png"):
+        load_data(config_of(root=str(tmp_path / "nowhere"), ood=("north",)), other_yaml)
+
+
+def test_ood_with_other_classes_is_refused(config_of, other_yaml) -> None:
+    labels = {"background": 0, "a": 1, "b": 255}
+    with pytest.raises(UserError, match="expected as many"):
+        load_data(config_of(ood=({"name": "north", "labels": labels},)), other_yaml)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(7, 4), (2, 4), (1, 3), (8, 4), (5, 1)])
+def test_sampler_lays_permutations_end_to_end(n: int, batch_size: int) -> None:
+    sampler = StepSampler(n, batch_size, seed=3)
+    steps = 3 * n
+    drawn = torch.cat([sampler.indices(step) for step in range(steps)])
+    assert len(drawn) == steps * batch_size
+    for start in range(0, len(drawn), n):
+        assert sorted(drawn[start : start + n].tolist()) == list(range(n))[: len(drawn) - start]
+
+
+def test_sampler_is_a_pure_function_of_seed_and_step() -> None:
+    before = torch.get_rng_state()
+    forwards = [StepSampler(7, 4, seed=1).indices(step).tolist() for step in range(50)]
+    sampler = StepSampler(7, 4, seed=1)
+    assert [sampler.indices(step).tolist() for step in reversed(range(50))] == forwards[::-1]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert forwards != [StepSampler(7, 4, seed=2).indices(step).tolist() for step in range(50)]
+    assert len({hashlib.sha256(bytes(row)).digest() for row in forwards}) > 40
+    assert set(Counter(index for row in forwards for index in row).values()) <= {28, 29}
+
+
+def test_real_lungs_with_an_ood_set(genseg_data: Path, dataset_yaml) -> None:
+    def yaml(name: str, config_dir: str | None = None) -> DictConfig:
+        return dataset_yaml(name, root=str(genseg_data / name))
+
+    config = OmegaConf.create({"dataset": yaml("nlm_sz"), "image_size": 64, "seed": 0, "ood": ["nlm_mc"]})
+    bundle = load_data(config, yaml)
+    assert {name: len(cases) for name, (_, cases) in bundle.test.items()} == {"nlm_sz": 120, "nlm_mc": 69}
+    assert bundle.train.images.shape == (7, 1, 64, 64)
+    assert 0.15 < bundle.train.masks.float().mean() < 0.35

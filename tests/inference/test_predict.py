@@ -1,0 +1,148 @@
+"""`genseg predict`: names, folders, refusals before the work, and images that cannot be read."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import nn
+
+from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.errors import UserError
+from genseg_betty.inference import predict_paths
+from genseg_betty.run import Run
+
+GRAY = np.random.default_rng(1).integers(0, 256, (40, 48), dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray = GRAY) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_masks_have_the_stem_size_and_label_values(
+    bright_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out" / "masks"
+    image = save(tmp_path / "a.b.tif")
+    large = save(tmp_path / "large.JPG", np.full((120, 75, 3), 250, dtype=np.uint8))
+    assert predict_paths(bright_run.path, [image, large], out) == [out / "a.b.png", out / "large.png"]
+    with Image.open(out / "a.b.png") as mask:
+        assert mask.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(mask), np.where(GRAY > 127, 255, 0))
+    with Image.open(out / "large.png") as mask:
+        np.testing.assert_array_equal(np.asarray(mask), np.full((120, 75), 255))
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "predict" in printed.err
+
+
+def test_other_label_values(
+    threshold: Callable[..., nn.Module],
+    make_run: Callable[..., Run],
+    preprocessing: Preprocessing,
+    tmp_path: Path,
+) -> None:
+    values = replace(preprocessing, label_values=(3, 700))
+    state = {"preprocessing": values.to_dict(), "num_outputs": 1, "weights": threshold().state_dict()}
+    run = make_run(states={"predictor": state})
+    (written,) = predict_paths(run.path, [save(tmp_path / "x.png")], tmp_path / "out")
+    with Image.open(written) as mask:
+        np.testing.assert_array_equal(np.asarray(mask), np.where(GRAY > 127, 700, 3))
+
+
+def test_folders_keep_their_structure(bright_run: Run, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    for name in ("x.png", "north/x.png", "north/deep/y.bmp", ".hidden/z.png", "__MACOSX/._x.png"):
+        save(images / name)
+    (images / "notes.txt").write_text("no image")
+    single = save(tmp_path / "single.png")
+    written = predict_paths(bright_run.path, [images, single, single, images], out)
+    assert files(out) == {"x.png", "north/x.png", "north/deep/y.png", "single.png"}
+    assert len(written) == 4
+
+
+def test_an_output_folder_inside_the_input_is_not_read(bright_run: Run, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    save(images / "x.png")
+    for _ in range(2):
+        predict_paths(bright_run.path, [images], images / "masks")
+    assert files(images) == {"x.png", "masks/x.png"}
+
+
+def test_all_refusals_come_at_once_and_before_any_work(bright_run: Run, tmp_path: Path) -> None:
+    one, two, three = (save(tmp_path / name) for name in ("a/x.png", "b/x.jpg", "a/y.png"))
+    also = save(tmp_path / "b/y.png")
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    with pytest.raises(UserError) as caught:
+        predict_paths(bright_run.path, [one, two, three, also, tmp_path / "empty", tmp_path / "gone"], out)
+    message = str(caught.value)
+    for said in (f"{one} and {two}", f"{three} and {also}", "no image in this folder", "gone: no such file"):
+        assert said in message
+    assert not out.exists()
+
+
+def test_two_formats_of_one_stem_in_a_folder_are_refused(bright_run: Run, tmp_path: Path) -> None:
+    save(tmp_path / "images" / "x.png")
+    save(tmp_path / "images" / "x.jpg")
+    with pytest.raises(UserError, match=r"x\.jpg and .*x\.png would share"):
+        predict_paths(bright_run.path, [tmp_path / "images"], tmp_path / "out")
+
+
+def test_nothing_to_do_and_a_file_for_out(bright_run: Run, tmp_path: Path) -> None:
+    image = save(tmp_path / "x.png")
+    with pytest.raises(UserError, match="no image or folder was named"):
+        predict_paths(bright_run.path, [], tmp_path / "out")
+    with pytest.raises(UserError, match="is a file"):
+        predict_paths(bright_run.path, [image], image)
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_no_input_is_overwritten_under_any_name(
+    bright_run: Run, tmp_path: Path, link: Callable[[Path, Path], None] | None
+) -> None:
+    image = save(tmp_path / "images" / "x.png")
+    before = image.read_bytes()
+    out = image.parent
+    if link is not None:
+        out = tmp_path / "out"
+        out.mkdir()
+        link(image, out / "x.png")
+    with pytest.raises(UserError, match="overwrite an input"):
+        predict_paths(bright_run.path, [image], out)
+    assert image.read_bytes() == before
+
+
+def test_nothing_is_written_through_a_link_out_of_the_output(bright_run: Run, tmp_path: Path) -> None:
+    save(tmp_path / "images" / "north" / "x.png")
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    out.mkdir()
+    (out / "north").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="leads out"):
+        predict_paths(bright_run.path, [tmp_path / "images"], out)
+    assert files(elsewhere) == set()
+
+
+def test_unreadable_images_stop_no_other(bright_run: Run, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    for name in ("a.png", "c.png"):
+        save(images / name)
+    (images / "b.png").write_bytes(save(tmp_path / "whole.png").read_bytes()[:60])
+    (images / "d.png").write_text("no image")
+    with pytest.raises(UserError) as caught:
+        predict_paths(bright_run.path, [images], out)
+    message = str(caught.value)
+    assert f"2 of 4 images failed; the other 2 masks are in {out}" in message
+    assert str(images / "b.png") in message
+    assert str(images / "d.png") in message
+    assert files(out) == {"a.png", "c.png"}

@@ -1,0 +1,280 @@
+"""The report: scores as in the Runs, whole and escaped, whatever a Run lacks."""
+
+import csv
+import json
+import re
+import statistics
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from genseg_betty import report
+from genseg_betty.errors import UserError
+from genseg_betty.report import build_report
+from genseg_betty.report.figures import Series, histogram, line_chart, thin
+from genseg_betty.report.record import last_samples, read_record
+from genseg_betty.report.tables import best_groups, group_runs, paired
+from genseg_betty.run import Run
+
+MakeRun = Callable[..., Path]
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """Reads a page: its text, its tags, and whether every tag is closed in order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words += data + " "
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_run_shows_scores_first_and_everything_behind_them(make_run: MakeRun) -> None:
+    run = make_run()
+    page = Page(build_report([run], run / "report.html"))
+    test = json.loads((run / "results.json").read_text())["test"]
+    for name in ("nlm_sz", "nlm_mc"):
+        assert f"{test[name]['dice']:.3f}" in page.words
+    assert "9 labelled images (7 to train, 2 to validate) of NLM-SZ, Shenzhen chest X-ray" in page.words
+    headings = ["Pictures", "Cases", "Training", "Architecture", "How it was made"]
+    assert [page.words.index(f" {heading} ") for heading in headings] == sorted(
+        page.words.index(f" {heading} ") for heading in headings
+    )
+    worst = min(rows_of(run / "test-nlm_mc.csv"), key=lambda row: float(row["dice"]))["id"]
+    for expected in (
+        worst,
+        "Encoder cell 1",
+        "Decoder cell 4",
+        "8 / 2 / 3, 4 / 2 / 1",
+        "2 min 22 s",
+        "584 MiB",
+    ):
+        assert expected in page.words
+    for expected in ("3,400,000", "torch 2.15.0", "Not finite: 2 generator steps skipped.", "step 000450"):
+        assert expected in page.words
+    assert "step 000300" not in page.words
+    assert "not finished" not in page.words
+
+
+def test_the_page_needs_nothing_from_outside(make_run: MakeRun, tmp_path: Path) -> None:
+    out = build_report([make_run(), make_run("vanilla")], tmp_path / "new" / "folder" / "page.html")
+    page = Page(out)
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "base")
+        assert not {"href", "srcset", "onclick", "action"} & attributes.keys()
+        assert (attributes.get("src") or "data:").startswith("data:image/png;base64,") or tag != "img"
+    assert not re.search(r"url\(|@import|https?://", out.read_text())
+
+
+def test_the_table_holds_means_spreads_and_paired_tests(make_run: MakeRun, tmp_path: Path) -> None:
+    seeds = range(3)
+    runs = {
+        method: [make_run(method, seed, gain) for seed in seeds] for method, gain in (("vanilla", 0), ("genseg", 0.03))
+    }
+    out = build_report([*runs["vanilla"], *runs["genseg"]], tmp_path / "page.html")
+    words = Page(out).words
+    scores = {
+        method: [json.loads((run / "results.json").read_text())["test"]["nlm_sz"]["dice"] for run in found]
+        for method, found in runs.items()
+    }
+    for values in scores.values():
+        assert f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" in words
+    p = stats.ttest_rel(scores["genseg"], scores["vanilla"]).pvalue
+    gain = statistics.mean(scores["genseg"]) - statistics.mean(scores["vanilla"])
+    assert f"{gain:+.3f}, p = {p:.3f}" in words
+    assert f"{statistics.mean(scores['genseg']):.3f} ± {statistics.stdev(scores['genseg']):.3f} ★" in words
+    assert "2 methods over 6 Runs on nlm_sz" in words
+    assert words.count("trained on") == 1
+
+
+def test_the_csv_has_a_row_per_run_and_test_set(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("vanilla"), make_run("genseg")]
+    with Run.start(tmp_path / "begun", {"seed": 5, "method": {"name": "genseg"}}):
+        pass
+    build_report([*runs, runs[0], tmp_path / "begun"], tmp_path / "page.html")
+    rows = rows_of(tmp_path / "page.csv")
+    assert [(row["method"], row["test_set"]) for row in rows] == [
+        ("vanilla", "nlm_sz"), ("vanilla", "nlm_mc"),
+        ("genseg", "nlm_sz"), ("genseg", "nlm_mc"), ("genseg", ""),
+    ]  # fmt: skip
+    first = rows[0]
+    results = json.loads((runs[0] / "results.json").read_text())
+    assert float(first["dice"]) == results["test"]["nlm_sz"]["dice"]
+    assert (first["out_of_domain"], first["cases"], first["seed"]) == ("0", "166", "0")
+    assert (first["generator"], rows[2]["generator"], first["validation_step"]) == ("", "pix2pix", "440")
+    assert (rows[1]["out_of_domain"], rows[4]["state"], rows[4]["seed"]) == ("1", "running", "5")
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun) -> None:
+    runs = [
+        make_run(seed=0),
+        make_run(seed=1, device="cuda"),
+        make_run(seed=0, name="full", hypergradient="exact_full"),
+    ]
+    groups = group_runs([read_record(run) for run in runs])
+    assert [len(group.records) for group in groups] == [2, 1]
+    assert [group.label for group in groups] == [
+        "genseg · hypergradient=exact",
+        "genseg · hypergradient=exact_full",
+    ]
+
+
+def test_the_best_is_marked_among_rivals_only(make_run: MakeRun) -> None:
+    few = [make_run("vanilla"), make_run("genseg", gain=0.05)]
+    more = make_run("vanilla", name="more", gain=0.09)
+    results = json.loads((more / "results.json").read_text())
+    (more / "results.json").write_text(json.dumps({**results, "n_labelled": 40}))
+    groups = group_runs([read_record(run) for run in [*few, more]])
+    assert best_groups(groups, "nlm_sz", "dice") == [groups[1]]
+    assert paired(groups[1], groups[0], "nlm_sz", "dice") is None
+
+
+def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    with Run.start(begun, {"seed": 0, "trainer": {"iterations": 300}}) as run:
+        run.status("failed", step=7, message="out of memory")
+    broken = make_run(name="broken")
+    for name, content in {
+        "results.json": "{", "status.json": "[]", "metrics.csv": "step,phase,name,value\nx,joint\n",
+        "test-nlm_sz.csv": "id,dice\na,\n", "test-nlm_mc.csv": "", "samples/step-000450.png": "no picture",
+    }.items():  # fmt: skip
+        (broken / name).write_text(content)
+    odd = make_run(name="odd")
+    (odd / "results.json").write_text(json.dumps({"test": {"nlm_sz": None, "x": 3}, "parameters": [], "seconds": "?"}))
+    words = {run.name: Page(build_report([run], tmp_path / "one.html")).words for run in (begun, broken, odd)}
+    assert "failed at step 7 (300 iterations asked for), out of memory" in words["begun"]
+    assert "No test scores yet." in words["begun"]
+    assert "No metrics yet." in words["begun"]
+    assert "results.json cannot be read" in words["broken"]
+    assert "metrics.csv cannot be read" in words["broken"]
+    assert "step-000450.png cannot be read" in words["broken"]
+    assert "nlm_sz: no cases" in words["broken"]
+    page = Page(build_report([begun, broken, odd, make_run("vanilla")], tmp_path / "all.html"))
+    assert "not finished: begun, broken" in page.words
+
+
+def test_a_killed_run_is_called_killed(make_run: MakeRun) -> None:
+    run = make_run()
+    (run / "results.json").unlink()
+    status = json.loads((run / "status.json").read_text()) | {"state": "running"}
+    (run / "status.json").write_text(json.dumps({**status, "pid": 2**22 + 1}))
+    assert read_record(run).state == "killed"
+    (run / "status.json").write_text(json.dumps({**status, "host": "elsewhere"}))
+    assert read_record(run).state == "running"
+
+
+def test_a_run_reporting_on_itself_before_its_last_status_is_finished(make_run: MakeRun) -> None:
+    run = make_run()
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps(status | {"state": "running"}))
+    assert read_record(run).state == "finished"
+    with Run.start(run, {**Run.open(run).config}, "restart"):
+        assert read_record(run).state == "running"
+
+
+def test_whatever_comes_in_goes_out_escaped(make_run: MakeRun, tmp_path: Path) -> None:
+    evil = "<script>alert('x')</script>&\""
+    run = make_run(augment={evil: evil}, dataset={"name": evil, "title": evil})
+    results = json.loads((run / "results.json").read_text())
+    test = {evil: {"dice": 0.5, "cases": evil}}
+    (run / "results.json").write_text(
+        json.dumps(results | {"name": evil, "method": evil, "device": evil, "test": test, "versions": {evil: evil}})
+    )
+    (run / "test-nlm_sz.csv").write_text(f'id,dice\n"{evil.replace(chr(34), chr(34) * 2)}",0.5\n')
+    with (run / "metrics.csv").open("a") as file:
+        file.write("451,joint,<script>,1.0\n451,architecture,up.9.<b>,1.0\n")
+    for runs in ([run], [run, make_run("vanilla")]):
+        page = Page(build_report(runs, tmp_path / "page.html"))
+        assert evil in page.words
+        assert "script" not in {tag for tag, _ in page.tags}
+
+
+def test_several_classes_are_listed(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    (run / "test-nlm_sz.csv").write_text(
+        "id,dice,jaccard,dice_1,dice_2,jaccard_1,jaccard_2\na,0.5,0.4,0.25,0.75,0.1,0.7\nb,0.5,0.4,0.35,0.65,0.3,0.5\n"
+    )
+    words = re.sub(r"\s+", " ", Page(build_report([run], tmp_path / "page.html")).words)
+    assert "class Dice Jaccard 1 0.300 0.200 2 0.700 0.600" in words
+
+
+def test_what_cannot_be_reported_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    with pytest.raises(UserError, match="at least one"):
+        build_report([], tmp_path / "page.html")
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        build_report([run, tmp_path], tmp_path / "page.html")
+    with pytest.raises(UserError, match="overwritten"):
+        build_report([run], tmp_path / "page.csv")
+    with pytest.raises(UserError, match="cannot be written"):
+        build_report([run], run / "config.yaml" / "page.html")
+
+
+def test_the_last_samples_are_those_of_the_latest_step(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    for name in ("step-000900", "step-001000", "validation-1000", "masks"):
+        (tmp_path / "samples" / f"{name}.png").touch()
+    assert [path.stem for path in last_samples(tmp_path)] == ["step-001000", "validation-1000"]
+    assert last_samples(tmp_path / "none") == []
+
+
+def test_long_series_are_averaged_and_keep_their_extremes() -> None:
+    points = [(float(step), float(step % 10)) for step in range(5000)]
+    thinned = thin(points)
+    assert len(thinned) <= 150
+    assert min(low for _, _, low, _ in thinned) == 0
+    assert max(high for *_, high in thinned) == 9
+    assert abs(statistics.fmean(mean for _, mean, _, _ in thinned) - 4.5) < 0.05
+    assert thin([]) == []
+    assert thin([(1.0, 2.0)]) == [(1.0, 2.0, 2.0, 2.0)]
+
+
+@pytest.mark.parametrize("points", [[(5.0, 0.3)], [(0.0, 0.0), (10.0, 0.0)], [(0.0, 1e-9), (10.0, 1e9)]])
+def test_charts_of_odd_series_are_drawn(points: list[tuple[float, float]]) -> None:
+    for log in (False, True):
+        chart = line_chart("title", [Series("a", points)], log=log)
+        assert "nan" not in chart
+        assert "inf" not in chart
+    assert "no values" in line_chart("title", [])
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0, 1.0], [0.95, 0.99], [0.6] * 3])
+def test_histogram_holds_every_case(values: list[float]) -> None:
+    chart = histogram("title", values)
+    heights = [float(found) for found in re.findall(r'class="bar".*?height="([\d.]+)"', chart)]
+    assert sum(height > 0 for height in heights) == len(set(values)) or values == [0.95, 0.99]
+    assert all(height >= 0 for height in heights)
+
+
+def test_a_report_imports_no_model_code() -> None:
+    allowed = {"errors", "files", "lock", "report", "run", "statistics"}
+    for file in Path(report.__file__).parent.glob("*.py"):
+        assert set(re.findall(r"import genseg_betty\.(\w+)|from genseg_betty\.(\w+)", file.read_text())) <= {
+            ("", name) for name in allowed
+        }

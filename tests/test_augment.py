@@ -1,0 +1,176 @@
+"""Augmentation against scipy's affine_transform, exact flips, and its promises on randomness."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from genseg_betty.augment import Augmentation
+from genseg_betty.errors import UserError
+
+SCIPY_MODES = {"zeros": "grid-constant", "border": "nearest", "reflection": "mirror"}
+
+
+def blobs(count: int = 3, height: int = 40, width: int = 56) -> Tensor:
+    """Smooth masks of classes 0, 1 and 2."""
+    fields = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((count, height, width)), (0, 4, 4))
+    return torch.from_numpy(np.digitize(fields, np.quantile(fields, [0.5, 0.8])))
+
+
+@pytest.mark.parametrize("border", SCIPY_MODES)
+def test_pair_matches_scipy(border: str) -> None:
+    augment = Augmentation(rotate=40, flip=(0, 1), translate=0.3, mask_border=border, pair_border=border)
+    mask = blobs()
+    image = torch.rand(3, 2, 40, 56, dtype=torch.float64) * 2 - 1
+    torch.manual_seed(5)
+    matrices = augment.draw(3, 40, 56).numpy()
+    torch.manual_seed(5)
+    moved_image, moved_mask = augment.pair(image, mask)
+    torch.manual_seed(5)
+    assert torch.equal(augment.mask(mask), moved_mask)
+    for index, matrix in enumerate(matrices):
+        labels = ndimage.affine_transform(mask[index].numpy(), matrix, order=0, mode=SCIPY_MODES[border])
+        assert (labels == moved_mask[index].numpy()).mean() > 0.999  # ties may round either way
+        for channel in range(2):
+            values = ndimage.affine_transform(
+                image[index, channel].numpy(), matrix, order=1, mode=SCIPY_MODES[border], cval=-1
+            )
+            np.testing.assert_allclose(moved_image[index, channel].numpy(), values, atol=1e-9)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("size", [(7, 12), (256, 255)])
+def test_flips_are_exact_and_even(axes: tuple[int, ...], size: tuple[int, int]) -> None:
+    augment = Augmentation(rotate=0, flip=axes, translate=0)
+    mask = torch.randint(0, 5, size).expand(64, *size)
+    image = torch.randn(size).expand(64, 1, *size)
+    moved_image, moved = augment.pair(image, mask)
+    choices = [()] + [(axis,) for axis in axes] + ([(0, 1)] if axes == (0, 1) else [])
+    flipped = [torch.flip(mask[0], choice) for choice in choices]
+    drawn = [next(i for i, expected in enumerate(flipped) if torch.equal(m, expected)) for m in moved]
+    shares = np.bincount(drawn, minlength=len(choices)) / 64
+    assert (abs(shares - 1 / len(choices)) < 0.2).all()
+    expected_images = torch.stack([torch.flip(image[0], [a + 1 for a in choices[i]]) for i in drawn])
+    torch.testing.assert_close(moved_image, expected_images, rtol=0, atol=1e-5)
+
+
+def test_nothing_asked_changes_nothing() -> None:
+    mask, image = blobs(), torch.rand(3, 1, 40, 56) * 2 - 1
+    moved_image, moved = Augmentation(rotate=0, flip=(), translate=0).pair(image, mask)
+    assert torch.equal(moved, mask)
+    torch.testing.assert_close(moved_image, image, rtol=0, atol=1e-6)
+
+
+def test_rotation_keeps_the_centre_and_its_range() -> None:
+    matrices = Augmentation(rotate=20, flip=(), translate=0).draw(500, 31, 51)
+    centre = torch.tensor([15.0, 25.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(matrices @ centre, centre.expand(500, 3))
+    angles = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]))
+    assert 18 < angles.max() <= 20
+    assert -20 <= angles.min() < -18
+    assert abs(angles.mean()) < 2
+
+
+def test_translation_is_a_fraction_of_each_side() -> None:
+    shifts = Augmentation(rotate=0, flip=(), translate=0.1).draw(500, 100, 200)[:, :2, 2]
+    for axis, limit in ((0, 10), (1, 20)):
+        assert 0.9 * limit < shifts[:, axis].max() <= limit
+        assert -limit <= shifts[:, axis].min() < -0.9 * limit
+
+
+def test_order_is_random() -> None:
+    """A shift that comes last keeps the centre within the box of the shifts; a rotation after it does not.
+
+    The inverse matrices say the same of the other order. A random order leaves the box both ways.
+    """
+    matrices = Augmentation(rotate=180, flip=(), translate=0.1).draw(1000, 101, 101)
+    centre = torch.tensor([50.0, 50.0, 1.0], dtype=torch.float64)
+    for moves in (matrices, torch.linalg.inv(matrices)):
+        distance = (moves @ centre - centre).abs().amax(dim=1)
+        assert distance.max() <= 10.1 * math.sqrt(2)
+        assert 0.03 < (distance > 10.1).double().mean() < 0.2
+
+
+def test_replays_from_one_seed_of_the_default_generator() -> None:
+    augment, mask = Augmentation(), blobs()
+    torch.manual_seed(3)
+    first, after_call = augment.mask(mask), torch.get_rng_state()
+    torch.manual_seed(3)
+    assert torch.equal(augment.mask(mask), first)
+    torch.manual_seed(3)
+    torch.randint(2**31, ())
+    assert torch.equal(torch.get_rng_state(), after_call)
+    assert not torch.equal(augment.mask(mask), first)
+
+
+def test_numpy_randomness_is_neither_used_nor_moved() -> None:
+    augment, mask = Augmentation(), blobs()
+    np.random.seed(0)
+    state = np.random.get_state()[1].copy()
+    torch.manual_seed(3)
+    first = augment.mask(mask)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    np.random.seed(1)
+    torch.manual_seed(3)
+    assert torch.equal(augment.mask(mask), first)
+
+
+def test_each_image_has_its_own_draw() -> None:
+    moved = Augmentation().mask(blobs(1).expand(8, -1, -1))
+    assert len({m.numpy().tobytes() for m in moved}) == 8
+
+
+def test_labels_type_and_shape_are_kept() -> None:
+    mask = blobs() * 100
+    for border in SCIPY_MODES:
+        moved = Augmentation(mask_border=border).mask(mask)
+        assert moved.dtype == mask.dtype
+        assert moved.shape == mask.shape
+        assert set(moved.unique().tolist()) <= {0, 100, 200}
+
+
+def test_zeros_are_black_and_background() -> None:
+    augment = Augmentation(rotate=0, flip=(), translate=0.5, pair_border="zeros", mask_border="border")
+    image, mask = augment.pair(torch.full((16, 3, 20, 20), 0.5), torch.ones(16, 20, 20, dtype=torch.int64))
+    assert image.min() == -1
+    assert image.max() == 0.5
+    assert (image[(mask == 0)[:, None].expand_as(image)] < 0.5).all()
+    assert (augment.mask(torch.ones(16, 20, 20, dtype=torch.int64)) == 1).all()
+
+
+def test_image_and_mask_move_together() -> None:
+    mask = (blobs() > 0).long()
+    image = (mask[:, None] * 2 - 1).float()
+    for border in SCIPY_MODES:
+        moved_image, moved_mask = Augmentation(pair_border=border).pair(image, mask)
+        assert ((moved_image[:, 0] > 0) == (moved_mask == 1)).double().mean() > 0.99
+        assert moved_image.min() >= -1
+        assert moved_image.max() <= 1
+
+
+def test_autocast_does_not_move_pixels() -> None:
+    mask = blobs(2, 300, 300)
+    torch.manual_seed(1)
+    expected = Augmentation().mask(mask)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(Augmentation().mask(mask), expected)
+
+
+def test_all_faults_are_listed_at_once() -> None:
+    with pytest.raises(UserError) as raised:
+        Augmentation(rotate=-5, flip=(0, 2), translate=1.5, mask_border="zero", pair_border="wrap")
+    for expected in (
+        "rotate=-5",
+        "0 to 180",
+        "flip=[0, 2]",
+        "translate=1.5",
+        "mask_border=zero",
+        "pair_border=wrap",
+    ):
+        assert expected in str(raised.value)
+    with pytest.raises(UserError, match="each once"):
+        Augmentation(flip=(1, 1))

@@ -1,0 +1,71 @@
+"""Imports run one way: a room imports only from rooms below its own."""
+
+import ast
+from pathlib import Path
+
+import genseg_betty
+
+PACKAGE = Path(genseg_betty.__file__).parent
+
+# From the ground up. A room may import from its own row and from every row below.
+ROWS = [
+    {"errors", "files", "kinds", "randomness", "device", "signals", "lock", "metrics", "statistics"},
+    {"schema", "checking", "overrides", "naming", "config", "run", "resume"},
+    {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},
+    {"build"},
+    {"levels", "inference"},
+    {"report"},
+    {"methods"},
+    {"commands", "sweep", "cli"},
+    {"__main__", "__init__"},
+]
+MODEL_FREE = {"report", "tracking", "run", "config", "commands", "cli"}
+MODELS = {"generators", "backbones", "build", "levels", "methods", "inference"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    rooms = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("genseg_betty"):
+            below = node.module.split(".")[1:2]
+            rooms |= set(below) if below else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            rooms |= {name.name.split(".")[1] for name in node.names if name.name.startswith("genseg_betty.")}
+    return rooms
+
+
+def rows() -> dict[str, int]:
+    return {name: row for row, names in enumerate(ROWS) for name in names}
+
+
+def test_every_room_has_its_place():
+    found = {room(path) for path in PACKAGE.rglob("*.py")}
+    assert found == set(rows())
+
+
+def test_no_import_runs_back():
+    height = rows()
+    backwards = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for name in imported_rooms(path)
+        if name in height and height[name] > height[room(path)]
+    ]
+    assert not backwards, "\n".join(backwards)
+
+
+def test_reports_and_commands_load_no_model():
+    """`genseg data list` and `genseg report` must not wait for networks to be imported."""
+    found = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if room(path) in MODEL_FREE
+        for name in imported_rooms(path, top_level_only=True) & MODELS
+    ]
+    assert not found, "\n".join(found)
