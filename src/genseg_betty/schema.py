@@ -13,7 +13,7 @@ Count = Annotated[int, Range(least=0)]
 Positive = Annotated[int, Range(least=1)]
 Fraction = Annotated[float, Range(least=0, below=1)]
 Weight = Annotated[float, Range(least=0)]
-Rate = Annotated[float, Range(above=0)]
+Rate = Annotated[float, Range(least=0)]  # 0 freezes what it belongs to
 Side = Annotated[int, Range(least=32, most=4096)]
 ImageSize = Side | tuple[Side, Side]
 OtherDataset = str | dict[str, Any]
@@ -134,7 +134,7 @@ class Adam:
     name: Literal["adam", "adamw"]
     lr: Rate
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    eps: Rate = 1e-8
+    eps: Annotated[float, Range(above=0)] = 1e-8
     weight_decay: Weight = 0.0
 
 
@@ -143,7 +143,7 @@ class RMSprop:
     name: Literal["rmsprop"]
     lr: Rate
     alpha: Fraction = 0.99
-    eps: Rate = 1e-8
+    eps: Annotated[float, Range(above=0)] = 1e-8
     momentum: Fraction = 0.0
     weight_decay: Weight = 0.0
 

@@ -72,7 +72,7 @@ def test_plus_signs_make_no_difference(toys: Any, prefix: str) -> None:
         ("generator.searched=decodr", "generator.searched=decodr: expected both, decoder or encoder"),
         ("method.real_weight=-1", "method.real_weight=-1: expected a number at least 0"),
         ("augment.rotate=270", "augment.rotate=270: expected a number from 0 to 180"),
-        ("trainer.optimizers.segmenter.lr=0", "trainer.optimizers.segmenter.lr=0: expected a number above 0"),
+        ("trainer.optimizers.segmenter.lr=-1", "trainer.optimizers.segmenter.lr=-1: expected a number at least 0"),
         ("trainer.optimizers.segmenter=3", "trainer.optimizers.segmenter=3: expected a section with name"),
         ("trainer.optimizers.segmenter.name=lion", "found lion; expected adam, adamw, rmsprop or sgd"),
         ("trainer.optimizers.segmenter={name: sgd}", "trainer.optimizers.segmenter.lr: missing; expected a"),

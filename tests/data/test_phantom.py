@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import label
 
-from genseg_betty.config import load_dataset_config
+from genseg_betty.config import compose, load_dataset_config
 from genseg_betty.data.cases import Sample, open_dataset
 from genseg_betty.data.phantom import DOMAINS, KINDS, render
 from genseg_betty.errors import UserError
@@ -135,3 +135,9 @@ def test_shipped_datasets_open_and_draw(name: str, domain: str) -> None:
     assert len(dataset.cases) == 120
     sample, case = render("lung", domain, 96, 0, 7), dataset.cases[7]
     np.testing.assert_array_equal(dataset.load(case).image, sample.image)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_other_hospital_draws_the_same_kind(kind: str) -> None:
+    config = compose([f"dataset.kind={kind}", "dataset.size=48"])
+    assert config.ood == [{"name": "phantom_shifted", "kind": kind, "size": 48}]

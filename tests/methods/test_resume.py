@@ -1,16 +1,16 @@
 """A training that is killed at any step and resumed equals one that was never killed, to the bit."""
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from genseg_betty.cli import main
 from genseg_betty.run import Run
 
 TINY = [
@@ -22,10 +22,38 @@ TINY = [
 ]  # fmt: skip
 
 
-def start(path: Path) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "genseg_betty", *TINY, f"run_dir={path}"]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+# A server that has imported everything once forks each training: a process of its own without its start-up time.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["genseg_betty.methods.training", "genseg_betty.cli"])
+
+
+def train(path: Path) -> None:
+    torch.set_num_threads(1)
+    main([*TINY, f"run_dir={path}"])
+
+
+def start(path: Path) -> multiprocessing.Process:
+    process = PROCESSES.Process(target=train, args=(path,))
+    process.start()
+    return process
+
+
+def finish(path: Path) -> Run:
+    process = start(path)
+    process.join()
+    assert process.exitcode == 0
+    return Run.open(path)
+
+
+def stop_after(path: Path, step: int, number: int, delay: float = 0.0) -> int:
+    """Start the training, send it a signal once its checkpoint is at `step`, and return its exit code."""
+    process = start(path)
+    while step_of(path) < step and process.is_alive():
+        time.sleep(0.002)
+    time.sleep(delay)
+    os.kill(process.pid, number)
+    process.join()
+    return process.exitcode
 
 
 def step_of(path: Path) -> int:
@@ -65,41 +93,45 @@ def assert_same_run(found: Run, expected: Run) -> None:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory) -> Run:
-    path = tmp_path_factory.mktemp("unbroken") / "run"
-    process = start(path)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-    return Run.open(path)
+    return finish(tmp_path_factory.mktemp("unbroken") / "run")
 
 
-@pytest.mark.parametrize("phase", ["warmup", "joint"])
-def test_killed_and_resumed(phase, unbroken, tmp_path):
-    """SIGKILL after the first checkpoint of the phase, then at a random moment after another one."""
+@pytest.mark.parametrize(("phase", "steps"), [("warmup", (4, 8)), ("joint", (16, 24))])
+def test_killed_and_resumed(phase, steps, unbroken, tmp_path):
+    """SIGKILL twice, each time at a random moment after a checkpoint of the phase."""
     source = random.Random(phase)
     path = tmp_path / "run"
-    for earliest in (4, 8) if phase == "warmup" else (16, 24):
-        process = start(path)
-        while step_of(path) < earliest and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(source.uniform(0, 0.15))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    process = start(path)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert_same_run(Run.open(path), unbroken)
+    for step in steps:
+        assert stop_after(path, step, signal.SIGKILL, source.uniform(0, 0.15)) == -signal.SIGKILL
+    assert_same_run(finish(path), unbroken)
 
 
-def test_interrupted_by_sigterm_leaves_a_checkpoint(unbroken, tmp_path):
+def test_killed_before_the_first_checkpoint_starts_anew(unbroken, tmp_path):
     path = tmp_path / "run"
     process = start(path)
-    while step_of(path) < 4 and process.poll() is None:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
-    process.communicate()
-    assert process.returncode == 143
+    while not (path / "splits.json").exists():
+        time.sleep(0.002)
+    process.kill()
+    process.join()
+    assert Run.open(path).load_checkpoint("last") is None
+    assert_same_run(finish(path), unbroken)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_a_checkpoint(number, unbroken, tmp_path):
+    path = tmp_path / "run"
+    assert stop_after(path, 16, number) == 128 + number
     assert Run.open(path).read_status()["state"] == "interrupted"
-    process = start(path)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert_same_run(Run.open(path), unbroken)
+    assert_same_run(finish(path), unbroken)
+
+
+def test_a_finished_run_goes_on_to_more_iterations(tmp_path):
+    path = tmp_path / "run"
+    fewer = [o.replace("trainer.iterations=18", "trainer.iterations=8") for o in TINY]
+    process = PROCESSES.Process(target=main, args=([*fewer, f"run_dir={path}"],))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert Run.open(path).read_json("results.json")["iterations"] == 8
+    run = finish(path)
+    assert run.read_json("results.json")["iterations"] == 18

@@ -109,9 +109,9 @@ class Watch:
         module = self.segmentation.predictor()
         logits = predict_logits(module, held_out.images.to(self.engine.device), self.trainer.batch_size)
         loss = self.segmentation.criterion(logits, held_out.masks.to(logits.device))
-        scores = mean_scores(logits, held_out.masks, self.data.num_classes)
+        scores = mean_scores(logits, held_out.masks, self.data.num_classes) | {"loss": float(loss)}
         self.last = scores
-        self.tracker.log(step, "validation", {**scores, "loss": float(loss)})
+        self.tracker.log(step, "validation", scores)
         if self.architecture is not None:
             self.tracker.log(step, "architecture", {**named_weights(self.architecture), **self._hypergradient()})
         self.tracker.log(step, "system", self._system())

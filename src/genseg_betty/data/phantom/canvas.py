@@ -120,7 +120,7 @@ class Tree:
     """How a vessel tree grows: a walk of short steps that bends, thins and branches."""
 
     length: float  # of a step
-    bend: float  # deviation of the turn at each step, radians; half of a turn is undone within four steps
+    bend: float  # deviation of the turn at each step, radians
     taper: float  # width kept from step to step
     fork: float  # chance of a branch at each step
     least: float  # width at which a vessel ends
