@@ -1,6 +1,6 @@
 """Time and peak memory of one joint iteration (H, G, S and A each step once).
 
-    python benchmarks/iteration.py                      the paper's size on this machine, each hypergradient
+    python benchmarks/iteration.py                      the paper's size on this machine
     python benchmarks/iteration.py --size 64 --quick    small networks
 
 Every variant runs in a process of its own, so that its peak memory is its own. The images are random: time and
@@ -99,12 +99,13 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1, help="counted iterations")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--quick", action="store_true", help="the networks of trainer=quick")
+    parser.add_argument("--variants", nargs="+", default=["none", "exact"], choices=VARIANTS, help="to compare")
     parser.add_argument("--variant", choices=VARIANTS, help="measure this one here, and print JSON")
     arguments = parser.parse_args()
     if arguments.variant:
         print(json.dumps(measure(arguments)))
         return
-    rows = [in_a_process_of_its_own(variant) for variant in VARIANTS]
+    rows = [in_a_process_of_its_own(variant) for variant in arguments.variants]
     millions = [int(rows[0][key]) / 1e6 for key in ("generator_parameters", "segmenter_parameters")]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     head = (

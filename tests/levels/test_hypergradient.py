@@ -93,7 +93,8 @@ def segmenter_step(engine, before, new_g, leaves_a):
         mask = segmentation.augment.mask(batch.mask)
         condition = mask[:, None].double() * 2 - 1
         image = functional_call(generator, named(generator, new_g), (condition, alpha(before, leaves_a)))
-        synthetic = segmentation.criterion(functional_call(module, named(module, leaves_s), (image,)), mask)
+        aside = copy.deepcopy(module)  # the running statistics follow the real images alone
+        synthetic = segmentation.criterion(functional_call(aside, named(module, leaves_s), (image,)), mask)
         logits = functional_call(module, named(module, leaves_s), (batch.image,))
         loss = synthetic + 0.7 * segmentation.criterion(logits, batch.mask)
     gradients = torch.autograd.grad(loss, leaves_s, create_graph=True)
@@ -104,7 +105,7 @@ def reference_gradient(engine, before, full):
     """d L_val / d A by autodiff through G' and S' (Eq. 5, 7, 9), with every factor of the learning rates."""
     leaves_a, new_g = generator_step(engine, before)
     new_s = segmenter_step(engine, before, new_g, leaves_a if full else [w.detach() for w in leaves_a])
-    module = before["segmentation"][2].eval()  # its statistics have seen the two forward passes of this step
+    module = before["segmentation"][2].eval()  # its statistics have seen the real images of this step
     validation = batches(4, 2)(engine.architecture.count - 1)
     logits = functional_call(module, named(module, new_s), (validation.image,))
     return torch.autograd.grad(engine.segmentation.criterion(logits, validation.mask), leaves_a)

@@ -6,6 +6,7 @@ DeepLabV3+: Chen et al., ECCV 2018. Nothing is downloaded unless `encoder_weight
 
 import difflib
 from collections.abc import Callable
+from typing import Literal
 
 import segmentation_models_pytorch as smp
 from segmentation_models_pytorch.encoders import get_encoder_names
@@ -46,7 +47,7 @@ def deeplab(
     base_channels: int = 16,
     encoder: str = "resnet50",
     encoder_weights: str | None = None,
-    version: str = "v3",
+    version: Literal["v3", "v3plus"] = "v3",
 ) -> nn.Module:
     """DeepLab: [B, in_channels, H, W] -> logits [B, num_outputs, H, W], any H and W.
 

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,9 +106,9 @@ class Pix2Pix(nn.Module):
         base_channels: int = 64,
         max_channels: int = 512,
         depth: int | None = None,
-        searched: str = "both",
+        searched: Literal["both", "decoder", "encoder"] = "both",
         dropout: float = 0.5,
-        norm: str = "instance",
+        norm: Literal["instance", "batch"] = "instance",
         fused: str = "auto",
     ) -> None:
         super().__init__()

@@ -80,6 +80,7 @@ class Level(ImplicitProblem):
         self.loss: Tensor | None = None
         self.gradient_norm: Tensor | None = None
         self._active: dict[str, Tensor] | None = None  # what `forward` uses instead of the module's weights
+        self._aside: dict[str, Tensor] = {}  # and instead of its buffers
         self._before: dict[str, Tensor] | None = None  # the weights before the recorded step
         self._gradients: tuple[Tensor, ...] | None = None
         self._buffers_before: list[Tensor] = []
@@ -133,9 +134,17 @@ class Level(ImplicitProblem):
 
     def forward(self, *args: Any) -> Any:
         """The module; within a recorded step of its own, at a copy of the weights that the step will not touch."""
-        if self._active is None:
-            return self.module(*args)
-        return functional_call(self.module, self._active, args)
+        replaced = {**(self._active or {}), **self._aside}
+        return functional_call(self.module, replaced, args) if replaced else self.module(*args)
+
+    @contextmanager
+    def statistics_aside(self) -> Iterator[None]:
+        """Let the module's buffers (BatchNorm's running statistics) learn nothing from what the block shows it."""
+        self._aside = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
+        try:
+            yield
+        finally:
+            self._aside = {}
 
     def patch_optimizer(self) -> None:
         """Keep the optimizer as it is, with its groups and options; say so if its step cannot be differentiated."""

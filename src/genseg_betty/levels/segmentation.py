@@ -60,6 +60,9 @@ class SegmenterLevel(Level):
 class Segmentation(SegmenterLevel):
     """Stage II: train the segmenter on synthetic and real pairs (GenSeg, Eq. 2 and 7).
 
+    Synthetic batches are normalised by their own statistics, and BatchNorm's running statistics follow the real
+    images alone: those are what the segmenter is validated and used on, and early synthetic images look unlike them.
+
     Args:
         augment: makes M̂ of M.
         real_weight: γ.
@@ -77,7 +80,8 @@ class Segmentation(SegmenterLevel):
     def training_step(self, batch: Batch) -> Tensor:
         mask = self.augment.mask(batch.mask)  # M̂
         image = self.generation.render(mask)  # Î(M̂, G′, A)
-        synthetic = self.criterion(self(image), mask)
+        with self.statistics_aside():
+            synthetic = self.criterion(self(image), mask)
         image, mask = self.real_pairs(batch)  # I, M
         real = self.criterion(self(image), mask)
         return synthetic + self.real_weight * real  # γ
