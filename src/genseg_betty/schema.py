@@ -193,6 +193,7 @@ class Trainer:
     scheduler: Literal["none", "plateau"] = "none"
     max_nonfinite: Positive = 20
     small: Small | None = None
+    augment_pairs: bool = True
 
 
 @dataclass

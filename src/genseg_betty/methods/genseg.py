@@ -21,13 +21,13 @@ class Generative(Method):
 
     Args:
         real_weight: γ of Eq. 2, the weight of the real pairs beside the synthetic ones.
-        augment_gan: train stage I on moved real pairs. augment_real: train stage II on moved real pairs.
+        augment_pairs: rotate, flip and shift the real pairs that stage I and II learn from, as the Combine baseline
+            does; the paper leaves them as they are.
     """
 
-    def __init__(self, real_weight: float = 1.0, augment_gan: bool = False, augment_real: bool = False) -> None:
+    def __init__(self, real_weight: float = 1.0, augment_pairs: bool = True) -> None:
         self.real_weight = real_weight
-        self.augment_gan = augment_gan
-        self.augment_real = augment_real
+        self.augment_pairs = augment_pairs
 
     def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
         architecture, data = workshop.architecture, workshop.data
@@ -65,9 +65,9 @@ class GenSeg(Generative):
         betty = Config(type=generator_hop, warmup_steps=trainer.warmup_iterations)
         return joint_plan(
             workshop.discrimination(),
-            workshop.generation(self.augment_gan, betty),
+            workshop.generation(self.augment_pairs, betty),
             workshop.segmentation(
-                self.real_weight, self.augment_real, Config(type=hop, unroll_steps=config.arch_every)
+                self.real_weight, self.augment_pairs, Config(type=hop, unroll_steps=config.arch_every)
             ),
             workshop.search(),
             phases,
@@ -86,8 +86,8 @@ class Separate(Generative):
         trainer = workshop.config.trainer
         levels = [
             workshop.discrimination(),
-            workshop.generation(self.augment_gan),
-            workshop.segmentation(self.real_weight, self.augment_real),
+            workshop.generation(self.augment_pairs),
+            workshop.segmentation(self.real_weight, self.augment_pairs),
         ]
         phases = [
             Phase("warmup", trainer.warmup_iterations + trainer.iterations, GAN),
