@@ -193,7 +193,6 @@ class Trainer:
     scheduler: Literal["none", "plateau"] = "none"
     max_nonfinite: Positive = 20
     small: Small | None = None
-    augment_pairs: bool = True
 
 
 @dataclass

@@ -25,7 +25,7 @@ class Generative(Method):
             does; the paper leaves them as they are.
     """
 
-    def __init__(self, real_weight: float = 1.0, augment_pairs: bool = True) -> None:
+    def __init__(self, real_weight: float = 1.0, augment_pairs: bool = False) -> None:
         self.real_weight = real_weight
         self.augment_pairs = augment_pairs
 
