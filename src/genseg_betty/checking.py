@@ -104,10 +104,12 @@ class _Checker:
             self.problems.append(f"{path}={show(value)}: no such key{self._suggestion(path)}")
 
     def _suggestion(self, path: str) -> str:
+        section = path.rpartition(".")[0]
+        if not section and (group := nearest(path, self.sections)):
+            return f"; did you mean {group}?"
         key = nearest(path, self.known)
         if key is not None:
             return f"; did you mean {key} ({describe(self.known[key])})?"
-        section = path.rpartition(".")[0]
         group = None if section in self.sections and section else nearest(path, self.sections)
         if group:
             return f"; did you mean {group}?"

@@ -10,18 +10,18 @@ from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import LabelledSet, load_data
 from genseg_betty.run import Run
+from methods.tiny import TINY
 
-TINY = [
-    "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",
-    "generator.base_channels=4", "generator.max_channels=8", "generator.discriminator.base_channels=4",
-    "trainer.batch_size=2", "trainer.warmup_iterations=2", "trainer.iterations=4", "trainer.finetune_iterations=0",
-    "trainer.validate_every=2", "trainer.sample_every=1000", "dataset.n_test=2", "ood=[]", "trainer.select=last",
+OVERRIDES = [
+    *TINY,
+    "trainer.warmup_iterations=2", "trainer.iterations=4", "trainer.finetune_iterations=0", "trainer.validate_every=2",
+    "trainer.sample_every=1000", "trainer.select=last", "ood=[]",
 ]  # fmt: skip
 
 
 def last_checkpoint(path, overrides, spoil):
     """All that a training leaves in checkpoints/last.pt; `spoil` replaces every held-out pixel and mask."""
-    config = compose([*TINY, f"run_dir={path}", *overrides])
+    config = compose([*OVERRIDES, f"run_dir={path}", *overrides])
     data = load_data(config)
     if spoil:
         held_out = data.validation

@@ -12,13 +12,13 @@ import torch
 
 from genseg_betty.cli import main
 from genseg_betty.run import Run
+from methods.tiny import TINY
 
-TINY = [
-    "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",
-    "generator.base_channels=4", "generator.max_channels=8", "generator.discriminator.base_channels=4",
-    "trainer.batch_size=2", "trainer.warmup_iterations=12", "trainer.iterations=18", "trainer.finetune_iterations=2",
-    "trainer.checkpoint_every=4", "trainer.validate_every=3", "trainer.sample_every=10", "dataset.n_test=2", "ood=[]",
-    "arch_every=2", "trainer.scheduler=plateau",
+OVERRIDES = [
+    *TINY,
+    "trainer.warmup_iterations=12", "trainer.iterations=18", "trainer.finetune_iterations=2",
+    "trainer.checkpoint_every=4", "trainer.validate_every=3", "trainer.sample_every=10", "arch_every=2", "ood=[]",
+    "trainer.scheduler=plateau",
 ]  # fmt: skip
 
 
@@ -29,7 +29,7 @@ PROCESSES.set_forkserver_preload(["genseg_betty.methods.training", "genseg_betty
 
 def train(path: Path) -> None:
     torch.set_num_threads(1)
-    main([*TINY, f"run_dir={path}"])
+    main([*OVERRIDES, f"run_dir={path}"])
 
 
 def start(path: Path) -> multiprocessing.Process:
@@ -127,7 +127,7 @@ def test_a_signal_leaves_a_checkpoint(number, unbroken, tmp_path):
 
 def test_a_finished_run_goes_on_to_more_iterations(tmp_path):
     path = tmp_path / "run"
-    fewer = [o.replace("trainer.iterations=18", "trainer.iterations=8") for o in TINY]
+    fewer = [o.replace("trainer.iterations=18", "trainer.iterations=8") for o in OVERRIDES]
     process = PROCESSES.Process(target=main, args=([*fewer, f"run_dir={path}"],))
     process.start()
     process.join()

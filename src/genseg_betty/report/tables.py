@@ -111,7 +111,7 @@ def write_csv(records: Sequence[Record], out: Path) -> Path:
         row = {**record.results, **{key: getattr(record, key) for key in CSV_COLUMNS if hasattr(Record, key)}}
         validation = mapping(record.results.get("validation"))
         row |= {
-            "run": record.path,
+            "run": record.path.name,
             "variant": variants[id(record)],
             "generator": record.generator.strip(NONE),
         }

@@ -1,0 +1,109 @@
+"""Whole trainings at the smallest size: what a Run holds afterwards, for every method, backbone and kind of mask."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import genseg_betty as gs
+from genseg_betty.errors import UserError
+from methods.tiny import TINY
+
+OVERRIDES = [
+    *TINY,
+    "trainer.warmup_iterations=2", "trainer.iterations=4", "trainer.finetune_iterations=1", "trainer.validate_every=2",
+    "trainer.sample_every=4", "resume=restart",
+]  # fmt: skip
+PROMISED = {
+    "schema", "name", "method", "dataset", "backbone", "generator", "seed", "image_size", "n_labelled", "n_train",
+    "n_validation", "iterations", "warmup_iterations", "metric", "validation", "test", "seconds",
+    "seconds_per_iteration", "peak_memory_bytes", "device", "parameters", "versions", "data_sha256", "finished",
+}  # fmt: skip
+
+
+def results(run) -> dict:
+    return json.loads((run.path / "results.json").read_text())
+
+
+@pytest.mark.parametrize("method", ["genseg", "separate", "vanilla", "combine"])
+def test_every_method_leaves_a_whole_run(method, tmp_path):
+    run = gs.train([*OVERRIDES, f"method={method}", f"run_dir={tmp_path / 'run'}"])
+    found = results(run)
+    assert found.keys() >= PROMISED
+    assert (found["n_labelled"], found["n_train"], found["n_validation"]) == (9, 7, 2)
+    assert found["iterations"] == 4
+    assert found["test"].keys() == {"phantom", "phantom_shifted"}
+    assert all(0 <= scores["dice"] <= 1 and scores["cases"] == 2 for scores in found["test"].values())
+    assert run.read_status()["state"] == "finished"
+    for name in ("config.yaml", "splits.json", "metrics.csv", "report.html", "test-phantom.csv"):
+        assert (run.path / name).stat().st_size > 0, name
+    assert list(run.samples_dir.glob("*.png"))
+    with torch.no_grad():
+        mask = gs.load(run.path)(np.zeros((40, 50), np.uint8))
+    assert mask.shape == (40, 50)
+    assert set(np.unique(mask)) <= {0, 1}
+
+
+def test_alpha_starts_uniform_and_moves_only_with_a_hypergradient(tmp_path):
+    learned = results(gs.train([*OVERRIDES, f"run_dir={tmp_path / 'exact'}"]))["architecture"]
+    rested = results(gs.train([*OVERRIDES, "hypergradient=none", f"run_dir={tmp_path / 'none'}"]))["architecture"]
+    for half in ("down", "up"):
+        assert np.allclose(rested[half], 1 / 3)
+        assert not np.allclose(learned[half], 1 / 3)
+        assert np.allclose(np.sum(learned[half], axis=1), 1)
+    assert len(learned["kept"]) == len(learned["down"]) + len(learned["up"])
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        ["backbone=unet", "backbone.encoder=resnet18", "backbone.base_channels=4", "image_size=64"],
+        ["backbone=deeplab", "backbone.encoder=resnet18", "backbone.base_channels=2"],
+    ],
+    ids=["unet", "deeplab"],
+)
+def test_smp_backbones_learn_in_the_joint_phase(backbone, tmp_path):
+    without = [override for override in OVERRIDES if not override.startswith("backbone")]
+    run = gs.train([*without, *backbone, "trainer.iterations=2", f"run_dir={tmp_path / 'run'}"])
+    found = results(run)
+    assert not np.allclose(found["architecture"]["down"], 1 / 3)
+    assert not any(found["skipped"].values())
+
+
+@pytest.fixture
+def three_classes(tmp_path):
+    """A folder of RGB images with the label values 0, 3 and 7, not square, of two sizes."""
+    source = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for index in range(14):
+        height, width = (40, 48) if index % 2 else (44, 36)
+        mask = np.zeros((height, width), np.uint8)
+        mask[5:20, 5:20], mask[22:36, 10:30] = 3, 7
+        noise = source.integers(0, 60, (height, width, 3))
+        image = (noise + mask[..., None].astype(int) * 25).clip(0, 255).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / "data" / "images" / f"case-{index:02}.png")
+        Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"case-{index:02}.png")
+    return tmp_path / "data"
+
+
+def test_several_classes_from_a_folder(three_classes, tmp_path):
+    own = ["dataset=folder", f"dataset.root={three_classes}", "dataset.labels={background: 0, edge: 3, core: 7}"]
+    run = gs.train([*OVERRIDES, *own, "ood=[]", f"run_dir={tmp_path / 'run'}"])
+    row = (run.path / "test-folder.csv").read_text().splitlines()[0]
+    assert row == "id,dice,jaccard,dice_1,dice_2,jaccard_1,jaccard_2"
+    mask = gs.load(run.path)(np.zeros((40, 48, 3), np.uint8))
+    assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+def test_data_faults_leave_no_run_behind(three_classes, tmp_path):
+    (three_classes / "masks" / "case-00.png").unlink()
+    (three_classes / "images" / "case-01.png").write_bytes(b"no image")
+    own = ["dataset=folder", f"dataset.root={three_classes}", "dataset.labels={background: 0, edge: 3, core: 7}"]
+    with pytest.raises(UserError) as caught:
+        gs.train([*OVERRIDES, *own, "ood=[]", f"run_dir={tmp_path / 'run'}"])
+    assert "case-00" in str(caught.value)
+    assert "case-01" in str(caught.value)
+    assert not (tmp_path / "run").exists()
