@@ -46,6 +46,18 @@ def test_every_method_leaves_a_whole_run(method, tmp_path):
     assert set(np.unique(mask)) <= {0, 1}
 
 
+def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
+    command = [*OVERRIDES, "method=vanilla", "resume=auto", f"run_dir={tmp_path / 'run'}"]
+    run = gs.train(command)
+    printed = capsys.readouterr().err
+    assert "Dice" in printed
+    assert str(run.path / "report.html") in printed.replace("\n", "")
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*.*") if path.name != "config.yaml"}
+    gs.train(command)
+    assert "is finished" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def test_alpha_starts_uniform_and_moves_only_with_a_hypergradient(tmp_path):
     learned = results(gs.train([*OVERRIDES, f"run_dir={tmp_path / 'exact'}"]))["architecture"]
     rested = results(gs.train([*OVERRIDES, "hypergradient=none", f"run_dir={tmp_path / 'none'}"]))["architecture"]

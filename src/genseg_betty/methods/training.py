@@ -16,6 +16,7 @@ from genseg_betty.errors import Interrupted
 from genseg_betty.inference.evaluate import fingerprints, score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.methods.method import Method
+from genseg_betty.methods.screen import announce, conclude, nothing_to_do
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
 
@@ -33,6 +34,10 @@ def train(config: DictConfig) -> Run:
     resolve_device(config.device)
     data = load_data(config)
     with Run.start(config.run_dir, config, config.resume) as run:
+        if is_complete(run):
+            nothing_to_do(run)
+            return run
+        announce(run, data)
         try:
             _fit_and_test(run, data)
         except (Interrupted, KeyboardInterrupt) as interrupt:
@@ -55,6 +60,14 @@ def _fit_and_test(run: Run, data: DataBundle) -> None:
     results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json("results.json", results)
     build_report([run.path], run.path / "report.html")
+    conclude(run, results)
+
+
+def is_complete(run: Run) -> bool:
+    """Whether the Run was finished before, with as many iterations as are asked for now."""
+    results = run.read_json("results.json") or {}
+    finished = run.resuming and run.read_status().get("state") == "finished"
+    return finished and results.get("iterations") == run.config.trainer.iterations
 
 
 def test(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:

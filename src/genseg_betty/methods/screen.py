@@ -1,0 +1,45 @@
+"""What the screen says before and after a training: what is trained on what, the scores, and where all of it lies."""
+
+from typing import Any
+
+from rich.console import Console
+
+from genseg_betty.data.loading import DataBundle
+from genseg_betty.run import Run
+
+
+def _say(*lines: str) -> None:
+    console = Console(stderr=True, highlight=False)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def announce(run: Run, data: DataBundle) -> None:
+    """Before the first step."""
+    config, splits = run.config, data.splits
+    height, width = data.preprocessing.image_size
+    tests = ", ".join(f"{name} ({len(cases)})" for name, (_, cases) in data.test.items())
+    labelled = len(splits.train) + len(splits.validation)
+    _say(
+        f"{config.method.name}: {config.backbone.name} on {labelled} images of {data.dataset.name} "
+        f"({len(splits.train)} train, {len(splits.validation)} validation), {height}×{width} px, "
+        f"{data.num_classes} classes; test: {tests}; seed {config.seed}",
+        f"{'continues' if run.resuming else 'run directory'}: {run.path}",
+    )
+
+
+def conclude(run: Run, results: dict[str, Any]) -> None:
+    """After the last step."""
+    scores = [
+        f"  {name}: Dice {found['dice']:.3f}, Jaccard {found['jaccard']:.3f} ({found['cases']} cases)"
+        for name, found in results["test"].items()
+    ]
+    _say("test scores, at the size of each case's own mask:", *scores, f"report: {run.path / 'report.html'}")
+
+
+def nothing_to_do(run: Run) -> None:
+    """For a Run that has had all its iterations."""
+    _say(
+        f"{run.path} is finished. More steps: trainer.iterations=… beyond {run.config.trainer.iterations}; "
+        "from the start: resume=restart."
+    )
