@@ -84,19 +84,19 @@ class Watch:
                 if caught:
                     self._checkpoint()
                     raise Interrupted(caught[0])
-        self._checkpoint()
 
     def _after_step(self, phase: Phase) -> None:
         step = self.engine.global_step
-        if step % LOG_EVERY == 0:
+        at_end = self.engine.phase() is None
+        if step % LOG_EVERY == 0 or at_end:
             self.tracker.log(step, phase.name, self._losses())
         if self.segmentation.count > self._updates:
             self._updates = self.segmentation.count
-            if self._updates % self.trainer.validate_every == 0:
+            if self._updates % self.trainer.validate_every == 0 or at_end:
                 self._validate(step)
-        if step % self.trainer.sample_every == 0:
+        if step % self.trainer.sample_every == 0 or at_end:
             self.sample(step)
-        if step % self.trainer.checkpoint_every == 0:
+        if step % self.trainer.checkpoint_every == 0 or at_end:
             self._checkpoint()
 
     def _losses(self) -> dict[str, float]:
