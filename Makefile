@@ -23,7 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## train a baseline and GenSeg on drawn X-rays and compare them: about 4 minutes on 2 cores
 	$(BIN)/python -m genseg_betty +experiment=demo method=vanilla run_dir=outputs/demo-vanilla
 	$(BIN)/python -m genseg_betty +experiment=demo method=genseg run_dir=outputs/demo-genseg
-	@$(BIN)/genseg report outputs/demo-vanilla outputs/demo-genseg --out outputs/demo.html
+	@$(BIN)/genseg report outputs/demo-vanilla outputs/demo-genseg --out outputs/demo.html > /dev/null
+	@echo "Both compared, with pictures: $(CURDIR)/outputs/demo.html (open it in a browser)"
 
 test: $(STAMP)  ## lint, types and the quick tests
 	$(BIN)/ruff check .

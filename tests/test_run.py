@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from genseg_betty.errors import UserError
-from genseg_betty.lock import Lock, is_alive, process_start
 from genseg_betty.run import Run
+from genseg_betty.run.lock import Lock, is_alive, process_start
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -201,7 +201,7 @@ def test_a_live_holder_is_named(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_no_lock(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from genseg_betty.lock import *; from pathlib import Path\n"
+        "import sys, time; from genseg_betty.run.lock import *; from pathlib import Path\n"
         "Lock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
     )
     process = child(code, tmp_path / ".lock")
@@ -252,7 +252,7 @@ def test_of_many_that_find_a_stale_lock_one_wins(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     path.write_text(json.dumps({"pid": 2**22 + 1, "host": platform.node(), "started": "1"}))
     code = (
-        "import sys; from pathlib import Path; from genseg_betty.lock import Lock\n"
+        "import sys; from pathlib import Path; from genseg_betty.run.lock import Lock\n"
         "from genseg_betty.errors import UserError\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "try: Lock(Path(sys.argv[1])).acquire(); print('won', flush=True)\n"

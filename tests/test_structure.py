@@ -9,8 +9,8 @@ PACKAGE = Path(genseg_betty.__file__).parent
 
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
-    {"errors", "files", "kinds", "randomness", "device", "signals", "lock", "metrics", "statistics"},
-    {"schema", "checking", "overrides", "naming", "config", "run", "resume"},
+    {"errors", "files", "randomness", "device", "signals", "metrics", "statistics"},
+    {"config", "run"},
     {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},
     {"build"},
     {"levels", "inference"},

@@ -13,8 +13,8 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 import genseg_betty
-from genseg_betty import overrides as overriding
 from genseg_betty.config import all_members, compose, conf_dir, require_betty, user_folder
+from genseg_betty.config import overrides as overriding
 from genseg_betty.errors import ConfigError, UserError
 
 

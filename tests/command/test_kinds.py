@@ -3,7 +3,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from genseg_betty.kinds import Range, convert, describe
+from genseg_betty.config.kinds import Range, convert, describe
 
 FITTING = [
     (3, int, 3),

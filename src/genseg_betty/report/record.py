@@ -13,8 +13,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from genseg_betty.lock import is_alive
 from genseg_betty.run import Run
+from genseg_betty.run.lock import is_alive
 
 NONE = "–"
 SCORES = ("dice", "jaccard")

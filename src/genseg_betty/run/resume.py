@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import TEMPORARY
-from genseg_betty.lock import LOCK
+from genseg_betty.run.lock import LOCK
 
 STATES = ("running", "finished", "interrupted", "failed")
 # All that a Run writes, and all that a restart deletes.

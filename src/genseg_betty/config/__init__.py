@@ -18,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from genseg_betty import overrides as overriding
-from genseg_betty.checking import check, check_dataset_section
+from genseg_betty.config import overrides as overriding
+from genseg_betty.config.checking import check, check_dataset_section
+from genseg_betty.config.kinds import show
+from genseg_betty.config.naming import default_run_dir
 from genseg_betty.errors import ConfigError, UserError
-from genseg_betty.kinds import show
-from genseg_betty.naming import default_run_dir
 
 BETTY = "0.2.1"
 
@@ -44,11 +44,11 @@ def require_betty() -> None:
 
 def conf_dir() -> Path:
     """The folder of the Hydra groups: inside an installed package, or conf/ of a checkout."""
-    here = Path(__file__).resolve()
-    for folder in (here.parent / "conf", here.parents[2] / "conf"):
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parents[1] / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise UserError(f"the folder conf/ is missing beside {here.parent}: install genseg-betty anew")
+    raise UserError(f"the folder conf/ is missing beside {package}: install genseg-betty anew")
 
 
 def group_names() -> list[str]:

@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, to_json, whole_lines
-from genseg_betty.lock import LOCK, Lock
-from genseg_betty.resume import STATES, prepare, read_config, resolve
+from genseg_betty.run.lock import LOCK, Lock
+from genseg_betty.run.resume import STATES, prepare, read_config, resolve
 
 METRIC_COLUMNS = ("step", "phase", "name", "value")
 

@@ -7,7 +7,7 @@ code to run takes that code's arguments besides its fields, see `Component`.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from genseg_betty.kinds import Range, Tag
+from genseg_betty.config.kinds import Range, Tag
 
 Count = Annotated[int, Range(least=0)]
 Positive = Annotated[int, Range(least=1)]

@@ -12,8 +12,8 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from genseg_betty.kinds import Tag, convert, describe, either, show
-from genseg_betty.schema import Component, Config
+from genseg_betty.config.kinds import Tag, convert, describe, either, show
+from genseg_betty.config.schema import Component, Config
 
 EXPECTED_ERRORS = (ImportError, AttributeError, ValueError)
 

@@ -17,8 +17,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from genseg_betty.kinds import either
-from genseg_betty.schema import REPLACED, TAGS
+from genseg_betty.config.kinds import either
+from genseg_betty.config.schema import REPLACED, TAGS
 
 Members = Mapping[str, Sequence[str]]
 STRUCTURAL = "[]{}'\",\\"
