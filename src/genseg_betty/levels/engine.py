@@ -16,6 +16,7 @@ from betty.hypergradient import jvp_fn_mapping
 from genseg_betty.errors import UserError
 from genseg_betty.levels.hypergradient import HYPERGRADIENTS
 from genseg_betty.levels.level import Level, Recording
+from genseg_betty.levels.updates import check_optimizer
 
 RECORDING: dict[str, Recording] = {
     "exact": "graph",
@@ -84,6 +85,9 @@ class GenSegEngine(Engine):
         self.done = {phase.name: 0 for phase in plan.phases}
         strategy = "gpu" if device == "cuda" else "cpu"
         dependencies = {"u2l": plan.upper_to_lower, "l2u": plan.lower_to_upper}
+        if plan.hypergradient != "none":
+            for level in plan.lower_to_upper:  # those whose step a hop goes through
+                check_optimizer(level.optimizer)
         super().__init__(plan.levels, EngineConfig(strategy=strategy), dependencies)
         self.train()
 

@@ -18,7 +18,6 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from genseg_betty.data.loading import Batch
-from genseg_betty.levels.updates import check_optimizer
 from genseg_betty.randomness import derived_seed, seeded
 
 Recording = Literal["nothing", "weights", "graph"]
@@ -147,9 +146,7 @@ class Level(ImplicitProblem):
             self._aside = {}
 
     def patch_optimizer(self) -> None:
-        """Keep the optimizer as it is, with its groups and options; say so if its step cannot be differentiated."""
-        if self._parents:
-            check_optimizer(self.optimizer)
+        """Keep the optimizer as it is, with its groups and options."""
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.module.parameters() if p.requires_grad]

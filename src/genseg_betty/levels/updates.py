@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from genseg_betty.errors import UserError
+
 Group = dict[str, Any]
 State = dict[str, Any]
 
@@ -22,13 +24,7 @@ def _guarded_root(square: Tensor) -> Tensor:
 
 
 def _sgd(group: Group, state: State, gradient: Tensor) -> Tensor:
-    scale = 1.0
-    if group["momentum"]:
-        # The first step sets the buffer to the gradient itself, later ones damp it.
-        first = torch.equal(state["momentum_buffer"], gradient)
-        inner = 1.0 if first else 1.0 - group["dampening"]
-        scale = 1.0 + group["momentum"] * inner if group["nesterov"] else inner
-    return torch.full_like(gradient, scale)
+    return torch.full_like(gradient, 1.0 + group["momentum"] if group["nesterov"] else 1.0)
 
 
 def _adam(group: Group, state: State, gradient: Tensor) -> Tensor:
@@ -61,14 +57,18 @@ _DERIVATIVES: dict[type, Callable[[Group, State, Tensor], Tensor]] = {
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
-    """Raise ValueError if the derivative of this optimizer's update is not known in closed form."""
+    """Raise UserError if the derivative of this optimizer's update is not known in closed form."""
+    name = type(optimizer).__name__
     if type(optimizer) not in _DERIVATIVES:
         known = ", ".join(kind.__name__ for kind in _DERIVATIVES)
-        raise ValueError(f"no update derivative for {type(optimizer).__name__}; use one of {known}")
+        raise UserError(f"the derivative of {name}'s update is not known: use one of {known}, or hypergradient=none")
     for group in optimizer.param_groups:
-        unknown = [key for key in ("amsgrad", "centered", "maximize") if group.get(key)]
+        unknown = [key for key in ("amsgrad", "centered", "maximize", "dampening") if group.get(key)]
         if unknown:
-            raise ValueError(f"no update derivative for {type(optimizer).__name__} with {', '.join(unknown)}=True")
+            raise UserError(
+                f"the derivative of {name}'s update is not known with {', '.join(unknown)}: leave that out, or use "
+                "hypergradient=none"
+            )
 
 
 def update_derivatives(
