@@ -4,7 +4,6 @@ Drawing is throttled, and losses may be given as a function that is called only 
 step costs next to nothing, and a GPU is not waited for.
 """
 
-import resource
 import sys
 import time
 from collections import deque
@@ -18,6 +17,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from genseg_betty.device import peak_memory
 
 Losses = Mapping[str, float] | Callable[[], Mapping[str, float]]
 DRAW_SECONDS = 0.2
@@ -132,8 +133,6 @@ def _duration(seconds: float) -> str:
 
 
 def _memory() -> str:
-    """Peak memory of the process: the GPU's where there is one in use, else the main memory's."""
-    if torch.cuda.is_initialized():
-        return f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB GPU"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
-    return f"{peak / (2**30 if sys.platform == 'darwin' else 2**20):.1f} GiB"
+    """Peak memory: the GPU's where there is one in use, else the process's."""
+    on_gpu = torch.cuda.is_initialized()
+    return f"{peak_memory('cuda' if on_gpu else 'cpu') / 2**30:.1f} GiB{' GPU' if on_gpu else ''}"

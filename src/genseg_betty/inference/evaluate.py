@@ -4,9 +4,7 @@ No case that the Run trained or validated on is scored: known by its id in the d
 content of its image wherever that turns up again.
 """
 
-import csv
 import hashlib
-import io
 import os
 import re
 from dataclasses import asdict, dataclass
@@ -21,7 +19,6 @@ from genseg_betty.config import load_dataset_config
 from genseg_betty.data.cases import Case, Dataset, open_dataset
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
@@ -57,7 +54,7 @@ def evaluate_dataset(run: Path | str, dataset_config: DictConfig, device: str = 
             f"all {len(dataset.cases)} labelled cases there."
         )
     rows, summary = score_cases(load(opened.path, device), dataset, cases)
-    per_case = _write_rows(opened.path / f"evaluate-{_file_label(dataset)}.csv", rows)
+    per_case = opened.write_table(f"evaluate-{_file_label(dataset)}.csv", rows)
     return Evaluation(dataset.name, len(rows), summary["dice"], summary["jaccard"], per_case)
 
 
@@ -154,16 +151,3 @@ def _file_label(dataset: Dataset) -> str:
     if dataset.name != "folder":
         return label
     return f"{label}-{hashlib.sha256(str(dataset.root).encode()).hexdigest()[:8]}"
-
-
-def _write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    text = io.StringIO()
-    columns = dict.fromkeys(key for row in rows for key in row)
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    try:
-        atomic_write(path, text.getvalue().encode())
-    except OSError as error:
-        raise UserError(f"The scores cannot be written to {path}: {error.strerror}") from error
-    return path

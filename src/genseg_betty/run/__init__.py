@@ -147,8 +147,12 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def write_test(self, dataset: str, rows: list[dict[str, Any]]) -> Path:
-        """Write test-<dataset>.csv, one row a case; the columns are the keys in the order they appear."""
-        path = self._inside(f"test-{dataset}.csv")
+        """Write test-<dataset>.csv, one row a case."""
+        return self.write_table(f"test-{dataset}.csv", rows)
+
+    def write_table(self, name: str, rows: list[dict[str, Any]]) -> Path:
+        """Write a CSV file of the Run; the columns are the keys in the order they appear."""
+        path = self._inside(name)
         text = io.StringIO()
         columns = dict.fromkeys(key for row in rows for key in row)
         writer = csv.DictWriter(text, list(columns), lineterminator="\n")
