@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from genseg_betty.cli import main
 from genseg_betty.run import Run
-from methods.tiny import TINY
+from methods.tiny import TINY, train
 
 OVERRIDES = [
     *TINY,
@@ -27,13 +26,8 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["genseg_betty.methods.training", "genseg_betty.cli"])
 
 
-def train(path: Path) -> None:
-    torch.set_num_threads(1)
-    main([*OVERRIDES, f"run_dir={path}"])
-
-
-def start(path: Path) -> multiprocessing.Process:
-    process = PROCESSES.Process(target=train, args=(path,))
+def start(path: Path, overrides: list[str] = OVERRIDES) -> multiprocessing.Process:
+    process = PROCESSES.Process(target=train, args=([*overrides, f"run_dir={path}"],))
     process.start()
     return process
 
@@ -128,8 +122,7 @@ def test_a_signal_leaves_a_checkpoint(number, unbroken, tmp_path):
 def test_a_finished_run_goes_on_to_more_iterations(tmp_path):
     path = tmp_path / "run"
     fewer = [o.replace("trainer.iterations=18", "trainer.iterations=8") for o in OVERRIDES]
-    process = PROCESSES.Process(target=main, args=([*fewer, f"run_dir={path}"],))
-    process.start()
+    process = start(path, fewer)
     process.join()
     assert process.exitcode == 0
     assert Run.open(path).read_json("results.json")["iterations"] == 8
