@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable . --group dev
 	@touch $@
 
-demo: $(STAMP)  ## train a baseline and GenSeg on drawn X-rays and compare them: about 4 minutes on 2 cores
+demo: $(STAMP)  ## train a baseline and GenSeg on drawn X-rays and compare them: about 3 minutes on 2 cores
 	$(BIN)/python -m genseg_betty +experiment=demo method=vanilla run_dir=outputs/demo-vanilla
 	$(BIN)/python -m genseg_betty +experiment=demo method=genseg run_dir=outputs/demo-genseg
 	@$(BIN)/genseg report outputs/demo-vanilla outputs/demo-genseg --out outputs/demo.html > /dev/null
