@@ -54,7 +54,10 @@ def evaluate_dataset(run: Path | str, dataset_config: DictConfig, device: str = 
             f"all {len(dataset.cases)} labelled cases there."
         )
     rows, summary = score_cases(load(opened.path, device), dataset, cases)
-    per_case = opened.write_table(f"evaluate-{_file_label(dataset)}.csv", rows)
+    try:
+        per_case = opened.write_table(f"evaluate-{_file_label(dataset)}.csv", rows)
+    except OSError as error:
+        raise UserError(f"The scores cannot be written to {opened.path}: {error.strerror}") from error
     return Evaluation(dataset.name, len(rows), summary["dice"], summary["jaccard"], per_case)
 
 
