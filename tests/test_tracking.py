@@ -94,7 +94,8 @@ def test_wandb_is_offline_and_continues_the_same_run(run: Run, fake_wandb: Any) 
 
 def test_a_failing_wandb_warns_once_and_the_training_goes_on(run: Run, fake_wandb: Any) -> None:
     warnings: list[str] = []
-    tracker = Tracker(run, {"name": "wandb"}, warn=warnings.append)
+    tracker = Tracker(run, {"name": "wandb"})
+    tracker.warn = warnings.append
     fake_wandb.run.broken = True
     for step in range(3):
         tracker.log(step, "joint", {"generator": 0.5})
@@ -121,7 +122,8 @@ def test_the_real_package_takes_it_all_offline(
     picture = run.samples_dir / "a.png"
     Image.new("L", (4, 4)).save(picture)
     warnings: list[str] = []
-    tracker = Tracker(run, {"name": "wandb", "mode": "offline"}, warn=warnings.append)
+    tracker = Tracker(run, {"name": "wandb", "mode": "offline"})
+    tracker.warn = warnings.append
     tracker.log(2, "validation", {"dice": 0.5})
     tracker.log(1, "validation", {"dice": 0.4})  # a continued Run may be behind what W&B has seen
     tracker.image(2, "samples", picture)

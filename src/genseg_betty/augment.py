@@ -6,6 +6,8 @@ operations are applied "in random sequence"). The Combine baseline moves an imag
 Rotation, flip and translation are affine. Drawn one by one and multiplied in their random order, they become
 one matrix an image and one resampling: the same geometry as applying them in sequence, but nothing is
 interpolated twice, and nothing that one operation moves out of sight is lost before the next brings it back.
+
+MONAI is imported where it is used: that takes seconds, which a mistyped command should not cost.
 """
 
 import math
@@ -13,8 +15,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from monai.networks.layers import AffineTransform
-from monai.transforms.utils import create_rotate, create_scale, create_translate
 from torch import Tensor
 
 from genseg_betty.errors import UserError
@@ -78,6 +78,8 @@ class Augmentation:
 
     def draw(self, count: int, height: int, width: int) -> Tensor:
         """Matrices [count, 3, 3], float64: (row, column, 1) of a result's pixel -> that of its source."""
+        from monai.transforms.utils import create_translate
+
         random = np.random.RandomState(int(torch.randint(2**31, ())))
         row, column = (height - 1) / 2, (width - 1) / 2
         to_centre, back = create_translate(2, (row, column)), create_translate(2, (-row, -column))
@@ -90,6 +92,8 @@ class Augmentation:
         The first operation stands leftmost: a pixel of the result is traced back through the last operation
         first.
         """
+        from monai.transforms.utils import create_rotate, create_scale, create_translate
+
         angle = math.radians(random.uniform(-self.rotate, self.rotate))
         signs = [-1.0 if axis in self.flip and random.rand() < 0.5 else 1.0 for axis in (0, 1)]
         shift = [side * random.uniform(-self.translate, self.translate) for side in (height, width)]
@@ -105,5 +109,7 @@ def _move_mask(mask: Tensor, matrices: Tensor, border: str) -> Tensor:
 
 def _resample(values: Tensor, matrices: Tensor, mode: str, border: str) -> Tensor:
     """In float64, which autocast and TF32 leave alone: both would move pixels by rounding the coordinates."""
+    from monai.networks.layers import AffineTransform
+
     transform = AffineTransform(mode=mode, padding_mode=border, align_corners=True)
     return transform(values.double(), matrices.to(values.device)).to(values.dtype)

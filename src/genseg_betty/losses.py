@@ -8,7 +8,6 @@ the foreground classes. All losses are means, computed in float32 or better, and
 from collections.abc import Callable
 
 import torch
-from monai.losses import DiceCELoss
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,6 +51,8 @@ def _cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
 
 def _with_dice(num_outputs: int) -> Loss:
     """Cross-entropy + soft Dice of the foreground."""
+    from monai.losses import DiceCELoss  # takes seconds, which a mistyped command should not cost
+
     if num_outputs == 1:
         loss = DiceCELoss(sigmoid=True, batch=True)
     else:

@@ -19,14 +19,12 @@ class Tracker:
     """Logs to a Run's metrics.csv and, with logger.name=wandb, to W&B (logger.mode: offline unless said).
 
     A continued Run goes on in the same W&B run. W&B failing during the training ends W&B, not the training:
-    `warn` is called once with the reason.
+    `warn` is called once with the reason; a display in use sets it to its own.
     """
 
-    def __init__(
-        self, run: Run, logger_config: Mapping[str, Any], warn: Callable[[str], object] = warnings.warn
-    ) -> None:
+    def __init__(self, run: Run, logger_config: Mapping[str, Any]) -> None:
         self._run = run
-        self._warn = warn
+        self.warn: Callable[[str], object] = warnings.warn
         self._wandb: Any = None
         name = logger_config.get("name", "csv")
         if name == "wandb":
@@ -57,7 +55,7 @@ class Tracker:
             action(self._wandb)
         except Exception as error:  # whatever W&B raises must not cost the training
             self._wandb = None
-            self._warn(f"W&B failed and is off from here on, metrics.csv goes on: {type(error).__name__}: {error}")
+            self.warn(f"W&B failed and is off from here on, metrics.csv goes on: {type(error).__name__}: {error}")
 
 
 def _import_wandb() -> ModuleType:

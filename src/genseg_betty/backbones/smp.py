@@ -2,21 +2,21 @@
 
 UNet: Ronneberger et al., MICCAI 2015, on a ResNet-like encoder. DeepLabV3: Chen et al., arXiv:1706.05587;
 DeepLabV3+: Chen et al., ECCV 2018. Nothing is downloaded unless `encoder_weights` is set.
+
+SMP is imported where a network is built: that takes seconds, which a mistyped command should not cost.
 """
 
 import difflib
-from collections.abc import Callable
+from types import ModuleType
 from typing import Literal
 
-import segmentation_models_pytorch as smp
-from segmentation_models_pytorch.encoders import get_encoder_names
 from torch import nn
 
 from genseg_betty.backbones.padding import PadToMultiple
 from genseg_betty.errors import UserError
 
 UNET_STRIDE = 32
-DEEPLAB_VERSIONS = {"v3": (smp.DeepLabV3, 8), "v3plus": (smp.DeepLabV3Plus, 16)}  # and the output stride
+DEEPLAB_VERSIONS = {"v3": ("DeepLabV3", 8), "v3plus": ("DeepLabV3Plus", 16)}  # SMP's class, output stride
 
 
 def unet(
@@ -37,7 +37,7 @@ def unet(
         UserError: unknown encoder or weights, or a download that failed.
     """
     decoder_channels = tuple(base_channels * factor for factor in (16, 8, 4, 2, 1))
-    network = _build(smp.Unet, in_channels, num_outputs, encoder, encoder_weights, decoder_channels=decoder_channels)
+    network = _build("Unet", in_channels, num_outputs, encoder, encoder_weights, decoder_channels=decoder_channels)
     return PadToMultiple(network, UNET_STRIDE)
 
 
@@ -65,16 +65,18 @@ def deeplab(
 
 
 def _build(
-    architecture: Callable[..., nn.Module],
+    architecture: str,
     in_channels: int,
     num_outputs: int,
     encoder: str,
     encoder_weights: str | None,
     decoder_channels: int | tuple[int, ...],
 ) -> nn.Module:
-    _check_encoder(encoder, encoder_weights)
+    import segmentation_models_pytorch as smp
+
+    _check_encoder(encoder, encoder_weights, smp.encoders)
     try:
-        return architecture(
+        return getattr(smp, architecture)(
             encoder_name=encoder,
             encoder_weights=encoder_weights,
             decoder_channels=decoder_channels,
@@ -86,18 +88,18 @@ def _build(
         raise UserError(_explain(encoder, encoder_weights, error)) from error
 
 
-def _check_encoder(encoder: str, weights: str | None) -> None:
+def _check_encoder(encoder: str, weights: str | None, library: ModuleType) -> None:
     """Raises UserError for names SMP does not know; timm's ("tu-…") are left to timm."""
     if encoder.startswith("tu-"):
         return
-    names = get_encoder_names()
+    names = library.get_encoder_names()
     if encoder not in names:
         nearest = difflib.get_close_matches(encoder, names, n=3, cutoff=0.0)
         raise UserError(
             f"backbone.encoder={encoder}: no such encoder. Nearest: {', '.join(nearest)}. "
             "timm's encoders are reached as tu-<timm name>."
         )
-    known = list(smp.encoders.encoders[encoder]["pretrained_settings"])
+    known = list(library.encoders[encoder]["pretrained_settings"])
     if weights is not None and weights not in known:
         raise UserError(
             f"backbone.encoder_weights={weights}: {encoder} comes with {', '.join(known) or 'none'}; "

@@ -73,6 +73,7 @@ class Watch:
         self._restore()
         totals = {phase.name: phase.steps for phase in self.engine.plan.phases if phase.steps}
         with Progress(totals, dict(self.engine.done)) as progress, interruption() as caught:
+            self.tracker.warn = progress.message
             started = time.monotonic()
             while (phase := self.engine.advance()) is not None:
                 now = time.monotonic()

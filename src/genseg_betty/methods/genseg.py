@@ -1,6 +1,6 @@
 """GenSeg, end to end, and Separate, its two-stage rival (GenSeg, Methods and Fig. 7)."""
 
-from typing import Any
+from typing import Any, Literal
 
 from betty.configs import Config
 from torch import nn
@@ -15,19 +15,22 @@ from genseg_betty.run import Run
 
 GAN = ("discrimination", "generation")
 
+AugmentPairs = Literal["none", "segmenter", "both"]
+
 
 class Generative(Method):
     """A method with a generator. At the end the Run keeps it twice: as it was searched, and the strongest cells.
 
     Args:
         real_weight: γ of Eq. 2, the weight of the real pairs beside the synthetic ones.
-        augment_pairs: rotate, flip and shift the real pairs that stage I and II learn from, as the Combine baseline
-            does; the paper leaves them as they are.
+        augment_pairs: who learns from real pairs that are rotated, flipped and shifted, as the Combine baseline
+            does: nobody (as in the paper), the segmenter alone, or both it and the generator.
     """
 
-    def __init__(self, real_weight: float = 1.0, augment_pairs: bool = False) -> None:
+    def __init__(self, real_weight: float = 1.0, augment_pairs: AugmentPairs = "none") -> None:
         self.real_weight = real_weight
-        self.augment_pairs = augment_pairs
+        self.augments_generation = augment_pairs == "both"
+        self.augments_segmentation = augment_pairs != "none"
 
     def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
         architecture, data = workshop.architecture, workshop.data
@@ -65,9 +68,9 @@ class GenSeg(Generative):
         betty = Config(type=generator_hop, warmup_steps=trainer.warmup_iterations)
         return joint_plan(
             workshop.discrimination(),
-            workshop.generation(self.augment_pairs, betty),
+            workshop.generation(self.augments_generation, betty),
             workshop.segmentation(
-                self.real_weight, self.augment_pairs, Config(type=hop, unroll_steps=config.arch_every)
+                self.real_weight, self.augments_segmentation, Config(type=hop, unroll_steps=config.arch_every)
             ),
             workshop.search(),
             phases,
@@ -86,8 +89,8 @@ class Separate(Generative):
         trainer = workshop.config.trainer
         levels = [
             workshop.discrimination(),
-            workshop.generation(self.augment_pairs),
-            workshop.segmentation(self.real_weight, self.augment_pairs),
+            workshop.generation(self.augments_generation),
+            workshop.segmentation(self.real_weight, self.augments_segmentation),
         ]
         phases = [
             Phase("warmup", trainer.warmup_iterations + trainer.iterations, GAN),
