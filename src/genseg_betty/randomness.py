@@ -20,6 +20,7 @@ def derived_seed(seed: int, *names: object) -> int:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run a block under torch's generators seeded with `seed`; the generators outside are left untouched."""
-    with torch.random.fork_rng(enabled=True):
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

@@ -18,12 +18,12 @@ from torch import nn
 from genseg_betty.config import load_dataset_config
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 from genseg_betty.inference import (
     Predictor,
     evaluate_dataset,
     evaluate_folders,
-    fingerprints,
     score_cases,
 )
 from genseg_betty.run import Run

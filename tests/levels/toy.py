@@ -11,7 +11,7 @@ from genseg_betty.augment import Augmentation
 from genseg_betty.data.loading import Batch
 from genseg_betty.generators.cells import Architecture, SearchableCell
 from genseg_betty.levels.architecture import ArchitectureSearch
-from genseg_betty.levels.engine import GenSegEngine, Phase, joint_plan
+from genseg_betty.levels.engine import GenSegEngine, Phase, hop_configs, joint_plan
 from genseg_betty.levels.generation import Discrimination, Generation
 from genseg_betty.levels.level import Conditions
 from genseg_betty.levels.segmentation import Segmentation
@@ -93,15 +93,14 @@ def toy_engine(
     def level(kind: type, name: str, network: nn.Module, feed: Callable, config: Config, **extra: object):
         return kind(name, network, make(network.parameters()), feed, conditions, config, **extra)
 
-    chain = {"exact_full": "exact", "none": "exact"}.get(hypergradient, hypergradient)
-    generator_hop = "exact_with_rate" if hypergradient == "exact_full" else chain
+    hops = hop_configs(hypergradient, warmup, arch_every)
     discrimination = level(Discrimination, "discrimination", networks[0], training, Config())
     generation = level(
-        Generation, "generation", networks[1], training, Config(type=generator_hop, warmup_steps=warmup),
+        Generation, "generation", networks[1], training, hops["generation"],
         architecture=networks[3], num_classes=2, l1_weight=10.0,
     )  # fmt: skip
     segmentation = level(
-        Segmentation, "segmentation", networks[2], batches(2), Config(type=chain, unroll_steps=arch_every),
+        Segmentation, "segmentation", networks[2], batches(2), hops["segmentation"],
         augment=Augmentation(), real_weight=0.7, loss=loss, ema_decay=0.9,
     )  # fmt: skip
     search = level(

@@ -182,7 +182,7 @@ class Trainer:
     iterations: Positive
     warmup_iterations: Count
     batch_size: Positive
-    validate_every: Positive
+    validate_every: Positive | None
     checkpoint_every: Positive
     sample_every: Positive
     optimizers: Optimizers

@@ -13,7 +13,7 @@ from genseg_betty.data.cases import Case, Dataset, Sample, describe, scan_datase
 from genseg_betty.data.check import faults_before_training, split_or_note
 from genseg_betty.data.files import Finding
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
-from genseg_betty.data.splits import Splits, unseen_cases
+from genseg_betty.data.splits import Splits, fingerprints, unseen_cases
 from genseg_betty.errors import UserError
 
 DatasetConfig = Callable[..., Mapping[str, Any]]  # (name, config_dir=) -> the keys of a dataset YAML
@@ -128,7 +128,9 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
                 raise UserError(f"{yaml['name']} is tested on already; name each dataset once")
             other, findings = scan_dataset({**yaml, **keys, "name": yaml["name"]})
             n_test = keys.get("n_test") or config.dataset.get("n_test")
-            test[other.name] = (other, unseen_cases(other, dataset, splits, n_test))
+            used = {*splits.train, *splits.validation}
+            contents = fingerprints(dataset, [case for case in dataset.cases if case.id in used]).values()
+            test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents))
             _require_usable(*test[other.name], dataset, findings)
         except UserError as error:
             faults.append(f"ood: {error}")

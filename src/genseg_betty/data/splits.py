@@ -1,6 +1,7 @@
 """Few-shot splits: grouped, seeded, nested in n_labelled, with a test part that never moves."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from genseg_betty.data.cases import Case, Dataset, shuffled
@@ -52,18 +53,44 @@ def capped(ids: Iterable[str], n_test: int | None) -> list[str]:
     return sorted(shuffled(ids, "test")[:n_test])
 
 
-def unseen_cases(dataset: Dataset, trained: Dataset, splits: Splits, n_test: int | None = None) -> list[Case]:
+def unseen_cases(
+    dataset: Dataset,
+    trained: Dataset,
+    splits: Splits,
+    n_test: int | None = None,
+    contents: Collection[str] = (),
+) -> list[Case]:
     """The labelled cases of `dataset` on which a run on `trained` has neither trained nor validated.
 
     Cases are told apart by id where both are the same dataset: by name, wherever its folder lies, or by root.
-    A `folder` has no name of its own, so there the root alone decides.
+    A `folder` has no name of its own, so there the root alone decides. Whatever their names, images whose
+    `fingerprints` are among `contents` are left out too. At most `n_test` are returned.
     """
     roots = [root.resolve() for root in (dataset.root, trained.root) if root is not None]
     same_root = len(roots) == 2 and roots[0] == roots[1]
     same_name = dataset.name == trained.name and dataset.name != "folder"
     used = {*splits.train, *splits.validation} if same_root or same_name else set()
     keep = set(capped((case.id for case in dataset.cases if case.id not in used), n_test))
-    return [case for case in dataset.cases if case.id in keep]
+    cases = [case for case in dataset.cases if case.id in keep]
+    digests = fingerprints(dataset, cases) if contents else {}
+    return [case for case in cases if digests.get(case.id) not in contents]
+
+
+def fingerprints(dataset: Dataset, cases: Iterable[Case]) -> dict[str, str]:
+    """SHA-256 by case id: of the image file, or of the pixels where the image is made, not read.
+
+    Training stores those of its train and validation cases in splits.json as "sha256".
+    """
+    return {case.id: hashlib.sha256(_content(dataset, case)).hexdigest() for case in cases}
+
+
+def _content(dataset: Dataset, case: Case) -> bytes:
+    if dataset.root is None:
+        return dataset.load(case).image.tobytes()
+    try:
+        return case.image.read_bytes()
+    except OSError as error:
+        raise UserError(f"{case.image} cannot be read: {error.strerror}") from error
 
 
 def _roles(pool: list[Case], n: int, seed: int) -> tuple[list[str], list[str]]:

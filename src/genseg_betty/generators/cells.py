@@ -150,7 +150,7 @@ class SearchableCell(nn.Module):
             summed = resize_centrally(kernel, size) if kernel.ndim else kernel
             kernel = torch.addcmul(summed, weight, resize_centrally(convolution.weight, size))
         biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
-        bias = (torch.stack(biases, dim=1) * alpha).sum(dim=1) if biases else None
+        bias = alpha @ torch.stack(biases) if biases else None
         convolve = F.conv_transpose2d if self.transposed else F.conv2d
         return convolve(x, kernel, bias, stride=2, padding=kernel.shape[-1] // 2 - 1)
 

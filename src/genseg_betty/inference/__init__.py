@@ -4,7 +4,6 @@ from genseg_betty.inference.evaluate import (
     Evaluation,
     evaluate_dataset,
     evaluate_folders,
-    fingerprints,
     score_cases,
 )
 from genseg_betty.inference.generate import generate
@@ -16,7 +15,6 @@ __all__ = [
     "Predictor",
     "evaluate_dataset",
     "evaluate_folders",
-    "fingerprints",
     "generate",
     "load",
     "predict_paths",

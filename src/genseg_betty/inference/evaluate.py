@@ -114,27 +114,7 @@ def unseen(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
     splits = Splits(*(recorded.get(part, []) for part in ("train", "validation", "test")))
     root = Path(recorded["root"]) if recorded.get("root") else None
     trained = Dataset(recorded.get("dataset", ""), root, [], [], dataset.labels, dataset.metric)
-    cases = unseen_cases(dataset, trained, splits, n_test)
-    contents = set(recorded.get("sha256", {}).values())
-    digests = fingerprints(dataset, cases) if contents else {}
-    return [case for case in cases if digests.get(case.id) not in contents]
-
-
-def fingerprints(dataset: Dataset, cases: list[Case]) -> dict[str, str]:
-    """SHA-256 by case id: of the image file, or of the pixels where the image is made, not read.
-
-    Training stores those of its train and validation cases in splits.json as "sha256".
-    """
-    return {case.id: hashlib.sha256(_content(dataset, case)).hexdigest() for case in cases}
-
-
-def _content(dataset: Dataset, case: Case) -> bytes:
-    if dataset.root is None:
-        return dataset.load(case).image.tobytes()
-    try:
-        return case.image.read_bytes()
-    except OSError as error:
-        raise UserError(f"{case.image} cannot be read: {error.strerror}") from error
+    return unseen_cases(dataset, trained, splits, n_test, recorded.get("sha256", {}).values())
 
 
 def _check_classes(predictor: Predictor, dataset: Dataset) -> None:

@@ -18,6 +18,10 @@ from genseg_betty.levels.segmentation import validation_loss
 class ArchitectureSearch(Level):
     """A minimises the validation loss of the segmenter that its images trained (Eq. 3 and 8)."""
 
+    @property
+    def may_round(self) -> bool:
+        return False
+
     def training_step(self, batch: Batch) -> Tensor:
         return validation_loss(self.segmentation, batch)  # L_seg(S′, D_val)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from betty.configs import EngineConfig
+from betty.configs import Config, EngineConfig
 from betty.engine import Engine
 from betty.hypergradient import jvp_fn_mapping
 
@@ -46,6 +46,20 @@ class Plan:
     lower_to_upper: dict[Level, list[Level]] = field(default_factory=dict)
     hypergradient: str = "none"
     arch_every: int = 1
+
+
+def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[str, Config]:
+    """Betty's settings of the two levels that a hypergradient goes through: how it does, and when they step.
+
+    `exact_full` adds two terms, so the generator's hop keeps its learning rate there (see hypergradient.py).
+    """
+    hop = "finite_difference" if hypergradient == "finite_difference" else "exact"
+    return {
+        "generation": Config(
+            type="exact_with_rate" if hypergradient == "exact_full" else hop, warmup_steps=warmup_steps
+        ),
+        "segmentation": Config(type=hop, unroll_steps=arch_every),
+    }
 
 
 def joint_plan(
@@ -137,6 +151,9 @@ class GenSegEngine(Engine):
         generation = getattr(self, "generation", None)
         return generation is None or ("generation" in phase.leaves and generation.count >= generation.warmup_steps)
 
+    def _position(self, name: str) -> int:
+        return [phase.name for phase in self.plan.phases].index(name)
+
     def _divergence(self, level: Level) -> str:
         return (
             f"the loss or gradient of level '{level.name}' was not finite in {level.skipped_in_row} steps in a row "
@@ -149,7 +166,16 @@ class GenSegEngine(Engine):
         return {"global_step": self.global_step, "done": dict(self.done), "levels": levels}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises UserError where steps would be missing from a phase that later ones have followed."""
         self.global_step = state["global_step"]
         self.done.update(state["done"])
+        open_phases = [phase.name for phase in self.plan.phases if self.done[phase.name] < phase.steps]
+        begun = [phase.name for phase in self.plan.phases if self.done[phase.name]]
+        if open_phases and begun and self._position(open_phases[0]) < self._position(begun[-1]):
+            raise UserError(
+                f"phase '{open_phases[0]}' has {self.done[open_phases[0]]} steps and would need more, but phase "
+                f"'{begun[-1]}' has begun, which comes after it: this training cannot be prolonged. Start anew with "
+                "resume=restart or another run_dir."
+            )
         for level in self.levels:
             level.load_state_dict(state["levels"][level.name])

@@ -73,8 +73,11 @@ class Generation(Level):
         return self(self.condition(mask), self.choices() if self.choices is not None else None)
 
     def render(self, mask: Tensor) -> Tensor:
-        """Î(M̂, G', A) for stage II; part of a graph only when stage III will ask for its derivative."""
-        with torch.set_grad_enabled(self.recording != "nothing"):
+        """Î(M̂, G', A) for stage II; part of a graph only when stage III will ask for its derivative.
+
+        No buffer of G learns from it: stage II leaves the generator as it is.
+        """
+        with torch.set_grad_enabled(self.recording != "nothing"), self.statistics_aside():
             return self.synthesise(mask)
 
     def training_step(self, batch: Batch) -> Tensor:

@@ -49,6 +49,11 @@ def filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> 
     return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
 
 
+def as_laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """The gradient with the parameter's strides: torch's fused optimizers read both as if they had the same."""
+    return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
+
+
 class Level(ImplicitProblem):
     """A Betty problem whose step is a pure function of (weights, optimizer state, count, seed).
 
@@ -104,7 +109,8 @@ class Level(ImplicitProblem):
     def training_step_exec(self, batch: Batch) -> Tensor:
         device = torch.device(self.device).type
         dtype = self.conditions.autocast
-        with seeded(self.step_seed), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+        enabled = dtype is not None and self.may_round
+        with seeded(self.step_seed), torch.autocast(device, dtype=dtype, enabled=enabled):
             return self.training_step(batch)
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
@@ -112,7 +118,7 @@ class Level(ImplicitProblem):
         graph = self.recording == "graph"
         gradients = torch.autograd.grad(loss, weights, create_graph=graph, allow_unused=True)
         self._gradients = tuple(filled(gradients, weights))
-        self.set_grads(params, [g.detach() for g in self._gradients])
+        self.set_grads(params, [as_laid_out(g.detach(), p) for g, p in zip(self._gradients, params, strict=True)])
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the step if the loss and its gradients are finite; otherwise leave everything as it was."""
@@ -155,6 +161,15 @@ class Level(ImplicitProblem):
         """Betty's own logger stays silent: the engine's watch reports."""
 
     # -- what a hypergradient asks for -----------------------------------------------------------------------
+
+    @property
+    def may_round(self) -> bool:
+        """Whether this step may be computed in bfloat16: none that a hypergradient is taken through.
+
+        Against float64, one through bfloat16 has a cosine of 0.16 at the first joint step, 0.80 at the third, 0.98
+        at the fortieth (32 px, Adam).
+        """
+        return self.recording == "nothing"
 
     @property
     def sound(self) -> bool:

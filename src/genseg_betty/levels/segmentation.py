@@ -33,8 +33,9 @@ class SegmenterLevel(Level):
         self.average.to(self.device)
 
     def param_callback(self) -> None:
-        """Betty calls this after each step of the optimizer."""
-        self.average.update_parameters(self.module)
+        """Betty calls this after each step of the optimizer, also one that was not made."""
+        if self.sound:
+            self.average.update_parameters(self.module)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 Nothing here moves a weight of the engine, except the learning rate of a plateau scheduler that was asked for.
 """
 
+import math
 import time
 from typing import Any
 
@@ -62,6 +63,8 @@ class Watch:
         self.last: dict[str, float] = {}
         self.seconds = 0.0
         self._updates = 0
+        epoch = math.ceil(len(data.train) / self.trainer.batch_size)
+        self.validate_every: int = self.trainer.validate_every or epoch
         self.plateau = None
         if self.trainer.scheduler == "plateau":
             self.plateau = ReduceLROnPlateau(self.segmentation.optimizer, mode="max", patience=2)
@@ -93,7 +96,7 @@ class Watch:
             self.tracker.log(step, phase.name, self._losses())
         if self.segmentation.count > self._updates:
             self._updates = self.segmentation.count
-            if self._updates % self.trainer.validate_every == 0 or at_end:
+            if self._updates % self.validate_every == 0 or at_end:
                 self._validate(step)
         if step % self.trainer.sample_every == 0 or at_end:
             self.sample(step)

@@ -2,13 +2,12 @@
 
 from typing import Any, Literal
 
-from betty.configs import Config
 from torch import nn
 
-from genseg_betty.build import count_parameters
+from genseg_betty.build import build_optimizer, count_parameters
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.discretise import discretise
-from genseg_betty.levels.engine import GenSegEngine, Phase, Plan, joint_plan
+from genseg_betty.levels.engine import GenSegEngine, Phase, Plan, hop_configs, joint_plan
 from genseg_betty.methods.method import Method
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.run import Run
@@ -27,7 +26,7 @@ class Generative(Method):
             does: nobody (as in the paper), the segmenter alone, or both it and the generator.
     """
 
-    def __init__(self, real_weight: float = 1.0, augment_pairs: AugmentPairs = "none") -> None:
+    def __init__(self, real_weight: float = 1.0, augment_pairs: AugmentPairs = "segmenter") -> None:
         self.real_weight = real_weight
         self.augments_generation = augment_pairs == "both"
         self.augments_segmentation = augment_pairs != "none"
@@ -41,7 +40,14 @@ class Generative(Method):
         }
         alpha = {half: weights.detach().cpu() for half, weights in architecture().items()}
         run.save_checkpoint("generator", {"weights": on_cpu(workshop.generator), "alpha": alpha, **common})
-        kept, losses = discretise(workshop.generator, architecture, engine, run.config.trainer.finetune_iterations)
+        trainer = run.config.trainer
+        kept, losses = discretise(
+            workshop.generator,
+            architecture,
+            engine,
+            trainer.finetune_iterations,
+            lambda part, network: build_optimizer(trainer.optimizers[part], network),
+        )
         saved = {"weights": on_cpu(kept), "kept": architecture.kept(), **common}
         run.save_checkpoint("generator_strongest", saved)
         return {
@@ -62,16 +68,12 @@ class GenSeg(Generative):
     def plan(self, workshop: Workshop) -> Plan:
         config = workshop.config
         trainer, kind = config.trainer, config.hypergradient
-        hop = {"exact_full": "exact", "none": "exact"}.get(kind, kind)
-        generator_hop = "exact_with_rate" if kind == "exact_full" else hop
         phases = [Phase("warmup", trainer.warmup_iterations, GAN), Phase("joint", trainer.iterations, GAN)]
-        betty = Config(type=generator_hop, warmup_steps=trainer.warmup_iterations)
+        hops = hop_configs(kind, trainer.warmup_iterations, config.arch_every)
         return joint_plan(
             workshop.discrimination(),
-            workshop.generation(self.augments_generation, betty),
-            workshop.segmentation(
-                self.real_weight, self.augments_segmentation, Config(type=hop, unroll_steps=config.arch_every)
-            ),
+            workshop.generation(self.augments_generation, hops["generation"]),
+            workshop.segmentation(self.real_weight, self.augments_segmentation, hops["segmentation"]),
             workshop.search(),
             phases,
             kind,

@@ -11,9 +11,10 @@ from omegaconf import DictConfig
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
 from genseg_betty.data.loading import DataBundle, load_data
+from genseg_betty.data.splits import fingerprints
 from genseg_betty.device import resolve_device
-from genseg_betty.errors import Interrupted
-from genseg_betty.inference.evaluate import fingerprints, score_cases
+from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.methods.method import Method
 from genseg_betty.methods.screen import announce, conclude, nothing_to_do
@@ -52,7 +53,10 @@ def train(config: DictConfig) -> Run:
 
 def _fit_and_test(run: Run, data: DataBundle) -> None:
     run.status("running", message="training")
-    run.write_json("splits.json", splits_of(data))
+    splits = splits_of(data)
+    if run.resuming:
+        require_same_data(run, splits)
+    run.write_json("splits.json", splits)
     method: Method = build_named(run.config.method)
     predictor, findings = method.fit(run, data)
     run.status("running", message="testing")
@@ -78,6 +82,23 @@ def test(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str
         run.write_test(name, rows)
         scores[name] = summary
     return scores
+
+
+def require_same_data(run: Run, splits: dict[str, Any]) -> None:
+    """Raise UserError where a Run would go on with other training or validation images than it began with.
+
+    Files that came or went since may have given the cases other parts: what was trained on could be tested on.
+    """
+    before = run.read_json("splits.json") or splits
+    changed = [part for part in ("train", "validation", "sha256") if before.get(part) != splits[part]]
+    if changed:
+        old, new = ({*found["train"], *found["validation"]} for found in (before, splits))
+        come, gone = (", ".join(sorted(ids)[:5]) or "none" for ids in (new - old, old - new))
+        raise UserError(
+            f"{run.path} began with other images than the dataset has now (of its labelled ones, new: {come}; gone: "
+            f"{gone}; or their content or part changed). Bring the files back, or start anew with resume=restart "
+            "or another run_dir."
+        )
 
 
 def splits_of(data: DataBundle) -> dict[str, Any]:
