@@ -149,7 +149,13 @@ def _check(options: argparse.Namespace) -> int:
     with redirect_stdout(sys.stderr):
         from genseg_betty.data.check import check_dataset
 
-        report = check_dataset(_dataset_config(options))
+        config = _dataset_config(options)
+        try:
+            report = check_dataset(config)
+        except UserError as error:  # there is no folder
+            if not options.json:
+                raise
+            report = _nothing_found(config.name, error)
     if options.json:
         print(json.dumps(report.to_dict()))
     else:
@@ -158,6 +164,13 @@ def _check(options: argparse.Namespace) -> int:
         rows += [("warning", fault.code, fault.file, fault.message) for fault in report.warnings]
         print("\n".join([*_columns(rows), f"{_count(report.errors, 'error')}, {_count(report.warnings, 'warning')}"]))
     return 1 if report.errors else 0
+
+
+def _nothing_found(name: str, error: UserError) -> Any:
+    from genseg_betty.data.check import CheckReport
+    from genseg_betty.data.files import Finding
+
+    return CheckReport(name, None, 0, [Finding("too_few", ".", str(error))], [])
 
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]] = {

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,11 @@ def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> 
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_label(name: str) -> str:
+    """A name as part of a file name: what is no letter, digit or one of . _ + - becomes _."""
+    return re.sub(r"[^\w.+-]+", "_", name)
 
 
 def whole_lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request that a loop answers when it is ready, not as an exception anywhere."""
+"""SIGINT and SIGTERM: within a loop a request that it answers when it is ready, elsewhere an exception."""
 
 import signal
 import threading
@@ -6,7 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from genseg_betty.errors import Interrupted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise Interrupted where the program happens to be; within `interruption`, at a second signal."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) ->
     lines = check_sweep(overrides, folder)
     flags = ["--multirun", *(["--config-dir", str(folder)] if folder else [])]
     multirun = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(train_cell)
-    with _command_line([*flags, *lines]):
+    with tempfile.TemporaryDirectory() as hydras_own, _command_line([*flags, f"hydra.sweep.dir={hydras_own}", *lines]):
         multirun()
 
 

@@ -190,6 +190,16 @@ def test_a_large_dataset_is_read_in_part_before_training(
     assert len(faults_before_training(dataset, ["case00"])) == 2
 
 
+def test_images_of_two_depths_are_told(folder: Path, dataset_yaml) -> None:
+    deep = folder / "images" / "case03.png"
+    Image.fromarray(np.asarray(Image.open(deep)).astype(np.uint16) * 200).save(deep)
+    config = dataset_yaml("folder", root=str(folder))
+    (finding,) = check_dataset(config).errors
+    assert (finding.code, finding.file) == ("unreadable", "images/case03.png")
+    assert "holds 16 bits a value, 19 of 20 images hold 8" in finding.message
+    assert faults_before_training(open_dataset(config), ["case00"]) == [finding]
+
+
 @pytest.mark.parametrize(
     ("name", "pairs", "empty"), [("nlm_sz", 400, 0), ("nlm_mc", 69, 0), ("isic", 1200, 0), ("fuseg", 400, 19)]
 )

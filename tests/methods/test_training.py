@@ -1,6 +1,8 @@
 """Whole trainings at the smallest size: what a Run holds afterwards, for every method, backbone and kind of mask."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import torch
 from PIL import Image
 
 import genseg_betty as gs
-from genseg_betty.errors import UserError
+from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.methods import training
 from methods.tiny import TINY
 
 OVERRIDES = [
@@ -119,3 +122,52 @@ def test_data_faults_leave_no_run_behind(three_classes, tmp_path):
     assert "case-00" in str(caught.value)
     assert "case-01" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_outside_the_steps_interrupts_too(number, tmp_path, monkeypatch):
+    command = [*OVERRIDES, "resume=auto", f"run_dir={tmp_path / 'run'}"]
+
+    def stopped(*_):
+        os.kill(os.getpid(), number)
+        raise AssertionError("the signal did nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "test", stopped)
+        with pytest.raises(Interrupted) as caught:
+            gs.train(command)
+    assert caught.value.signal_number == number
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert results(gs.train(command))["iterations"] == 4
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_run_is_not_continued_on_other_images_and_keeps_what_it_has(three_classes, tmp_path):
+    labels = "dataset.labels={background: 0, a: 3, b: 7}"
+    command = [
+        *OVERRIDES, "method=vanilla", "dataset=folder", f"dataset.root={three_classes}", labels, "dataset.n_labelled=4",
+        "ood=[]", "resume=auto", f"run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    run = gs.train(command)
+    before = {path: path.read_bytes() for path in run.path.rglob("*.*") if path.is_file()}
+    split = json.loads((run.path / "splits.json").read_text())
+    image = three_classes / "images" / f"{split['train'][0]}.png"
+    pixels = image.read_bytes()
+    Image.fromarray(np.zeros_like(np.asarray(Image.open(image)))).save(image)
+    with pytest.raises(UserError, match="began with other images"):
+        gs.train([*command, "trainer.iterations=6"])
+    assert {path: path.read_bytes() for path in before} == before
+    image.write_bytes(pixels)
+    assert results(gs.train([*command, "trainer.iterations=6"]))["iterations"] == 6
+
+
+def test_a_prolonged_separate_trains_its_segmenter_on_and_its_generator_not(tmp_path):
+    command = [*OVERRIDES, "method=separate", "resume=auto", f"run_dir={tmp_path / 'run'}"]
+    run = gs.train(command)
+    first = run.load_checkpoint("generator")["weights"]
+    steps = {level: state["count"] for level, state in run.load_checkpoint("last")["engine"]["levels"].items()}
+    assert steps == {"discrimination": 6, "generation": 6, "segmentation": 4}
+    assert results(gs.train([*command, "trainer.iterations=7"]))["iterations"] == 7
+    second = run.load_checkpoint("generator")["weights"]
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -7,6 +7,7 @@ Hydra's grammar has no room for (`~/scans`, `/data/set (1)`) is taken as it stan
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ from genseg_betty.config.kinds import either
 from genseg_betty.config.schema import REPLACED, TAGS
 
 Members = Mapping[str, Sequence[str]]
-STRUCTURAL = "[]{}'\",\\"
+STRUCTURAL = ("[", "{", "'", '"')
 
 
 @dataclass
@@ -113,16 +114,17 @@ def apply(tree: DictConfig, values: Iterable[Override], problems: list[str]) -> 
 def unknown_member(group: str, member: Any, members: Sequence[str]) -> str:
     """The problem of a choice that a group does not offer, with the nearest one that it does."""
     alike = difflib.get_close_matches(str(member), members, n=1)
-    hint = f"; did you mean {alike[0]}?" if alike else ";"
-    return f"{group}={member}: no such {group}{hint} Choose {either(members)}"
+    hint = f"; did you mean {alike[0]}? Choose" if alike else "; choose"
+    return f"{group}={member}: no such {group}{hint} {either(members)}"
 
 
 def _parse_line(line: str, problems: list[str]) -> Override | None:
     parser = OverridesParser.create()
     key, equals, value = line.partition("=")
     attempts = [line]
-    if equals and not set(STRUCTURAL) & set(value):
-        attempts.append(f"{key}='{value}'")
+    if equals and not value.startswith(STRUCTURAL):
+        escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (f"\\{found[2]}" if found[2] else ""), value)
+        attempts.append(f"{key}='{escaped}'")
     for attempt in attempts:
         try:
             override = parser.parse_override(attempt)

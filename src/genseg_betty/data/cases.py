@@ -159,7 +159,7 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
     for place in places:
         if place.is_dir():
             return place.absolute()
-    source = (plain.get("about") or {}).get("source")
+    source = (plain.get("about") or {}).get("source") if name != "folder" else None
     source = f" The data: {source}" if source else ""
     looked = " and ".join(str(place.absolute()) for place in places)
     raise UserError(

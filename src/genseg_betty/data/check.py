@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ from omegaconf import DictConfig
 
 from genseg_betty.data.cases import Case, Dataset, scan_dataset
 from genseg_betty.data.files import Finding
-from genseg_betty.data.images import ImageError, mismatch, read_image, read_mask, read_size
+from genseg_betty.data.images import ImageError, bit_depth, mismatch, read_image, read_mask, read_size
 from genseg_betty.data.splits import Splits, TooFew, make_splits
 
 TINY = 0.0005  # share of the image (33 pixels at 256 x 256) below which a class is easily lost in resizing
@@ -49,13 +50,14 @@ class _Seen:
     warnings: list[Finding] = field(default_factory=list)
     pixels: int = 0
     digest: bytes = b""
+    bits: int = 0
 
 
 def check_dataset(config: Mapping[str, Any] | DictConfig) -> CheckReport:
     """Read every file of a dataset and tell all faults. Raises UserError only where there is no folder."""
     dataset, findings = scan_dataset(config)
     seen = [_Seen()] * len(dataset.cases) if dataset.root is None else _each(dataset, dataset.cases, _read)
-    errors = [*findings, *(finding for one in seen for finding in one.errors)]
+    errors = [*findings, *(finding for one in seen for finding in one.errors), *_mixed_depths(dataset, seen)]
     warnings = [finding for one in seen for finding in one.warnings] + _duplicates(dataset, seen)
     split_or_note(dataset, config, 0, errors)
     return CheckReport(dataset.name, dataset.root, sum(not one.errors for one in seen), errors, warnings)
@@ -86,7 +88,7 @@ def faults_before_training(dataset: Dataset, used: Iterable[str]) -> list[Findin
         ids &= set(used)
     read = iter(_each(dataset, [case for case in dataset.cases if case.id in ids], _read))
     results = [next(read) if case.id in ids else one for case, one in zip(dataset.cases, headers, strict=True)]
-    return [finding for one in results for finding in one.errors]
+    return [finding for one in results for finding in one.errors] + _mixed_depths(dataset, results)
 
 
 def _each(dataset: Dataset, cases: Iterable[Case], check: Callable[[Dataset, Case], _Seen]) -> list[_Seen]:
@@ -102,6 +104,7 @@ def _read_headers(dataset: Dataset, case: Case) -> _Seen:
     for path in (case.image, *case.masks):
         try:
             size = read_size(path)
+            seen.bits = seen.bits or bit_depth(path)
             seen.pixels += size[0] * size[1]
             image_size = size if path == case.image else image_size
             _require_equal(size, image_size)
@@ -116,6 +119,7 @@ def _read(dataset: Dataset, case: Case) -> _Seen:
     try:
         image = read_image(case.image)
         image_size = image.shape[:2]
+        seen.bits = bit_depth(case.image)
         seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
     except ImageError as error:
         seen.errors.append(_finding(dataset, error.code, case.image, str(error)))
@@ -147,6 +151,25 @@ def _judge(dataset: Dataset, case: Case, mask: np.ndarray, seen: _Seen) -> None:
         if 0 < count < TINY * mask.size:
             message = f"{name} covers {count} of {mask.size} pixels; resized, it may vanish"
             seen.warnings.append(_finding(dataset, "tiny_foreground", case.masks[0], message))
+
+
+def _mixed_depths(dataset: Dataset, seen: Sequence[_Seen]) -> list[Finding]:
+    """One scale serves all images of a dataset, so 8- and 16-bit files cannot be told apart once they are read."""
+    depths = Counter(one.bits for one in seen if one.bits)
+    if len(depths) < 2:
+        return []
+    usual = depths.most_common(1)[0][0]
+    return [
+        _finding(
+            dataset,
+            "unreadable",
+            case.image,
+            f"holds {one.bits} bits a value, {depths[usual]} of {len(seen)} images hold {usual}; expected one depth, "
+            "for their intensities do not compare: save it as the others",
+        )
+        for case, one in zip(dataset.cases, seen, strict=True)
+        if one.bits and one.bits != usual
+    ]
 
 
 def _duplicates(dataset: Dataset, seen: Sequence[_Seen]) -> list[Finding]:

@@ -75,6 +75,14 @@ def read_size(path: Path) -> tuple[int, int]:
     return (width, height) if sideways else (height, width)
 
 
+def bit_depth(path: Path) -> int:
+    """Bits of one intensity: 8 (also 1-bit files and palettes), 16 or 32. Raises ImageError."""
+    with _opened(path) as image:
+        if image.mode.startswith("I;16"):
+            return 16
+        return 32 if image.mode in ("I", "F") else 8
+
+
 def write_mask(path: Path, mask: np.ndarray) -> None:
     """Write [H, W] label values (0..65535) as a gray PNG: 8-bit where they fit, else 16-bit."""
     values = np.asarray(mask)

@@ -6,7 +6,6 @@ content of its image wherever that turns up again.
 
 import hashlib
 import os
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from genseg_betty.config import load_dataset_config
 from genseg_betty.data.cases import Case, Dataset, open_dataset
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
+from genseg_betty.files import file_label
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
@@ -130,7 +130,7 @@ def _check_classes(predictor: Predictor, dataset: Dataset) -> None:
 
 def _file_label(dataset: Dataset) -> str:
     """The dataset's name; for a folder, which has none of its own, with a digest of where it lies."""
-    label = re.sub(r"[^\w.-]+", "_", dataset.name)
+    label = file_label(dataset.name)
     if dataset.name != "folder":
         return label
     return f"{label}-{hashlib.sha256(str(dataset.root).encode()).hexdigest()[:8]}"

@@ -52,7 +52,8 @@ class Method(ABC):
 
     def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
         """What is left to do after the last step; returns what results.json says of it."""
-        return {"parameters": {"segmenter": count_parameters(workshop.segmenter)}}
+        sizes = {"segmenter": count_parameters(workshop.segmenter), "generator": None, "discriminator": None}
+        return {"architecture": None, "parameters": sizes}
 
     def _predictor(self, run: Run, data: DataBundle, workshop: Workshop) -> Predictor:
         saved = run.load_checkpoint("predictor")

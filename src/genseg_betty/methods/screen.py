@@ -40,6 +40,6 @@ def conclude(run: Run, results: dict[str, Any]) -> None:
 def nothing_to_do(run: Run) -> None:
     """For a Run that has had all its iterations."""
     _say(
-        f"{run.path} is finished. More steps: trainer.iterations=… beyond {run.config.trainer.iterations}; "
-        "from the start: resume=restart."
+        f"{run.path} is finished. More steps: the same command with run_dir={run.path} and trainer.iterations=… "
+        f"beyond {run.config.trainer.iterations}; from the start: resume=restart."
     )

@@ -14,12 +14,14 @@ from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.files import file_label
 from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.methods.method import Method
 from genseg_betty.methods.screen import announce, conclude, nothing_to_do
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
+from genseg_betty.signals import interruptible
 
 PACKAGES = ("genseg-betty", "torch", "betty-ml", "segmentation-models-pytorch", "monai", "hydra-core", "numpy")
 
@@ -33,14 +35,19 @@ def train(config: DictConfig) -> Run:
     """
     require_betty()
     resolve_device(config.device)
-    data = load_data(config)
-    with Run.start(config.run_dir, config, config.resume) as run:
+    with interruptible():
+        return _train(config, load_data(config))
+
+
+def _train(config: DictConfig, data: DataBundle) -> Run:
+    splits = splits_of(data)
+    with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
         if is_complete(run):
             nothing_to_do(run)
             return run
         announce(run, data)
         try:
-            _fit_and_test(run, data)
+            _fit_and_test(run, data, splits)
         except (Interrupted, KeyboardInterrupt) as interrupt:
             run.status("interrupted", message=str(interrupt) or "interrupted")
             raise
@@ -51,11 +58,8 @@ def train(config: DictConfig) -> Run:
     return run
 
 
-def _fit_and_test(run: Run, data: DataBundle) -> None:
+def _fit_and_test(run: Run, data: DataBundle, splits: dict[str, Any]) -> None:
     run.status("running", message="training")
-    splits = splits_of(data)
-    if run.resuming:
-        require_same_data(run, splits)
     run.write_json("splits.json", splits)
     method: Method = build_named(run.config.method)
     predictor, findings = method.fit(run, data)
@@ -79,7 +83,7 @@ def test(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str
     scores = {}
     for name, (dataset, cases) in data.test.items():
         rows, summary = score_cases(predictor, dataset, cases)
-        run.write_test(name, rows)
+        run.write_test(file_label(name), rows)
         scores[name] = summary
     return scores
 

@@ -10,7 +10,7 @@ import os
 import pickle
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -41,12 +41,19 @@ class Run:
         self._metrics: IO[str] | None = None
 
     @classmethod
-    def start(cls, path: str | Path, config: Mapping[str, Any] | DictConfig, resume: str = "auto") -> Self:
+    def start(
+        cls,
+        path: str | Path,
+        config: Mapping[str, Any] | DictConfig,
+        resume: str = "auto",
+        before_continuing: Callable[["Run"], None] | None = None,
+    ) -> Self:
         """Lock the directory and begin or continue a training there.
 
         `auto` continues from checkpoints/last.pt if the config agrees, and starts anew where a killed run
         left no checkpoint; `never` wants an empty directory; `restart` deletes the Run's own files first.
         A larger `trainer.iterations` than before prolongs the Run; a smaller one is a difference like others.
+        `before_continuing` is called before anything of a Run that goes on is written, and may refuse.
         Raises UserError if the directory is in use, not a Run, or its config differs (every key is named).
         """
         path = Path(path).expanduser().resolve()
@@ -60,6 +67,8 @@ class Run:
             resolved = resolve(config)
             resuming = prepare(path, resolved, resume)
             run = cls(path, resolved, resuming, lock)
+            if resuming and before_continuing is not None:
+                before_continuing(run)
             if not resuming:
                 run.status("running", step=0)  # first of all files: it marks the directory as a Run's
             atomic_write(path / "config.yaml", OmegaConf.to_yaml(resolved).encode())
