@@ -28,12 +28,14 @@ def config_of(folder: Path, dataset_yaml):
 
 @pytest.fixture
 def other_yaml(folder: Path, tmp_path: Path, dataset_yaml):
-    """Gives any name the folder layout, at tmp_path/<name> with the same files."""
+    """Gives any name the folder layout, at tmp_path/<name> with the same masks and the images inverted."""
 
     def load(name: str, config_dir: str | None = None) -> DictConfig:
         root = tmp_path / name
         if not root.exists() and name != "absent":
             shutil.copytree(folder, root)
+            for path in (root / "images").iterdir():
+                Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
         return dataset_yaml("folder", name=name, root=str(root))
 
     return load
@@ -78,13 +80,31 @@ def test_loading_twice_gives_the_same_and_contents_change_the_digest(config_of, 
 
 
 def test_sixteen_bit_images_are_scaled_by_the_training_images(config_of, folder: Path) -> None:
-    for path in (folder / "images").iterdir():
-        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 100 + 2000).save(path)
-    bundle = load_data(config_of())
-    low, high = bundle.preprocessing.intensity
-    assert 2000 <= low < high <= 27000
-    assert bundle.train.images.min() < -0.8
-    assert bundle.train.images.max() > 0.5
+    """Validation and test images are darker and brighter than all training images, and count for nothing."""
+    splits = load_data(config_of()).splits
+    random = np.random.default_rng(0)
+    raw = {}
+    for path in sorted((folder / "images").iterdir()):
+        factor, offset = (100, 2000) if path.stem in splits.train else (200, 14000)
+        pixels = np.asarray(Image.open(path)).astype(np.uint16) * factor + offset
+        pixels += random.integers(0, 100, pixels.shape, dtype=np.uint16)
+        if path.stem not in splits.train:
+            pixels[:20] = 7
+        raw[path.stem] = pixels
+        Image.fromarray(pixels).save(path)
+    bundle = load_data(config_of(image_size=40))  # the files' own size: nothing is resized
+    assert bundle.splits == splits
+    training = np.stack([raw[name] for name in splits.train])
+    low, high = np.percentile(training, [0.5, 99.5])
+    assert bundle.preprocessing.intensity == pytest.approx((low, high), rel=1e-6)
+    labelled = np.stack([raw[name] for name in splits.train + splits.validation])
+    for others in (labelled, np.stack(list(raw.values()))):  # either leak would show
+        assert np.all(np.abs(np.percentile(others, [0.5, 99.5]) - (low, high)) > 100)
+    assert training.min() < low < high < training.max()
+    for part in (bundle.train, bundle.validation):
+        pixels = np.stack([raw[name] for name in part.ids]).astype(np.float64)
+        scaled = ((pixels - low) / (high - low) * 2 - 1).clip(-1, 1)
+        assert np.allclose(part.images[:, 0].numpy(), scaled, atol=1e-5)
 
 
 def test_multi_class_folder(config_of, folder: Path) -> None:
@@ -137,6 +157,18 @@ def test_ood_leaves_out_training_cases_of_the_same_root(config_of, other_yaml, f
     ids = {case.id for case in bundle.test["north"][1]}
     assert len(ids) == 11
     assert not ids & {*bundle.train.ids, *bundle.validation.ids}
+
+
+def test_ood_leaves_out_copies_of_training_images(config_of, other_yaml, folder: Path, tmp_path: Path) -> None:
+    """Whatever their name: the same file elsewhere would be tested on after it was learned from."""
+    other_yaml("north")
+    splits = load_data(config_of()).splits
+    copied = [splits.train[0], splits.validation[0], splits.test[0]]
+    for number, name in enumerate(copied):
+        shutil.copy(folder / "images" / f"{name}.png", tmp_path / "north" / "images" / f"case{number:02d}.png")
+    bundle = load_data(config_of(ood=("north",)), other_yaml)
+    left = [case.id for case in bundle.test["north"][1]]
+    assert left == [f"case{number:02d}" for number in range(2, 20)]
 
 
 def test_faults_of_all_datasets_come_together(config_of, other_yaml, folder: Path, tmp_path: Path) -> None:

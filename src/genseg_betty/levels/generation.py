@@ -28,7 +28,7 @@ class Discrimination(Level):
     def training_step(self, batch: Batch) -> Tensor:
         image, mask = self.generation.pairs(batch)
         condition = self.generation.condition(mask)
-        with torch.no_grad():
+        with torch.no_grad(), self.generation.statistics_aside():
             synthetic = self.generation.synthesise(mask)
         real = verdict_loss(self(condition, image), real=True)
         return 0.5 * (real + verdict_loss(self(condition, synthetic), real=False))

@@ -1,0 +1,228 @@
+"""One protocol: methods differ in what they train beside the segmenter, and in nothing that it is given or judged by.
+
+Real engines of all methods step to their end at the smallest size, from one config and seed.
+"""
+
+import pytest
+import torch
+
+from genseg_betty.build import build_named
+from genseg_betty.config import compose
+from genseg_betty.data.loading import StepSampler, load_data
+from genseg_betty.levels import pictures
+from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.methods import genseg
+from genseg_betty.methods.workshop import Workshop
+from genseg_betty.randomness import derived_seed
+from genseg_betty.run import Run
+from methods.tiny import TINY
+
+WARMUP, ITERATIONS, FINETUNE = 2, 5, 3
+OVERRIDES = [
+    *TINY, "seed=3", "ood=[]", "trainer.sample_every=1000", "trainer.validate_every=2",
+    f"trainer.warmup_iterations={WARMUP}", f"trainer.iterations={ITERATIONS}",
+    f"trainer.finetune_iterations={FINETUNE}",
+    "trainer.optimizers.generator.weight_decay=0.01", "trainer.optimizers.discriminator.lr=3e-4",
+]  # fmt: skip
+METHODS = ["genseg", "separate", "vanilla", "combine"]
+GENSEG = [f"hypergradient={kind}" for kind in ("exact", "exact_full", "finite_difference", "none")]
+
+
+@pytest.fixture(autouse=True)
+def _pictures_unsaved(monkeypatch):
+    monkeypatch.setattr(pictures, "save_samples", lambda path, columns: None)
+
+
+class Stepped:
+    """A method's engine, stepped to its end; what each level was fed, and how often its optimizer stepped."""
+
+    def __init__(self, *overrides: str) -> None:
+        self.config = compose([*OVERRIDES, *overrides])
+        self.data = load_data(self.config)
+        self.workshop = Workshop(self.config, self.data)
+        self.engine = GenSegEngine(build_named(self.config.method).plan(self.workshop))
+        self.initial = {level.name: self.weights(level.module) for level in self.engine.levels}
+        self.initial["average"] = self.weights(self.engine.segmentation.average.module)
+        self.fed: dict[str, list] = {level.name: [] for level in self.engine.levels}
+        self.updates = dict.fromkeys(self.fed, 0)
+        for level in self.engine.levels:
+            self.spy(level)
+        while self.engine.advance() is not None:
+            pass
+        self.counts = {level.name: level.count for level in self.engine.levels}
+
+    @staticmethod
+    def weights(module):
+        return {name: value.clone() for name, value in module.state_dict().items()}
+
+    def spy(self, level) -> None:
+        feed, fed = level.batches, self.fed[level.name]
+
+        def batches(count):
+            batch = feed(count)
+            fed.append((count, batch.ids, batch.image.clone(), batch.mask.clone()))
+            return batch
+
+        def stepped(*_):
+            self.updates[level.name] += 1
+
+        level.batches = batches
+        level.optimizer.register_step_post_hook(stepped)
+
+    def ids(self, level):
+        return [(count, ids) for count, ids, _, _ in self.fed[level]]
+
+
+@pytest.fixture(scope="module")
+def stepped():
+    return {method: Stepped(f"method={method}") for method in METHODS}
+
+
+def assert_equal(some, others):
+    assert some.keys() == others.keys()
+    assert not [name for name in some if not torch.equal(some[name], others[name])]
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_data_are_the_same(stepped, method):
+    one, other = stepped["genseg"].data, stepped[method].data
+    assert other.splits == one.splits
+    assert other.preprocessing == one.preprocessing
+    assert other.sha256 == one.sha256
+    for part in ("train", "validation"):
+        some, others = getattr(one, part), getattr(other, part)
+        assert others.ids == some.ids
+        assert torch.equal(others.images, some.images)
+        assert torch.equal(others.masks, some.masks)
+    assert {k: [case.id for case in v[1]] for k, v in other.test.items()} == {
+        k: [case.id for case in v[1]] for k, v in one.test.items()
+    }
+
+
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_the_segmenter_starts_the_same_and_learns_by_the_same_rule(stepped, method):
+    one, other = stepped["genseg"], stepped[method]
+    for part in ("segmentation", "average"):
+        assert_equal(other.initial[part], one.initial[part])
+    some, others = one.engine.segmentation, other.engine.segmentation
+    assert type(others.optimizer) is type(some.optimizer)
+    settings = [{k: v for k, v in level.optimizer.param_groups[0].items() if k != "params"} for level in (some, others)]
+    assert settings[0] == settings[1]
+    logits, mask = torch.randn(2, 1, 8, 8), torch.randint(0, 2, (2, 8, 8))
+    assert torch.equal(some.criterion(logits, mask), others.criterion(logits, mask))
+    weights = torch.randn(5)
+    averaged = [level.average.multi_avg_fn for level in (some, others)]
+    results = []
+    for average in averaged:
+        kept = torch.zeros(5)
+        average([kept], [weights], 3)
+        results.append(kept)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_segmenter_sees_the_same_real_batches(stepped, method):
+    """Those of a sampler that knows the seed alone, one batch an update."""
+    found = stepped[method]
+    sampler = StepSampler(len(found.data.train), 2, derived_seed(3, "batches", "segmenter"))
+    ids = found.data.train.ids
+    assert found.ids("segmentation") == [
+        (count, [ids[index] for index in sampler.indices(count).tolist()]) for count in range(ITERATIONS)
+    ]
+    for (_, _, image, mask), (_, _, image_too, mask_too) in zip(
+        found.fed["segmentation"], stepped["vanilla"].fed["segmentation"], strict=True
+    ):
+        assert torch.equal(image, image_too)
+        assert torch.equal(mask, mask_too)
+
+
+def test_updates_are_as_many(stepped):
+    gan = dict.fromkeys(("discrimination", "generation"), WARMUP + ITERATIONS)
+    segmenter = {"segmentation": ITERATIONS}
+    expected = {
+        "genseg": gan | segmenter | {"architecture": ITERATIONS},
+        "separate": gan | segmenter,
+        "vanilla": segmenter,
+        "combine": segmenter,
+    }
+    assert {method: found.updates for method, found in stepped.items()} == expected
+    assert {method: found.counts for method, found in stepped.items()} == expected
+    assert all(int(found.engine.segmentation.average.n_averaged) == ITERATIONS for found in stepped.values())
+
+
+def test_the_generators_rivals_train_alike(stepped):
+    """Separate's generator and discriminator start as GenSeg's do and see the same real pairs."""
+    one, other = stepped["genseg"], stepped["separate"]
+    for level in ("discrimination", "generation"):
+        assert_equal(other.initial[level], one.initial[level])
+        assert other.ids(level) == one.ids(level)
+    assert other.workshop.architecture.to_lists()["down"][0] == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.parametrize("kind", GENSEG[1:])
+def test_no_hypergradient_changes_the_protocol(stepped, kind):
+    found, exact = Stepped("method=genseg", kind), stepped["genseg"]
+    assert_equal(found.initial["segmentation"], exact.initial["segmentation"])
+    for level in ("discrimination", "generation", "segmentation"):
+        assert found.updates[level] == exact.updates[level]
+        assert found.ids(level) == exact.ids(level)
+
+
+def fitted(path, method, select):
+    config = compose([*OVERRIDES, f"method={method}", f"trainer.select={select}", f"run_dir={path}"])
+    with Run.start(config.run_dir, config) as run:
+        _, findings = build_named(config.method).fit(run, load_data(config))
+        return run, findings
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_selection_is_the_same(tmp_path, method):
+    """`last` keeps the average at the last update; `best` the first with the highest validation score of all."""
+    run, findings = fitted(tmp_path / "last", method, "last")
+    average = run.load_checkpoint("last")["engine"]["levels"]["segmentation"]["average"]
+    weights = {k.removeprefix("module."): v for k, v in average.items() if k.startswith("module.")}
+    assert_equal(run.load_checkpoint("predictor")["weights"], weights)
+    assert findings["iterations"] == ITERATIONS
+
+    run, findings = fitted(tmp_path / "best", method, "best")
+    metric = load_data(run.config).metric
+    rows = [row for row in run.metrics() if row["phase"] == "validation" and row["name"] == metric]
+    before = {"genseg": WARMUP, "separate": WARMUP + ITERATIONS}.get(method, 0)
+    assert [row["step"] - before for row in rows] == [2, 4, ITERATIONS]  # after as many updates of the segmenter
+    best = max(rows, key=lambda row: row["value"])
+    assert (findings["validation"]["best"], findings["validation"]["step"]) == (best["value"], best["step"])
+    kept, predictor = run.load_checkpoint("best"), run.load_checkpoint("predictor")
+    assert_equal(predictor["weights"], kept["weights"])
+    assert predictor["preprocessing"] == kept["preprocessing"] == load_data(run.config).preprocessing.to_dict()
+    if best["step"] == rows[-1]["step"]:
+        assert_equal(kept["weights"], weights)
+    else:
+        assert any(not torch.equal(value, weights[name]) for name, value in kept["weights"].items())
+
+
+@pytest.mark.parametrize("method", ["genseg", "separate"])
+def test_the_kept_generator_is_tuned_alike(tmp_path, monkeypatch, method):
+    """As many further updates, by the optimizers that the config gives the generator and the discriminator."""
+    made = {}
+    updates = {}
+
+    def spied(generator, architecture, engine, steps, optimizer):
+        def make(part, network):
+            made[part] = optimizer(part, network)
+            updates[part] = 0
+
+            def stepped(*_):
+                updates[part] += 1
+
+            made[part].register_step_post_hook(stepped)
+            return made[part]
+
+        return discretise(generator, architecture, engine, steps, make)
+
+    discretise = genseg.discretise
+    monkeypatch.setattr(genseg, "discretise", spied)
+    _, findings = fitted(tmp_path / "run", method, "last")
+    assert updates == {"generator": FINETUNE, "discriminator": FINETUNE}
+    assert findings["strongest"]["iterations"] == FINETUNE
+    asked = {part: (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) for part, optimizer in made.items()}
+    assert asked == {"generator": (2e-4, 0.01), "discriminator": (3e-4, 0.0)}
