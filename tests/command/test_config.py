@@ -301,6 +301,14 @@ def test_a_folder_of_ones_own_adds_members(toys: Any, tmp_path: Path) -> None:
         compose([], tmp_path / "nowhere")
 
 
+def test_a_copied_file_is_called_as_the_copy(toys: Any, tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_bytes((conf_dir() / "dataset" / "fuseg.yaml").read_bytes())
+    assert compose(["dataset=mine"], tmp_path).dataset.name == "mine"
+    assert compose(["dataset=mine", "dataset.name=x"], tmp_path).dataset.name == "x"
+    assert load_dataset_config("mine", config_dir=tmp_path).name == "mine"
+
+
 def test_a_folder_with_quotes_and_spaces_in_its_name(toys: Any, tmp_path: Path) -> None:
     folder = tmp_path / "it's my, own"
     folder.mkdir()

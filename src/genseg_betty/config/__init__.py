@@ -174,6 +174,9 @@ def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[Dic
     choices = {group: tree.hydra.runtime.choices.get(group) for group in group_names()}
     OmegaConf.set_struct(tree, False)
     del tree["hydra"]
+    for group, choice in choices.items():  # a copied file keeps the name that its first owner gave it
+        if choice and "name" in (tree.get(group) or {}):
+            tree[group].name = choice
     return tree, choices
 
 
