@@ -1,10 +1,14 @@
-"""SIGINT and SIGTERM: within a loop a request that it answers when it is ready, elsewhere an exception."""
+"""SIGINT and SIGTERM: within a loop a request that it answers when it is ready, elsewhere an exception.
+
+Outside the main thread Python lets nobody listen to signals; there both contexts do nothing.
+"""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from genseg_betty.errors import Interrupted
 
@@ -18,40 +22,35 @@ def interruptible() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handled_by(interrupt):
         yield
-        return
-    usual = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def interruption() -> Iterator[list[int]]:
-    """Yield a list that holds the number of a signal once it has come; a second one acts as usual.
-
-    Outside the main thread, where Python lets nobody listen to signals, the list stays empty.
-    """
+    """Yield a list that holds the number of a signal once it has come; a second one acts as usual."""
     caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    usual = {number: signal.getsignal(number) for number in SIGNALS}
 
     def remember(number: int, frame: FrameType | None) -> None:
         caught.append(number)
-        restore()
+        _install(usual)
 
-    def restore() -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-    for number in SIGNALS:
-        signal.signal(number, remember)
-    try:
+    with _handled_by(remember) as usual:
         yield caught
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Mapping[signal.Signals, Any]]:
+    """Yield the handlers that `handler` stands in for, by signal; they are back in the end."""
+    listening = threading.current_thread() is threading.main_thread()
+    usual = {number: signal.getsignal(number) for number in SIGNALS} if listening else {}
+    _install(dict.fromkeys(usual, handler))
+    try:
+        yield usual
     finally:
-        restore()
+        _install(usual)
+
+
+def _install(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

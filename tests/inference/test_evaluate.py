@@ -243,6 +243,6 @@ def test_phantoms_are_known_by_their_pixels(bright_run: Run) -> None:
     dataset = open_dataset(config)
     splits = bright_run.read_json("splits.json")
     seen = fingerprints(dataset, dataset.cases[:1])
-    bright_run.write_json("splits.json", {**splits, "sha256": seen})
+    bright_run.write_json("splits.json", {**splits, "train": [*seen], "sha256": seen})
     rows = rows_of(evaluate_dataset(bright_run.path, config).per_case)
     assert [row["id"] for row in rows] == [case.id for case in dataset.cases[1:]]

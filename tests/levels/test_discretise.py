@@ -16,6 +16,7 @@ from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.randomness import derived_seed
 from methods.tiny import TINY
+from states import different
 
 # BatchNorm, so that the generator has buffers, and evaluation differs from training by more than dropout.
 OVERRIDES = [*TINY, "generator.norm=batch", "trainer.warmup_iterations=1", "trainer.iterations=3"]
@@ -45,19 +46,6 @@ def strongest(workshop, engine, steps, optimizer=None):
     sections = workshop.config.trainer.optimizers
     make = optimizer or (lambda part, network: build_optimizer(sections[part], network))
     return discretise(workshop.generator, workshop.architecture, engine, steps, make)
-
-
-def flat(state, place=""):
-    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list | tuple) else None
-    if items is None:
-        return {place: state}
-    return {k: v for key, value in items for k, v in flat(value, f"{place}/{key}").items()}
-
-
-def different(some, others):
-    some, others = flat(some), flat(others)
-    assert some.keys() == others.keys()
-    return [k for k, v in some.items() if not (torch.equal(v, others[k]) if torch.is_tensor(v) else v == others[k])]
 
 
 def modes(engine):

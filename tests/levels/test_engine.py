@@ -8,18 +8,13 @@ import torch
 
 from genseg_betty.levels.engine import Diverged
 from levels.toy import batches, toy_engine
+from states import different
 
 
 def weights(engine, *names):
     """Everything that a level's module holds, buffers included."""
     names = names or tuple(level.name for level in engine.levels)
     return {f"{n}.{k}": v.clone() for n in names for k, v in getattr(engine, n).module.state_dict().items()}
-
-
-def assert_equal(found, expected):
-    assert found.keys() == expected.keys()
-    different = [name for name in found if not torch.equal(found[name], expected[name])]
-    assert not different, different
 
 
 def spoiled(feed, value):
@@ -42,7 +37,7 @@ def test_warm_up_moves_the_gan_alone():
     before = weights(engine, "segmentation", "architecture")
     advance(engine, 3)
     assert counts(engine) == {"discrimination": 3, "generation": 3, "segmentation": 0, "architecture": 0}
-    assert_equal(weights(engine, "segmentation", "architecture"), before)
+    assert not different(weights(engine, "segmentation", "architecture"), before)
     advance(engine, 2)
     assert counts(engine) == {"discrimination": 5, "generation": 5, "segmentation": 2, "architecture": 2}
     assert engine.advance() is None
@@ -86,7 +81,7 @@ def test_validation_images_move_nothing_but_alpha(hypergradient):
         engine = toy_engine(hypergradient, validation=feed)
         engine.architecture.optimizer.param_groups[0]["lr"] = 0.0
         engines.append(advance(engine, 4))
-    assert_equal(weights(engines[0]), weights(engines[1]))
+    assert not different(weights(engines[0]), weights(engines[1]))
     assert engines[0].architecture.loss != engines[1].architecture.loss
 
 
@@ -99,7 +94,7 @@ def test_nan_validation_images_harm_nothing():
     engine = toy_engine(validation=spoiled(batches(4, 2), float("nan")), joint=5)
     before = weights(engine, "architecture")
     advance(engine, 4)
-    assert_equal(weights(engine, "architecture"), before)
+    assert not different(weights(engine, "architecture"), before)
     assert all(torch.isfinite(value.double()).all() for value in weights(engine).values())
     assert engine.architecture.skipped == 4
     assert engine.segmentation.skipped == engine.generation.skipped == 0
@@ -114,7 +109,7 @@ def test_nan_training_images_are_skipped_and_counted():
 
     before = parameters()
     advance(engine, 2)
-    assert_equal(parameters(), before)
+    assert not different(parameters(), before)
     assert all(torch.isfinite(value.double()).all() for value in weights(engine).values())
     assert engine.generation.skipped == 2
     with pytest.raises(Diverged, match="not finite in 3 steps in a row"):
@@ -130,6 +125,6 @@ def test_state_goes_on_to_the_bit():
     rest.load_state_dict(state)
     advance(rest, 3)
     assert rest.advance() is None
-    assert_equal(weights(rest), weights(whole))
+    assert not different(weights(rest), weights(whole))
     averages = [engine.segmentation.average.state_dict() for engine in (rest, whole)]
-    assert_equal(*averages)
+    assert not different(*averages)

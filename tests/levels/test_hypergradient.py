@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from genseg_betty.levels.hypergradient import exact
 from genseg_betty.randomness import seeded
 from levels.toy import OPTIMIZERS, batches, toy_engine
+from states import joined, relative_error
 
 STEPS_BEFORE = 3  # so that momenta and statistics are not at rest
 
@@ -111,32 +112,24 @@ def reference_gradient(engine, before, full):
     return torch.autograd.grad(engine.segmentation.criterion(logits, validation.mask), leaves_a)
 
 
-def flat(tensors):
-    return torch.cat([t.flatten() for t in tensors])
-
-
-def relative_error(found, expected):
-    return float((found - expected).norm() / expected.norm())
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("hypergradient", ["exact", "exact_full"])
 def test_chain_equals_unrolled_autodiff(hypergradient, optimizer):
     engine = toy_engine(hypergradient, optimizer)
     before, found = one_recorded_step(engine)
-    expected = flat(reference_gradient(engine, before, full=hypergradient == "exact_full"))
+    expected = joined(reference_gradient(engine, before, full=hypergradient == "exact_full"))
     rate_s = engine.segmentation.optimizer.defaults["lr"]
     rate_g = engine.generation.optimizer.defaults["lr"]
     factor = rate_s if hypergradient == "exact_full" else rate_s * rate_g
     assert expected.norm() > 0
-    assert relative_error(factor * flat(found), expected) < 1e-8
+    assert relative_error(factor * joined(found), expected) < 1e-8
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_finite_difference_comes_close_to_exact(optimizer):
     _, expected = one_recorded_step(toy_engine("exact", optimizer))
     _, found = one_recorded_step(toy_engine("finite_difference", optimizer))
-    assert relative_error(flat(found), flat(expected)) < 5e-2
+    assert relative_error(joined(found), joined(expected)) < 5e-2
 
 
 def test_identity_preconditioning_leaves_the_vector_alone():
@@ -146,7 +139,7 @@ def test_identity_preconditioning_leaves_the_vector_alone():
     same = toy_engine("exact", "sgd", precondition="identity")
     for level in same.levels:
         level.optimizer.param_groups[0].update(momentum=0.0, weight_decay=0.0)
-    assert torch.equal(flat(one_recorded_step(plain)[1]), flat(one_recorded_step(same)[1]))
+    assert torch.equal(joined(one_recorded_step(plain)[1]), joined(one_recorded_step(same)[1]))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -172,11 +165,11 @@ def test_hops_one_by_one(optimizer):
     leaves, new_g = generator_step(engine, before)
     expected = torch.autograd.grad(new_g, leaves, vector)
     rate = engine.generation.optimizer.defaults["lr"]
-    assert relative_error(rate * flat(found), flat(expected)) < 1e-8
+    assert relative_error(rate * joined(found), joined(expected)) < 1e-8
 
     vector, found = hops["segmentation"]
     new_g = [p.detach().clone().requires_grad_() for p in engine.generation.trainable_parameters()]
     new_s = segmenter_step(engine, before, new_g, [w.detach() for w in before["architecture"][0]])
     expected = torch.autograd.grad(new_s, new_g, vector)
     rate = engine.segmentation.optimizer.defaults["lr"]
-    assert relative_error(rate * flat(found), flat(expected)) < 1e-8
+    assert relative_error(rate * joined(found), joined(expected)) < 1e-8

@@ -17,6 +17,7 @@ from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
 from levels.toy import toy_engine
 from methods.tiny import TINY
+from states import different, joined
 
 OVERRIDES = [
     *TINY, "method=genseg", "precision=fp32", "seed=7", "ood=[]", "trainer.warmup_iterations=1",
@@ -60,16 +61,6 @@ def before_every_update(engine, look):
 
 def copied(tensors):
     return {name: value.clone() for name, value in tensors}
-
-
-def assert_equal(found, expected):
-    assert found.keys() == expected.keys()
-    different = [name for name in found if not torch.equal(found[name], expected[name])]
-    assert not different, different
-
-
-def flat(tensors):
-    return torch.cat([t.flatten() for t in tensors])
 
 
 # -- fused optimizers --------------------------------------------------------------------------------------------
@@ -195,7 +186,7 @@ def test_bfloat16_turns_alphas_gradient_little():
             engine,
             lambda level, steps=steps: (
                 level.name == "architecture"
-                and steps.append(flat([p.grad for p in level.trainable_parameters()]).clone())
+                and steps.append(joined([p.grad for p in level.trainable_parameters()]).clone())
             ),
         )
         advance(engine, 1)
@@ -224,10 +215,10 @@ def test_a_skipped_segmenter_step_leaves_average_and_buffers(overrides):
     before, moments = held(), copy.deepcopy(segmentation.optimizer.state_dict()["state"])
     advance(engine, 1)
     assert (segmentation.count, segmentation.skipped, engine.generation.skipped) == (2, 1, 0)
-    assert_equal(held(), before)
+    assert not different(held(), before)
     after = segmentation.optimizer.state_dict()["state"]
     for key in moments:
-        assert_equal(after[key], moments[key])
+        assert not different(after[key], moments[key])
     advance(engine, 1)
     assert segmentation.skipped == 1
     rested = {name for name, value in held().items() if torch.equal(value, before[name])}
@@ -245,7 +236,7 @@ def test_stage_two_and_three_leave_the_generators_buffers(hypergradient):
         before = copied(module.named_buffers())
         assert before
         loss = make(batch)
-        assert_equal(copied(module.named_buffers()), before)
+        assert not different(copied(module.named_buffers()), before)
         checked.append(loss)
         return loss
 
@@ -255,7 +246,7 @@ def test_stage_two_and_three_leave_the_generators_buffers(hypergradient):
     engine.generation.optimizer.step = lambda: (after_stage_one.update(copied(module.named_buffers())), step())
     for _ in range(4):
         advance(engine, 1)
-        assert_equal(copied(module.named_buffers()), after_stage_one)
+        assert not different(copied(module.named_buffers()), after_stage_one)
     assert len(checked) >= 3
     if hypergradient != "none":
         assert engine.architecture.count == 3

@@ -20,6 +20,7 @@ from genseg_betty.methods import genseg
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.randomness import seeded
 from methods.tiny import TINY
+from states import joined, relative_error
 
 REAL_WEIGHT, L1_WEIGHT = 0.7, 30.0
 OVERRIDES = [
@@ -79,7 +80,7 @@ def one_searched_step(engine):
     engine.advance()
     assert len(seen) == 2  # the encoder's logits and the decoder's
     assert all(level.skipped == 0 for level in engine.levels)
-    return before, flat(seen)
+    return before, joined(seen)
 
 
 def root(square):
@@ -167,25 +168,13 @@ def reference_terms(engine, before):
     for name, value in level.module.named_buffers():  # the statistics of real images, and those alone
         assert torch.allclose(value, buffers[name], rtol=1e-10), name
     for made, new in ((engine.generation, new_g), (level, new_s)):  # the steps are those that were made
-        assert relative_error(flat(made.trainable_parameters()), flat(new)) < 1e-9
+        assert relative_error(joined(made.trainable_parameters()), joined(new)) < 1e-9
     batch = engine.architecture.batches(engine.architecture.count - 1)
     level.module.eval()
     logits = functional_call(level.module, before["segmentation"].named(new_s) | buffers, (batch.image,))
     gradients = torch.autograd.grad(bce_dice(logits, batch.mask), [*chain, *direct])
     level.module.train()
-    return flat(gradients[: len(chain)]), flat(gradients[len(chain) :])
-
-
-def flat(tensors):
-    return torch.cat([t.flatten() for t in tensors])
-
-
-def relative_error(found, expected):
-    return float((found.detach() - expected.detach()).norm() / expected.detach().norm())
-
-
-def rates(engine):
-    return [level.optimizer.param_groups[0]["lr"] for level in (engine.generation, engine.segmentation)]
+    return joined(gradients[: len(chain)]), joined(gradients[len(chain) :])
 
 
 def turned(found, expected):
@@ -205,21 +194,23 @@ CASES = {
 }
 
 
+def compared(*overrides):
+    """The gradient that A got in one step, the two terms it is made of, and the rates of G and S."""
+    engine = real_engine(*overrides)
+    before, found = one_searched_step(engine)
+    levels = engine.generation, engine.segmentation
+    return found, *reference_terms(engine, before), *(level.optimizer.param_groups[0]["lr"] for level in levels)
+
+
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES.keys())
 def test_exact_is_the_chain_without_learning_rates(overrides):
-    engine = real_engine("hypergradient=exact", *overrides)
-    before, found = one_searched_step(engine)
-    chain, _ = reference_terms(engine, before)
-    rate_g, rate_s = rates(engine)
+    found, chain, _, rate_g, rate_s = compared("hypergradient=exact", *overrides)
     assert relative_error(rate_s * rate_g * found, chain) < 1e-9
 
 
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES.keys())
 def test_exact_full_adds_the_direct_term_at_the_generators_rate(overrides):
-    engine = real_engine("hypergradient=exact_full", *overrides)
-    before, found = one_searched_step(engine)
-    chain, direct = reference_terms(engine, before)
-    rate_g, rate_s = rates(engine)
+    found, chain, direct, rate_g, rate_s = compared("hypergradient=exact_full", *overrides)
     assert relative_error(rate_s * found, chain + direct) < 1e-9
     # Both terms weigh enough for the comparison to tell them apart, and the rate belongs to the chain alone.
     assert turned(direct, chain + direct) > 1e-3
@@ -238,10 +229,7 @@ def test_hops_the_other_way_round_would_be_noticed(monkeypatch):
         return hops
 
     monkeypatch.setattr(genseg, "hop_configs", swapped)
-    engine = real_engine("hypergradient=exact_full")
-    before, found = one_searched_step(engine)
-    chain, direct = reference_terms(engine, before)
-    rate_g, rate_s = rates(engine)
+    found, chain, direct, rate_g, rate_s = compared("hypergradient=exact_full")
     assert relative_error(found, chain / rate_g + direct) < 1e-9
     assert relative_error(rate_s * found, chain + direct) > 0.1
     assert turned(found, chain + direct) > 0.5

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,13 @@ class _Seen:
     warnings: list[Finding] = field(default_factory=list)
     pixels: int = 0
     digest: bytes = b""
-    bits: int = 0
 
 
 def check_dataset(config: Mapping[str, Any] | DictConfig) -> CheckReport:
     """Read every file of a dataset and tell all faults. Raises UserError only where there is no folder."""
     dataset, findings = scan_dataset(config)
     seen = [_Seen()] * len(dataset.cases) if dataset.root is None else _each(dataset, dataset.cases, _read)
-    errors = [*findings, *(finding for one in seen for finding in one.errors), *_mixed_depths(dataset, seen)]
+    errors = [*findings, *(finding for one in seen for finding in one.errors), *_mixed_depths(dataset)]
     warnings = [finding for one in seen for finding in one.warnings] + _duplicates(dataset, seen)
     split_or_note(dataset, config, 0, errors)
     return CheckReport(dataset.name, dataset.root, sum(not one.errors for one in seen), errors, warnings)
@@ -88,7 +88,7 @@ def faults_before_training(dataset: Dataset, used: Iterable[str]) -> list[Findin
         ids &= set(used)
     read = iter(_each(dataset, [case for case in dataset.cases if case.id in ids], _read))
     results = [next(read) if case.id in ids else one for case, one in zip(dataset.cases, headers, strict=True)]
-    return [finding for one in results for finding in one.errors] + _mixed_depths(dataset, results)
+    return [finding for one in results for finding in one.errors] + _mixed_depths(dataset)
 
 
 def _each(dataset: Dataset, cases: Iterable[Case], check: Callable[[Dataset, Case], _Seen]) -> list[_Seen]:
@@ -104,7 +104,6 @@ def _read_headers(dataset: Dataset, case: Case) -> _Seen:
     for path in (case.image, *case.masks):
         try:
             size = read_size(path)
-            seen.bits = seen.bits or bit_depth(path)
             seen.pixels += size[0] * size[1]
             image_size = size if path == case.image else image_size
             _require_equal(size, image_size)
@@ -119,7 +118,6 @@ def _read(dataset: Dataset, case: Case) -> _Seen:
     try:
         image = read_image(case.image)
         image_size = image.shape[:2]
-        seen.bits = bit_depth(case.image)
         seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
     except ImageError as error:
         seen.errors.append(_finding(dataset, error.code, case.image, str(error)))
@@ -153,22 +151,26 @@ def _judge(dataset: Dataset, case: Case, mask: np.ndarray, seen: _Seen) -> None:
             seen.warnings.append(_finding(dataset, "tiny_foreground", case.masks[0], message))
 
 
-def _mixed_depths(dataset: Dataset, seen: Sequence[_Seen]) -> list[Finding]:
+def _mixed_depths(dataset: Dataset) -> list[Finding]:
     """One scale serves all images of a dataset, so 8- and 16-bit files cannot be told apart once they are read."""
-    depths = Counter(one.bits for one in seen if one.bits)
-    if len(depths) < 2:
+    if dataset.root is None:
         return []
-    usual = depths.most_common(1)[0][0]
+    bits: dict[Path, int] = {}
+    for case in dataset.cases:
+        with suppress(ImageError):  # told by the other checks
+            bits[case.image] = bit_depth(case.image)
+    depths = Counter(bits.values())
+    usual = max(depths, key=lambda depth: depths[depth], default=0)
     return [
         _finding(
             dataset,
             "unreadable",
-            case.image,
-            f"holds {one.bits} bits a value, {depths[usual]} of {len(seen)} images hold {usual}; expected one depth, "
-            "for their intensities do not compare: save it as the others",
+            path,
+            f"holds {found} bits a value, {depths[usual]} of {len(dataset.cases)} images hold {usual}; expected one "
+            "depth, for their intensities do not compare: save it as the others",
         )
-        for case, one in zip(dataset.cases, seen, strict=True)
-        if one.bits and one.bits != usual
+        for path, found in bits.items()
+        if found != usual
     ]
 
 

@@ -63,7 +63,8 @@ class DataBundle:
     dataset: Dataset
     splits: Splits
     test: dict[str, tuple[Dataset, list[Case]]]  # the dataset's own test part first, then the OOD datasets
-    sha256: str  # of the ids and contents of train and validation
+    contents: dict[str, str]  # `fingerprints` of train and validation
+    sha256: str  # of the ids and contents of train and validation, masks too
 
     @property
     def num_classes(self) -> int:
@@ -119,6 +120,8 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
     size = image_size_of(_plain(config.image_size))
     faults: list[str] = []
     dataset, splits = _open(config, faults)
+    used = _by_id(dataset, [*splits.train, *splits.validation])
+    contents = {} if faults else fingerprints(dataset, used)
     test = {dataset.name: (dataset, _by_id(dataset, splits.test))}
     for entry in _plain(config.get("ood")) or []:
         keys: dict[str, Any] = {"name": entry} if isinstance(entry, str) else entry
@@ -128,15 +131,13 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
                 raise UserError(f"{yaml['name']} is tested on already; name each dataset once")
             other, findings = scan_dataset({**yaml, **keys, "name": yaml["name"]})
             n_test = keys.get("n_test") or config.dataset.get("n_test")
-            used = {*splits.train, *splits.validation}
-            contents = fingerprints(dataset, [case for case in dataset.cases if case.id in used]).values()
-            test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents))
+            test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
             _require_usable(*test[other.name], dataset, findings)
         except UserError as error:
             faults.append(f"ood: {error}")
     if faults:
         raise UserError("\n".join(faults))
-    return _bundle(dataset, splits, test, size, config.dataset.get("channels"))
+    return _bundle(dataset, splits, contents, test, size, config.dataset.get("channels"))
 
 
 def _open(config: DictConfig, faults: list[str]) -> tuple[Dataset, Splits]:
@@ -171,6 +172,7 @@ def _require_usable(dataset: Dataset, cases: list[Case], trained: Dataset, findi
 def _bundle(
     dataset: Dataset,
     splits: Splits,
+    contents: dict[str, str],
     test: dict[str, tuple[Dataset, list[Case]]],
     size: tuple[int, int],
     channels: int | None,
@@ -189,8 +191,8 @@ def _bundle(
     digest = hashlib.sha256()
     for case in used:
         digest.update(case.id.encode() + b"\0" + dataset.digest(case))
-    sha256 = digest.hexdigest()
-    return DataBundle(preprocessing, sets["train"], sets["validation"], dataset, splits, test, sha256)
+    labelled = sets["train"], sets["validation"]
+    return DataBundle(preprocessing, *labelled, dataset, splits, test, contents, digest.hexdigest())
 
 
 def _labelled_set(cases: list[Case], samples: list[Sample], preprocessing: Preprocessing) -> LabelledSet:

@@ -66,14 +66,18 @@ def unseen_cases(
     A `folder` has no name of its own, so there the root alone decides. Whatever their names, images whose
     `fingerprints` are among `contents` are left out too. At most `n_test` are returned.
     """
+    learned = {*splits.train, *splits.validation}
     roots = [root.resolve() for root in (dataset.root, trained.root) if root is not None]
     same_root = len(roots) == 2 and roots[0] == roots[1]
     same_name = dataset.name == trained.name and dataset.name != "folder"
-    used = {*splits.train, *splits.validation} if same_root or same_name else set()
+    used = learned if same_root or same_name else set()
     keep = set(capped((case.id for case in dataset.cases if case.id not in used), n_test))
     cases = [case for case in dataset.cases if case.id in keep]
-    digests = fingerprints(dataset, cases) if contents else {}
-    return [case for case in cases if digests.get(case.id) not in contents]
+    # Of drawn images only those of the same number can be the same: the others need not be drawn to be told apart.
+    doubtful = cases if dataset.root else [case for case in cases if case.id in learned]
+    known = set(contents)
+    seen = {id for id, digest in fingerprints(dataset, doubtful).items() if digest in known} if known else set()
+    return [case for case in cases if case.id not in seen]
 
 
 def fingerprints(dataset: Dataset, cases: Iterable[Case]) -> dict[str, str]:

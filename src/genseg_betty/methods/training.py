@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
 from genseg_betty.data.loading import DataBundle, load_data
-from genseg_betty.data.splits import fingerprints
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.files import file_label
@@ -110,9 +109,7 @@ def splits_of(data: DataBundle) -> dict[str, Any]:
     splits = data.splits
     root = str(data.dataset.root) if data.dataset.root else None
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    used = {*splits.train, *splits.validation}
-    contents = fingerprints(data.dataset, [case for case in data.dataset.cases if case.id in used])
-    return {**parts, "dataset": data.dataset.name, "root": root, "sha256": contents}
+    return {**parts, "dataset": data.dataset.name, "root": root, "sha256": data.contents}
 
 
 def describe(run: Run, data: DataBundle) -> dict[str, Any]:
