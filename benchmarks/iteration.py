@@ -40,7 +40,8 @@ def random_data(size: int, channels: int, count: int) -> DataBundle:
         masks = (torch.rand(count, size, size, generator=source) > 0.5).long()
         return LabelledSet([str(index) for index in range(count)], images, masks)
 
-    return DataBundle(preprocessing, labelled(), labelled(), None, Splits([], [], []), {}, {}, "")  # type: ignore[arg-type]
+    splits = Splits([], [], [])
+    return DataBundle(preprocessing, labelled(), labelled(), None, splits, test={}, contents={}, sha256="")  # type: ignore[arg-type]
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float | int | str]:

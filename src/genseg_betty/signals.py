@@ -30,25 +30,29 @@ def interruptible() -> Iterator[None]:
 def interruption() -> Iterator[list[int]]:
     """Yield a list that holds the number of a signal once it has come; a second one acts as usual."""
     caught: list[int] = []
+    usual = _current()
 
     def remember(number: int, frame: FrameType | None) -> None:
         caught.append(number)
         _install(usual)
 
-    with _handled_by(remember) as usual:
+    with _handled_by(remember):
         yield caught
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Mapping[signal.Signals, Any]]:
-    """Yield the handlers that `handler` stands in for, by signal; they are back in the end."""
-    listening = threading.current_thread() is threading.main_thread()
-    usual = {number: signal.getsignal(number) for number in SIGNALS} if listening else {}
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    usual = _current()
     _install(dict.fromkeys(usual, handler))
     try:
-        yield usual
+        yield
     finally:
         _install(usual)
+
+
+def _current() -> Mapping[signal.Signals, Any]:
+    listening = threading.current_thread() is threading.main_thread()
+    return {number: signal.getsignal(number) for number in SIGNALS} if listening else {}
 
 
 def _install(handlers: Mapping[signal.Signals, Any]) -> None:

@@ -6,16 +6,15 @@ import pytest
 import torch
 from torch.optim import SGD
 
-from genseg_betty.build import build_named, build_optimizer
+from genseg_betty.build import build_optimizer
 from genseg_betty.config import compose
 from genseg_betty.data.loading import StepSampler, load_data
 from genseg_betty.generators.cells import SearchableCell
 from genseg_betty.generators.encoding import encode_mask
 from genseg_betty.levels.discretise import COMPARED_BATCHES, discretise
-from genseg_betty.levels.engine import GenSegEngine
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.randomness import derived_seed
-from methods.tiny import TINY
+from levels.toy import advance
+from methods.tiny import TINY, built
 from states import different
 
 # BatchNorm, so that the generator has buffers, and evaluation differs from training by more than dropout.
@@ -30,15 +29,12 @@ def data():
 def searched(data, steps=3, overrides=()):
     """A workshop and its engine, `steps` into a search whose α differ from cell to cell."""
     config = compose([*OVERRIDES, *overrides])
-    workshop = Workshop(config, data)
-    engine = GenSegEngine(build_named(config.method).plan(workshop))
+    workshop, engine = built(config, data)
     with torch.no_grad():
         source = torch.Generator().manual_seed(4)
         for logits in workshop.architecture.parameters():
             logits.add_(torch.randn(logits.shape, generator=source))
-    for _ in range(steps):
-        assert engine.advance() is not None
-    return workshop, engine
+    return workshop, advance(engine, steps)
 
 
 def strongest(workshop, engine, steps, optimizer=None):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genseg_betty.levels.engine import Diverged
-from levels.toy import batches, toy_engine
+from levels.toy import advance, batches, toy_engine
 from states import different
 
 
@@ -20,12 +20,6 @@ def weights(engine, *names):
 def spoiled(feed, value):
     """The same masks, every pixel of every image replaced."""
     return lambda count: replace(feed(count), image=torch.full_like(feed(count).image, value))
-
-
-def advance(engine, steps):
-    for _ in range(steps):
-        assert engine.advance() is not None
-    return engine
 
 
 def counts(engine):

@@ -8,15 +8,12 @@ import pytest
 import torch
 from torch.optim import Adam
 
-from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.generators.cells import SearchableCell
 from genseg_betty.levels import level as level_module
-from genseg_betty.levels.engine import GenSegEngine
-from genseg_betty.methods.workshop import Workshop
-from levels.toy import toy_engine
-from methods.tiny import TINY
+from levels.toy import advance, toy_engine
+from methods.tiny import TINY, built
 from states import different, joined
 
 OVERRIDES = [
@@ -33,16 +30,7 @@ def data_of_size(size):
 
 def real_engine(*overrides, layout=torch.contiguous_format):
     config = compose([*OVERRIDES, *overrides])
-    workshop = Workshop(config, data_of_size(config.image_size))
-    for network in (workshop.segmenter, workshop.generator, workshop.discriminator):
-        network.to(memory_format=layout)
-    return GenSegEngine(build_named(config.method).plan(workshop))
-
-
-def advance(engine, steps):
-    for _ in range(steps):
-        assert engine.advance() is not None
-    return engine
+    return built(config, data_of_size(config.image_size), memory_format=layout)[1]
 
 
 def before_every_update(engine, look):

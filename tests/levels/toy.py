@@ -110,3 +110,10 @@ def toy_engine(
     phases = [Phase("warmup", warmup, leaves), Phase("joint", joint, leaves)]
     plan = joint_plan(discrimination, generation, segmentation, search, phases, hypergradient, arch_every)
     return GenSegEngine(plan, max_nonfinite=max_nonfinite)
+
+
+def advance(engine: GenSegEngine, steps: int) -> GenSegEngine:
+    """The engine, `steps` steps on; none of them is past its end."""
+    for _ in range(steps):
+        assert engine.advance() is not None
+    return engine

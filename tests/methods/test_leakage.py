@@ -9,10 +9,11 @@ from PIL import Image
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
-from genseg_betty.levels import pictures
 from genseg_betty.run import Run
 from methods.tiny import TINY
 from states import different, flat
+
+pytestmark = pytest.mark.usefixtures("pictures_unsaved")
 
 # α is frozen: it alone may learn from validation images. Four steps of two show every one of 7 training cases.
 OVERRIDES = [
@@ -30,12 +31,6 @@ METHODS = [
     ["method=vanilla"],
     ["method=combine"],
 ]
-
-
-@pytest.fixture(autouse=True)
-def _pictures_unsaved(monkeypatch):
-    """The networks still draw their samples, but nobody looks at them here, and encoding takes longest of all."""
-    monkeypatch.setattr(pictures, "save_samples", lambda path, columns: None)
 
 
 def write_case(root: Path, name: str, seed: int, size: int, high: int, foreground: int) -> None:

@@ -9,14 +9,13 @@ import torch
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import StepSampler, load_data
-from genseg_betty.levels import pictures
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods import genseg
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.randomness import derived_seed
 from genseg_betty.run import Run
-from methods.tiny import TINY
+from methods.tiny import TINY, built
 from states import different
+
+pytestmark = pytest.mark.usefixtures("pictures_unsaved")
 
 WARMUP, ITERATIONS, FINETUNE = 2, 5, 3
 OVERRIDES = [
@@ -29,19 +28,13 @@ METHODS = ["genseg", "separate", "vanilla", "combine"]
 GENSEG = [f"hypergradient={kind}" for kind in ("exact", "exact_full", "finite_difference", "none")]
 
 
-@pytest.fixture(autouse=True)
-def _pictures_unsaved(monkeypatch):
-    monkeypatch.setattr(pictures, "save_samples", lambda path, columns: None)
-
-
 class Stepped:
     """A method's engine, stepped to its end; what each level was fed, and how often its optimizer stepped."""
 
     def __init__(self, *overrides: str) -> None:
         self.config = compose([*OVERRIDES, *overrides])
         self.data = load_data(self.config)
-        self.workshop = Workshop(self.config, self.data)
-        self.engine = GenSegEngine(build_named(self.config.method).plan(self.workshop))
+        self.workshop, self.engine = built(self.config, self.data)
         self.initial = {level.name: self.weights(level.module) for level in self.engine.levels}
         self.initial["average"] = self.weights(self.engine.segmentation.average.module)
         self.fed: dict[str, list] = {level.name: [] for level in self.engine.levels}

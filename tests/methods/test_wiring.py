@@ -12,14 +12,11 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import LabelledSet, load_data
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods import genseg
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.randomness import seeded
-from methods.tiny import TINY
+from methods.tiny import TINY, built
 from states import joined, relative_error
 
 REAL_WEIGHT, L1_WEIGHT = 0.7, 30.0
@@ -41,10 +38,7 @@ def loaded():
 
 def real_engine(*overrides):
     config = compose([*OVERRIDES, *overrides])
-    workshop = Workshop(config, loaded())
-    for network in (workshop.segmenter, workshop.generator, workshop.discriminator, workshop.architecture):
-        network.double()
-    engine = GenSegEngine(build_named(config.method).plan(workshop))
+    workshop, engine = built(config, loaded(), dtype=torch.float64)
     spread = torch.Generator().manual_seed(1)
     with torch.no_grad():  # α as it is in the middle of a search
         for logits in workshop.architecture.parameters():

@@ -1,8 +1,15 @@
 """The smallest training that goes through every part, and a way to run it in a process of its own."""
 
-import torch
+from typing import Any
 
+import torch
+from omegaconf import DictConfig
+
+from genseg_betty.build import build_named
 from genseg_betty.cli import main
+from genseg_betty.data.loading import DataBundle
+from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.methods.workshop import Workshop
 
 TINY = [
     "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",
@@ -15,3 +22,11 @@ def train(overrides: list[str]) -> None:
     """The command line on one thread. A process of another interpreter finds it here, but not in a test's file."""
     torch.set_num_threads(1)
     main(overrides)
+
+
+def built(config: DictConfig, data: DataBundle, **form: Any) -> tuple[Workshop, GenSegEngine]:
+    """The networks of a run in another `form` (dtype=, memory_format=) and its method's engine before a step."""
+    workshop = Workshop(config, data)
+    for network in (workshop.segmenter, workshop.generator, workshop.discriminator, workshop.architecture):
+        network.to(**form)
+    return workshop, GenSegEngine(build_named(config.method).plan(workshop))
