@@ -13,7 +13,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.data.files import Finding
-from genseg_betty.data.images import ImageError, mismatch, read_image, read_mask
+from genseg_betty.data.formats import ImageError, content_digest, mismatch, read_image, read_mask
 from genseg_betty.data.labels import LabelMap
 from genseg_betty.data.pairing import case_group, case_ids, layout, pair
 from genseg_betty.errors import UserError
@@ -97,7 +97,7 @@ class Dataset:
     def digest(self, case: Case) -> bytes:
         """A hash of the case's contents."""
         files = (case.image, *case.masks)
-        return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).digest()
+        return hashlib.sha256(b"".join(content_digest(path) for path in files)).digest()
 
     def test_ids(self) -> list[str]:
         """The fixed test part: the published one, or groups in an order of their own up to 30 % of the cases.

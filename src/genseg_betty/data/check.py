@@ -1,6 +1,7 @@
 """Every fault of a dataset in one report, and the same checks before training."""
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 
 from genseg_betty.data.cases import Case, Dataset, scan_dataset
 from genseg_betty.data.files import Finding
-from genseg_betty.data.images import ImageError, bit_depth, mismatch, read_image, read_mask, read_size
+from genseg_betty.data.formats import ImageError, bit_depth, mismatch, read_header, read_image, read_mask
 from genseg_betty.data.splits import Splits, TooFew, make_splits
 
 TINY = 0.0005  # share of the image (33 pixels at 256 x 256) below which a class is easily lost in resizing
@@ -103,8 +104,8 @@ def _read_headers(dataset: Dataset, case: Case) -> _Seen:
     image_size = None
     for path in (case.image, *case.masks):
         try:
-            size = read_size(path)
-            seen.pixels += size[0] * size[1]
+            size = read_header(path).shape
+            seen.pixels += math.prod(size)
             image_size = size if path == case.image else image_size
             _require_equal(size, image_size)
         except ImageError as error:
@@ -158,7 +159,8 @@ def _mixed_depths(dataset: Dataset) -> list[Finding]:
     bits: dict[Path, int] = {}
     for case in dataset.cases:
         with suppress(ImageError):  # told by the other checks
-            bits[case.image] = bit_depth(case.image)
+            if depth := bit_depth(case.image):
+                bits[case.image] = depth
     depths = Counter(bits.values())
     usual = max(depths, key=lambda depth: depths[depth], default=0)
     return [

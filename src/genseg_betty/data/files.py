@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from genseg_betty.data.images import EXTENSIONS
+from genseg_betty.data.formats import EXTENSIONS, holds_series, split_name
 from genseg_betty.errors import UserError
 
-_ANY_FORMAT = "|".join(extension[1:] for extension in EXTENSIONS)
+_ANY_FORMAT = "|".join(re.escape(extension[1:]) for extension in EXTENSIONS)
 # A * or ? stands for any text in a pattern but for itself in a file name:
 # there it travels as a control character.
 _HIDE = str.maketrans("*?", "\0\1")
@@ -36,15 +36,18 @@ class Tree:
     """The files of a dataset by relative POSIX path (Unicode NFC, so that both spellings of é are one name).
 
     Lists the folders that `patterns` (relative to the root) may reach. Symbolic links that leave the root are
-    told in `findings` and never followed; hidden files are passed over. Raises UserError for a pattern that
-    leads out of the root.
+    told in `findings` and never followed; hidden files are passed over. A folder of DICOM slices is one entry,
+    if a pattern that ends in "/" asks for such. Raises UserError for a pattern that leads out of the root.
     """
 
     def __init__(self, root: Path, patterns: Iterable[str]) -> None:
         self.root = root
         self.files: dict[str, Path] = {}
+        self._folders: set[str] = set()
         self._found: dict[Finding, None] = {}
         self._real_root = root.resolve()
+        patterns = list(patterns)
+        self._series = any(pattern.endswith("/") for pattern in patterns)
         for folder in sorted({fixed_folder(_below_root(pattern)) for pattern in patterns}):
             self._walk(root / folder, frozenset())
         self._names = sorted(self.files)
@@ -56,8 +59,10 @@ class Tree:
     def match(self, pattern: str) -> list[str]:
         """Relative paths of the files that match: `*` within a name, `**/` any folders, `.*` any format.
 
-        The extension is compared without regard to case. Raises UserError for a pattern out of the root.
+        A pattern that ends in "/" matches folders of DICOM slices. The extension is compared without regard to
+        case. Raises UserError for a pattern out of the root.
         """
+        folders = pattern.endswith("/")
         pattern = posixpath.normpath(unicodedata.normalize("NFC", _below_root(pattern)))
         prefix = re.split(r"[*?]", posixpath.splitext(pattern)[0])[0].translate(_SHOW)
         expression = _expression(pattern)
@@ -66,7 +71,7 @@ class Tree:
         for name in self._names[start:]:
             if not name.startswith(prefix):
                 break
-            if expression.fullmatch(name) and name.lower().endswith(EXTENSIONS):
+            if expression.fullmatch(name) and (name in self._folders if folders else name.lower().endswith(EXTENSIONS)):
                 found.append(name)
         return found
 
@@ -78,6 +83,9 @@ class Tree:
             self._found[Finding("unsafe", relative, message)] = None
         elif path.is_dir():
             if real not in above:  # links inside the root may form a loop
+                if self._series and holds_series(path):
+                    self.files[relative] = path
+                    self._folders.add(relative)
                 self._list(path, relative, above | {real})
         elif path.is_file() or path.is_symlink():  # a dangling link is kept, to be reported as unreadable
             self.files[relative] = path
@@ -113,7 +121,7 @@ def _below_root(pattern: str) -> str:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    body, extension = posixpath.splitext(pattern)
+    body, extension = (pattern[:-2], ".*") if pattern.endswith(".*") else split_name(pattern)
     wild = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*|\?)", body)
     text = "".join(wild.get(piece) or re.escape(piece.translate(_SHOW)) for piece in pieces)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from genseg_betty.data.images import ImageError
+from genseg_betty.data.formats import ImageError
 from genseg_betty.errors import UserError
 
 MAX_BLURRED = 0.05  # share of in-between pixels up to which a 0/255 mask counts as resized, not as wrong

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.data.files import Finding, Tree, expand
-from genseg_betty.data.images import EXTENSIONS
+from genseg_betty.data.formats import EXTENSIONS, split_name
 from genseg_betty.errors import UserError
 
 
@@ -54,8 +54,8 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
 def case_ids(names: list[str]) -> dict[str, str]:
     """A case id for each image: its stem; where stems repeat the path, with the extension if it must be."""
     for shorten in (
-        lambda name: posixpath.splitext(posixpath.basename(name))[0],
-        lambda name: posixpath.splitext(name)[0],
+        lambda name: split_name(posixpath.basename(name))[0],
+        lambda name: split_name(name)[0],
     ):
         ids = {name: shorten(name) for name in names}
         if len(set(ids.values())) == len(names):
@@ -102,7 +102,7 @@ def _excused(config: Mapping[str, Any]) -> list[str]:
 
 def _mask_pattern(pattern: str, image: str) -> str:
     folder, name = posixpath.split(image)
-    return expand(pattern, stem=posixpath.splitext(name)[0], folder=folder or ".")
+    return expand(pattern, stem=split_name(name)[0], folder=folder or ".")
 
 
 def _sort_in(result: Pairing, name: str, found: dict[str, list[str]], all_needed: bool, excused: bool) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from genseg_betty.augment import Augmentation
 from genseg_betty.build import build_generator
 from genseg_betty.data.cases import open_dataset
-from genseg_betty.data.images import write_mask
+from genseg_betty.data.formats import write_mask
 from genseg_betty.data.loading import StepSampler
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device

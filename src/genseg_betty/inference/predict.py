@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from genseg_betty.data.images import EXTENSIONS, read_image, write_mask
+from genseg_betty.data.formats import EXTENSIONS, read_image, write_mask
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor, load
 

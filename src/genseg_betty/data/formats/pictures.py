@@ -1,13 +1,16 @@
-"""Image and mask files to arrays and back, by Pillow: every 2D format the project reads, in one place."""
+"""Pictures to arrays and back, by Pillow: PNG, JPEG, BMP, GIF, TIFF and WebP.
 
-from collections.abc import Iterator, Sequence
+A TIFF of several pages is a volume, a page a slice. EXIF orientation is applied, alpha dropped, palettes resolved.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from genseg_betty.errors import UserError
+from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, whole_numbers
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # Only these decoders: a file's extension must not reach the others (EPS, for one, runs a program).
@@ -18,61 +21,33 @@ SIDEWAYS = (5, 6, 7, 8)
 COLOUR_NOISE = 16  # JPEG leaves a gray RGB mask with channels this far apart
 
 
-class ImageError(UserError):
-    """A file that cannot be used; `code` is the finding of `genseg data check` that it belongs to."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def read_image(path: Path) -> np.ndarray:
-    """Read an image as [H, W, C] float32 in raw file intensities (8-bit: 0..255, 16-bit: 0..65535).
+    """Read an image as [H, W, C], or a TIFF of pages as [D, H, W, C], float32 (8-bit: 0..255, 16-bit: 0..65535).
 
-    C is 1 for gray files and 3 for colour; EXIF orientation is applied, alpha dropped, a palette resolved.
-    Raises ImageError (a UserError) with code `unreadable` or `too_large`.
+    C is 1 for gray files and 3 for colour. Raises ImageError with code `unreadable` or `too_large`.
     """
-    image = _decoded(path)
-    if image.mode.startswith("I") or image.mode == "F":
-        array = np.asarray(image)
-    elif image.mode in ("1", "L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
-        array = np.asarray(image.convert("L"))
-    else:
-        array = np.asarray(_rgb(image))
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise ImageError("unreadable", "holds NaN or infinite intensities; expected finite numbers")
-    return array[:, :, None] if array.ndim == 2 else array
+    return as_image(_joined(_intensities(page) for page in _pages(path)))
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a mask as [H, W] integers, the values as the file holds them.
+    """Read a mask as [H, W], or a TIFF of pages as [D, H, W], integers, the values as the file holds them.
 
     1-bit files give 0 and 1. A palette gives its gray values where the whole palette is gray, else the
     indices (PASCAL-style colour palettes). RGB gives the gray value where R = G = B, up to JPEG noise.
     Raises ImageError with code `unreadable`, `too_large` or, for colours and fractions, `unexpected_label`.
     """
-    image = _decoded(path)
-    if image.mode == "1":
-        return np.asarray(image).astype(np.uint8)
-    if image.mode.startswith("I"):
-        return np.asarray(image)
-    if image.mode == "F":
-        return _whole_numbers(np.asarray(image))
-    if image.mode in ("L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
-        return np.asarray(image.convert("L"))
-    if image.mode == "P":
-        return np.asarray(image)
-    return _gray_value(np.asarray(_rgb(image)))
+    return _joined(_label_values(page) for page in _pages(path))
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels after EXIF orientation, from the header alone. Raises ImageError."""
+def read_header(path: Path) -> Header:
+    """Height and width in pixels after EXIF orientation, pages before them; pictures know no spacing."""
     with _opened(path) as image:
+        pages = _count(image)
         width, height = image.size
         # Image's own method: that of PNG would decode every pixel in search of a tag behind them.
         sideways = Image.Image.getexif(image).get(ORIENTATION) in SIDEWAYS
-    return (width, height) if sideways else (height, width)
+    size = (width, height) if sideways else (height, width)
+    return Header(size if pages == 1 else (pages, *size))
 
 
 def bit_depth(path: Path) -> int:
@@ -111,7 +86,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 # Pillow reads the rows of an uncompressed one at the wrong length.
                 raise ImageError("unreadable", "is a TIFF turned by its orientation tag; save it upright")
             yield image
-    except UserError:
+    except ImageError:
         raise
     except Image.DecompressionBombError as error:
         message = f"has more than {MAX_PIXELS / 1e6:.0f} million pixels; scale it down"
@@ -122,14 +97,56 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ImageError("unreadable", message) from error
 
 
-def _decoded(path: Path) -> Image.Image:
-    """The pixels in memory, turned upright."""
+def _pages(path: Path) -> Iterator[Image.Image]:
+    """The pixels of each page in memory, turned upright."""
     with _opened(path) as image:
-        frames = getattr(image, "n_frames", 1)
-        if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with previews behind the photograph
-            raise ImageError("unreadable", f"holds {frames} frames; expected one 2D image a file")
-        image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
-        return ImageOps.exif_transpose(image)
+        count = _count(image)
+        for page in range(count):
+            if count > 1:
+                image.seek(page)
+            bounded((count, *image.size, len(image.getbands())))
+            image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
+            yield ImageOps.exif_transpose(image)
+
+
+def _count(image: Image.Image) -> int:
+    """Pages of a TIFF; one of anything else. Raises ImageError for an animation."""
+    frames: int = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in ("TIFF", "MPO"):  # MPO: a photograph with previews behind it
+        raise ImageError("unreadable", f"holds {frames} frames; expected one image a file")
+    return frames if image.format == "TIFF" else 1
+
+
+def _joined(pages: Iterable[np.ndarray]) -> np.ndarray:
+    arrays = list(pages)
+    if len({array.shape for array in arrays}) > 1:
+        sizes = ", ".join(sorted({" x ".join(map(str, array.shape)) for array in arrays}))
+        raise ImageError("unreadable", f"holds pages of different sizes ({sizes}); expected one size")
+    return arrays[0] if len(arrays) == 1 else np.stack(arrays)
+
+
+def _intensities(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I") or image.mode == "F":
+        array = np.asarray(image)
+    elif image.mode in ("1", "L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
+        array = np.asarray(image.convert("L"))
+    else:
+        array = np.asarray(_rgb(image))
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def _label_values(image: Image.Image) -> np.ndarray:
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode.startswith("I"):
+        return np.asarray(image)
+    if image.mode == "F":
+        return whole_numbers(np.asarray(image))
+    if image.mode in ("L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
+        return np.asarray(image.convert("L"))
+    if image.mode == "P":
+        return np.asarray(image)
+    return _gray_value(np.asarray(_rgb(image)))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -149,9 +166,3 @@ def _gray_value(rgb: np.ndarray) -> np.ndarray:
         message = f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label"
         raise ImageError("unexpected_label", message)
     return rgb[:, :, 1]
-
-
-def _whole_numbers(values: np.ndarray) -> np.ndarray:
-    if not np.isfinite(values).all() or (values != np.round(values)).any():
-        raise ImageError("unexpected_label", "holds fractions; expected whole label values such as 0 and 255")
-    return values.astype(np.int64)

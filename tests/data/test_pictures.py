@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genseg_betty.data import images
-from genseg_betty.data.images import EXTENSIONS, ImageError, read_image, read_mask, read_size, write_mask
+from genseg_betty.data.formats import pictures
+from genseg_betty.data.formats.pictures import EXTENSIONS, ImageError, read_header, read_image, read_mask, write_mask
 from genseg_betty.data.labels import LabelMap
 from genseg_betty.errors import UserError
 
@@ -100,7 +100,7 @@ def test_exif_orientation_is_applied_and_size_agrees(tmp_path: Path, extension: 
     upright = np.rot90(GRAY, turn)
     np.testing.assert_array_equal(read_image(path)[:, :, 0], upright)
     np.testing.assert_array_equal(read_mask(path), upright)
-    assert read_size(path) == upright.shape
+    assert read_header(path).shape == upright.shape
 
 
 @pytest.mark.parametrize("mask", [BINARY, GRAY, GRAY.astype(np.int64) * 200])
@@ -148,11 +148,11 @@ def test_damaged_files_are_unreadable(tmp_path: Path, read, kind: str) -> None:
 def test_a_decompression_bomb_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "x.png", GRAY)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    for read in (read_image, read_mask, read_size):
+    for read in (read_image, read_mask, read_header):
         with pytest.raises(ImageError, match="million pixels") as caught:
             read(path)
         assert caught.value.code == "too_large"
-    assert images.MAX_PIXELS == 178_956_970
+    assert pictures.MAX_PIXELS == 178_956_970
 
 
 @pytest.mark.parametrize(("name", "array"), [("colour.png", RGB), ("fractions.tif", GRAY.astype(np.float32) / 3)])

@@ -1,0 +1,88 @@
+"""Image, mask and volume files to arrays: one reader, one axis order.
+
+An image is [H, W, C], a volume [D, H, W, C], float32 in file units; C is 1 (gray) or 3 (colour). A mask is [H, W] or
+[D, H, W] integers. Which module reads a file is decided by its extension alone; each trusts nothing a file says:
+sizes are bounded before memory is taken, no code is run, and nothing outside the dataset's folder is opened.
+"""
+
+import hashlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from genseg_betty.data.formats import arrays, dicom, metaimage, nifti, pictures
+from genseg_betty.data.formats.common import Header, ImageError
+from genseg_betty.data.formats.dicom import holds_series
+from genseg_betty.data.formats.pictures import mismatch, write_mask
+
+__all__ = [
+    "EXTENSIONS",
+    "Header",
+    "ImageError",
+    "bit_depth",
+    "content_digest",
+    "holds_series",
+    "mismatch",
+    "read_header",
+    "read_image",
+    "read_mask",
+    "split_name",
+    "write_mask",
+]
+
+READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, dicom, arrays)
+EXTENSIONS = tuple(extension for reader in READERS for extension in reader.EXTENSIONS)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Stem and extension of a path, ("dir/scan", ".nii.gz"); no extension where none is known."""
+    lower = name.lower()
+    known = max((extension for extension in EXTENSIONS if lower.endswith(extension)), key=len, default="")
+    return (name[: -len(known)], name[-len(known) :]) if known else (name, "")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """[H, W, C] or [D, H, W, C] float32. Raises ImageError (a UserError)."""
+    image: np.ndarray = _reader(path).read_image(path)
+    return image
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """[H, W] or [D, H, W] integers, the values as the file holds them. Raises ImageError."""
+    mask: np.ndarray = _reader(path).read_mask(path)
+    return mask
+
+
+def read_header(path: Path) -> Header:
+    """Shape and spacing without reading the values. Raises ImageError."""
+    header: Header = _reader(path).read_header(path)
+    return header
+
+
+def bit_depth(path: Path) -> int | None:
+    """Bits of one intensity of a picture; None for formats whose intensities have a scale of their own."""
+    return pictures.bit_depth(path) if _reader(path) is pictures else None
+
+
+def content_digest(path: Path) -> bytes:
+    """SHA-256 of an image's files: itself, a series' slices, a MetaImage's data. Raises OSError."""
+    if path.is_dir():
+        files = dicom.slices(path)
+    else:
+        files = (
+            [path, *metaimage.data_files(path)] if split_name(path.name)[1].lower() in metaimage.EXTENSIONS else [path]
+        )
+    if len(files) == 1:
+        return hashlib.sha256(path.read_bytes()).digest()
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
+
+
+def _reader(path: Path) -> ModuleType:
+    if path.is_dir():
+        return dicom
+    extension = split_name(path.name)[1].lower()
+    for reader in READERS:
+        if extension in reader.EXTENSIONS:
+            return reader
+    raise ImageError("unreadable", f"has the extension {path.suffix!r}; expected one of {', '.join(EXTENSIONS)}")

@@ -1,0 +1,64 @@
+"""What all readers share: the header of a file, its faults, and the bounds on what a file may claim to hold."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genseg_betty.errors import UserError
+
+MAX_VALUES = 2**28  # values of one file that are read into memory: 1 GiB as float32
+MAX_CHANNELS = 4
+
+
+class ImageError(UserError):
+    """A file that cannot be used; `code` is the finding of `genseg data check` that it belongs to."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its values are read."""
+
+    shape: tuple[int, ...]  # (H, W) of an image, (D, H, W) of a volume; no channels
+    spacing: tuple[float, ...] | None = None  # mm, in the order of `shape`; None where the format has none
+
+
+def bounded(shape: Sequence[int], name: str = "") -> None:
+    """Raise ImageError (`too_large`, or `unreadable` for an empty shape) for what a header claims."""
+    sides = " x ".join(str(side) for side in shape)
+    if not shape or min(shape) < 1:
+        raise ImageError("unreadable", f"{name}holds {sides or 'no'} values; expected at least one along each axis")
+    if math.prod(shape) > MAX_VALUES:
+        message = f"{name}holds {sides} values; expected at most {MAX_VALUES / 1e6:.0f} million, scale it down or crop"
+        raise ImageError("too_large", message)
+
+
+def as_image(values: np.ndarray) -> np.ndarray:
+    """[..., C] float32 from values in file units. Raises ImageError for NaN or infinity."""
+    array = values.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ImageError("unreadable", "holds NaN or infinite intensities; expected finite numbers")
+    return array
+
+
+def whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Label values as integers. Raises ImageError (`unexpected_label`) for fractions."""
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    if np.issubdtype(values.dtype, np.integer):
+        return values
+    if not np.isfinite(values).all() or (values != np.round(values)).any():
+        raise ImageError("unexpected_label", "holds fractions; expected whole label values such as 0 and 255")
+    return values.astype(np.int64)
+
+
+def damaged(path: Path, error: Exception, expected: str) -> ImageError:
+    """The fault of a file whose reader raised `error`."""
+    reason = str(error).replace(str(path), path.name).strip() or type(error).__name__
+    return ImageError("unreadable", f"cannot be read ({reason.splitlines()[0][:300]}); expected {expected}")

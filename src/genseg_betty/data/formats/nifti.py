@@ -1,0 +1,106 @@
+"""NIfTI volumes and images, by nibabel.
+
+Axes are returned as stored, slowest first: NIfTI's (x, y, z) becomes [D, H, W] = [z, y, x]. A volume of one slice
+is an image. Nothing is turned to a standard orientation: a prediction lies on the voxels of its input.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from genseg_betty.data.formats.common import (
+    MAX_CHANNELS,
+    Header,
+    ImageError,
+    as_image,
+    bounded,
+    damaged,
+    whole_numbers,
+)
+
+EXTENSIONS = (".nii", ".nii.gz")
+MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+EXPECTED = "a NIfTI file (.nii, .nii.gz)"
+
+
+def read_image(path: Path) -> np.ndarray:
+    """[H, W, C] or [D, H, W, C] float32 after the file's own scaling (CT: Hounsfield units)."""
+    values = _values(path)
+    return as_image(values)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """[H, W] or [D, H, W] integers."""
+    values = _values(path)
+    if values.shape[-1] != 1:
+        raise ImageError("unexpected_label", f"holds {values.shape[-1]} channels; expected one label a voxel")
+    return whole_numbers(values[..., 0])
+
+
+def read_header(path: Path) -> Header:
+    """Shape and spacing in mm, from the header alone."""
+    _, shape, _, spacing = _opened(path)
+    return Header(shape, spacing)
+
+
+def write_mask(path: Path, mask: np.ndarray, like: Path | None = None) -> None:
+    """Write [D, H, W] or [H, W] labels with the affine and header of the NIfTI file `like`, if given."""
+    import nibabel
+
+    values = np.asarray(mask)
+    stored = np.ascontiguousarray(values.T.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16))
+    header, affine = None, np.eye(4)
+    if like is not None:
+        source = nibabel.load(like)
+        header, affine = source.header.copy(), source.affine
+        stored = stored.reshape(_three(source.shape) if stored.ndim == 2 else stored.shape)
+    image = nibabel.Nifti1Image(stored, affine, header)
+    image.header.set_data_dtype(stored.dtype)
+    image.header.set_slope_inter(1, 0)
+    nibabel.save(image, path)
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape, 1, 1)[:3]
+
+
+def _values(path: Path) -> np.ndarray:
+    """[..., C] as stored, after scl_slope and scl_inter."""
+    image, shape, channels, _ = _opened(path)
+    try:
+        values = np.asanyarray(image.dataobj)
+    except Exception as error:  # a damaged file fails in gzip, zlib, mmap or nibabel
+        raise damaged(path, error, EXPECTED) from error
+    if values.dtype.names:  # RGB24 and RGBA32 are records
+        values = np.stack([values[name] for name in values.dtype.names[:3]], axis=-1)
+    if np.iscomplexobj(values):
+        raise ImageError("unreadable", "holds complex numbers; expected real intensities")
+    values = values.reshape((*shape[::-1], channels))  # drops axes of length 1, never reorders
+    return np.moveaxis(values.T, 0, -1)  # (x, y, z, channel) -> [z, y, x, channel]
+
+
+def _opened(path: Path):  # type: ignore[no-untyped-def]
+    """The lazy image, its shape (H, W) or (D, H, W), its number of channels and its spacing."""
+    import nibabel
+
+    try:
+        image = nibabel.load(path)
+        stored = tuple(int(side) for side in image.shape)
+        zooms = tuple(float(zoom) for zoom in image.header.get_zooms())
+        unit = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    except Exception as error:
+        raise damaged(path, error, EXPECTED) from error
+    bounded(stored)
+    spatial = _three(stored)
+    rest = [side for side in stored[3:] if side != 1]
+    channels = rest[0] if rest else 1
+    if len(rest) > 1 or channels > MAX_CHANNELS:
+        sides = " x ".join(map(str, stored))
+        message = f"holds {sides} values; expected an image or a volume of at most {MAX_CHANNELS} channels"
+        raise ImageError("unreadable", message)
+    if image.get_data_dtype().names:
+        channels = 3
+    spacing = tuple(zoom * unit for zoom in (*zooms, 1.0, 1.0)[:3])
+    if spatial[2] == 1:
+        spatial, spacing = spatial[:2], spacing[:2]
+    return image, spatial[::-1], channels, spacing[::-1]
