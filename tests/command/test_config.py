@@ -66,7 +66,18 @@ def test_plus_signs_make_no_difference(toys: Any, prefix: str) -> None:
         ("hypergradient=null", "expected exact, exact_full, finite_difference or none"),
         ("image_size=[64]", "image_size=[64]: expected an integer from 32 to 4096 or ["),
         ("dataset.n_labelled=1", "dataset.n_labelled=1: expected an integer at least 2 or null"),
-        ("dataset.labels={a: b}", "dataset.labels={a: b}: expected {name: an integer, …} or null"),
+        ("dataset.labels={a: b}", "dataset.labels={a: b}: expected {name: an integer, …} or {name: [an integer from 0"),
+        ("dataset.labels={a: 0, b: [1, 2, 3]}", "expected {name: an integer, …} or {name: [an integer from 0 to 255"),
+        ("dataset.labels={a: [0, 0, 0], b: [0, 0, 256]}", "expected {name: an integer, …} or {name: [an integer"),
+        ("dataset.split={tset: [a]}", "dataset.split.tset=[a]: no such key; did you mean dataset.split.test ([text,"),
+        ("dataset.split=mine.json", "dataset.split=mine.json: expected a section with keys out of test, file"),
+        ("dataset.folds=1", "dataset.folds=1: expected an integer at least 2 or all or null"),
+        ("dataset.folds=5", "dataset.fold: missing; dataset.folds=5 needs the part to test on, 0 to 4"),
+        ("dataset.folds=all", "dataset.fold: missing; dataset.folds=all needs the part to test on, 0 to one less"),
+        ("dataset.fold=1", "dataset.fold=1: which of how many? Set dataset.folds"),
+        ("dataset.foreground=[a]", "dataset.foreground=[a]: there are no labels to choose from; expected"),
+        ("dataset.group=patient", "is the patient or video in an image's path; it holds no parenthesis"),
+        ("dataset.threshold=127", "dataset.threshold=127: phantom has no such key"),
         ("backbone.base_channels=0", "backbone.base_channels=0: expected an integer at least 1"),
         ("backbone.encoder=[1]", "backbone.encoder=[1]: expected text"),
         ("generator.searched=decodr", "generator.searched=decodr: expected both, decoder or encoder"),
@@ -88,7 +99,7 @@ def test_plus_signs_make_no_difference(toys: Any, prefix: str) -> None:
         ("dataset.zzz=5", "dataset.zzz=5: no such key; dataset has name, "),
         ("backbone.encodr=a", "no such key; did you mean backbone.encoder (text)?"),
         ("trainer.optimizers.segmenter.larning=1", "no such key; trainer.optimizers.segmenter has name,"),
-        ("dataset=kvazir", "dataset=kvazir: no such dataset; choose "),
+        ("dataset=xyzzy", "dataset=xyzzy: no such dataset; choose "),
         ("trainer=quik", "trainer=quik: no such trainer; did you mean quick? Choose default, paper or quick"),
         ("backbone=null", "backbone=null: no such backbone; choose "),
         ("~backbone", "~backbone: a group cannot be dropped"),
@@ -315,6 +326,56 @@ def test_a_folder_with_quotes_and_spaces_in_its_name(toys: Any, tmp_path: Path) 
     folder.joinpath("dataset").mkdir()
     folder.joinpath("dataset", "mine.yaml").write_text("defaults: [folder]\nname: mine\n")
     assert load_dataset_config("mine", config_dir=folder).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            ["labels={a: 0, b: 1}", "classes=[a, b]"],
+            "classes=[a, b]: stands beside dataset.labels; expected one of them",
+        ),
+        (["classes=[a, b]", "threshold=127"], "threshold=127: stands beside dataset.classes; expected one of them"),
+        (["threshold=65535"], "threshold=65535: expected an integer from 0 to 65534 or null"),
+        (["threshold=3", "foreground=[a]"], "foreground=[a]: there are no labels to choose from"),
+        (["group='(a)'", "group_starts=[1]"], "drop the other with dataset.group=null"),
+        (["group='(a'"], "unterminated subpattern"),
+        (["stem=abc"], "whose first parenthesis is {stem} of the masks in an image's stem; it holds no parenthesis"),
+        (["stem='(.+)_x'", "masks=['{dir}/m.png']"], "no pattern of dataset.masks holds {stem}"),
+        (["masks=['{group}.png']"], "{group} needs dataset.group"),
+        (["group_starts=[1, 5, 5]"], "group_starts=[1, 5, 5]: expected the first number of each sequence, in rising"),
+        (["group_starts=[]"], "group_starts=[]: expected the first number of each sequence"),
+        (["group_starts=[-1]"], "group_starts=[-1]: expected [an integer at least 0, …] or null"),
+        (["ignore=Thumbs.png"], "ignore=Thumbs.png: expected [text, …]"),
+        (["scaled_masks=yes"], "scaled_masks=yes: expected true or false"),
+        (["split={test: [a], file: b}"], "split.test has no place beside it; write dataset.split={file: b}"),
+        (["split={file: b}", "folds=all", "fold=0"], "folds=all: dataset.split.file says what is tested on"),
+        (["folds=3", "fold=3"], "fold=3: expected an integer from 0 to 2, as dataset.folds=3"),
+        (["folds=some", "fold=0"], "folds=some: expected an integer at least 2 or all or null"),
+        (["group_start=[1]"], "group_start=[1]: no such key; did you mean dataset.group_starts"),
+    ],
+)
+def test_keys_of_a_dataset_that_do_not_fit(keys: list[str], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dataset_config("folder", overrides=keys)
+    assert len(caught.value.problems) == 1
+    assert problem in caught.value.problems[0]
+
+
+def test_keys_of_a_dataset_that_fit() -> None:
+    keys = ["labels={a: [0, 0, 0], b: [255, 0, 9]}", "foreground=[b]", "split={file: my.json}", "image_size=null"]
+    config = load_dataset_config("folder", overrides=[*keys, "group_starts=[1, 26]", "ignore=['**/Thumbs.png']"])
+    assert config.labels == {"a": [0, 0, 0], "b": [255, 0, 9]}
+    assert config.split == {"test": None, "file": "my.json"}
+    assert (config.image_size, config.group_starts, config.ignore) == (None, [1, 26], ["**/Thumbs.png"])
+    keys = ["folds=all", "fold=11", "classes=[a, b, c]", "stem='(.+)_x'", "masks=['{group}/{stem}.png']", "group='(.)'"]
+    config = load_dataset_config("folder", overrides=keys)
+    assert (config.folds, config.fold, config.classes) == ("all", 11, ["a", "b", "c"])
+
+
+def test_image_size_may_be_left_to_the_data(toys: Any) -> None:
+    config = toys.compose("dataset=folder", "dataset.image_size=null")
+    assert (config.image_size, config.dataset.image_size) == (None, None)
 
 
 def test_a_yaml_file_that_is_none(tmp_path: Path) -> None:

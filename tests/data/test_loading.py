@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from genseg_betty.data.loading import LabelledSet, StepSampler, load_data
+from genseg_betty.data import ledger, prepared
+from genseg_betty.data.cases import Dataset, open_dataset
+from genseg_betty.data.loading import DataBundle, LabelledSet, StepSampler, load_data
+from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own, in which files count as unchanged from the first moment."""
+    monkeypatch.setenv("GENSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ledger, "SETTLING", -3600)
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -213,6 +226,239 @@ def test_sampler_is_a_pure_function_of_seed_and_step() -> None:
     assert forwards != [StepSampler(7, 4, seed=2).indices(step).tolist() for step in range(50)]
     assert len({hashlib.sha256(bytes(row)).digest() for row in forwards}) > 40
     assert set(Counter(index for row in forwards for index in row).values()) <= {28, 29}
+
+
+def contents(bundle: DataBundle) -> tuple:
+    """Everything that a training can learn from, to the bit."""
+    sets = [
+        (part.ids, part.images.numpy().tobytes(), part.masks.numpy().tobytes())
+        for part in (bundle.train, bundle.validation)
+    ]
+    tests = {name: [case.id for case in cases] for name, (_, cases) in bundle.test.items()}
+    return sets, tests, bundle.sha256, bundle.contents, bundle.preprocessing, bundle.fingerprint
+
+
+def without_cache(config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> tuple:
+    with monkeypatch.context() as context:
+        context.setenv("GENSEG_CACHE", "off")
+        return contents(load_data(config))
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("a file was read that the cache knows")
+
+
+def entries(cache: Path) -> list[Path]:
+    return sorted(cache.rglob("*.entry"))
+
+
+def write_sixteen_bit(folder: Path) -> dict:
+    """Each file brighter than the last, so that other training images mean other percentiles."""
+    for index, path in enumerate(sorted((folder / "images").iterdir())):
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * (100 + 5 * index)).save(path)
+    return {}
+
+
+def write_colours(folder: Path) -> dict:
+    """RGB images of many sizes, masks of three classes and as large."""
+    random = np.random.default_rng(0)
+    for index, path in enumerate(sorted((folder / "images").iterdir())):
+        shape = (40 + 3 * index, 50 + index)
+        Image.fromarray(random.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(path)
+        Image.fromarray(random.integers(0, 3, shape, dtype=np.uint8)).save(folder / "masks" / path.name)
+    return {"labels": {"background": 0, "left": 2, "right": 1}}
+
+
+@pytest.mark.parametrize("write", [lambda folder: {}, write_sixteen_bit, write_colours])
+@pytest.mark.parametrize("image_size", [None, [24, 40]])
+def test_cold_warm_and_no_cache_give_the_same(config_of, folder: Path, monkeypatch, write, image_size) -> None:
+    keys = write(folder)
+    config, other_seed = config_of(image_size=image_size, **keys), config_of(image_size=image_size, seed=1, **keys)
+    expected = [without_cache(config, monkeypatch), without_cache(other_seed, monkeypatch)]
+    assert expected[0] != expected[1]
+    cold = [contents(load_data(config)), contents(load_data(other_seed))]  # the second is half warm
+    with monkeypatch.context() as context:
+        context.setattr(Dataset, "load", refuse)
+        context.setattr(Preprocessing, "image", refuse)
+        context.setattr(Preprocessing, "mask", refuse)
+        context.setattr(prepared, "faults_before_training", refuse)
+        context.setattr(ledger, "content_digest", refuse)
+        warm = [contents(load_data(config)), contents(load_data(other_seed))]
+    assert expected == cold == warm
+
+
+def test_what_is_loaded_is_what_the_files_hold(config_of, folder: Path) -> None:
+    """Beside the plain way: read every case, fit on the raw training images, preprocess one by one."""
+    config = config_of(image_size=[24, 40], **write_colours(folder))
+    load_data(config)
+    bundle = load_data(config)
+    dataset = open_dataset(config.dataset)
+    cases = {case.id: case for case in dataset.cases}
+    used = [cases[id] for id in bundle.train.ids + bundle.validation.ids]
+    samples = {case.id: dataset.load(case) for case in used}
+    raw = [samples[id].image for id in bundle.train.ids]
+    fitted = Preprocessing.fit(raw, (24, 40), None, dataset.classes, dataset.label_values_of(used))
+    assert bundle.preprocessing == fitted
+    for part in (bundle.train, bundle.validation):
+        for index, id in enumerate(part.ids):
+            assert torch.equal(part.images[index], fitted.image(samples[id].image))
+            assert torch.equal(part.masks[index], fitted.mask(samples[id].mask))
+    assert bundle.contents == fingerprints(dataset, used)
+    digest = hashlib.sha256()
+    for case in used:
+        digest.update(case.id.encode() + b"\0" + dataset.digest(case))
+    assert bundle.sha256 == digest.hexdigest()
+
+
+def test_training_images_alone_decide_the_channels(config_of, folder: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GENSEG_CACHE", "off")
+    splits = load_data(config_of()).splits
+    for name, channels in ((splits.validation[0], 1), (splits.train[0], 3)):
+        path = folder / "images" / f"{name}.png"
+        Image.fromarray(np.stack([np.asarray(Image.open(path)) // share for share in (1, 2, 3)], axis=2)).save(path)
+        assert load_data(config_of()).preprocessing.channels == channels
+
+
+def test_a_changed_file_is_read_anew(config_of, folder: Path, monkeypatch) -> None:
+    config = config_of()
+    before = load_data(config)
+    for name in (before.train.ids[0], before.validation.ids[0]):
+        image, mask = (folder / kind / f"{name}.png" for kind in ("images", "masks"))
+        for path in (image, mask):
+            pixels = np.asarray(Image.open(path))
+            Image.fromarray(pixels[::-1].copy()).save(path)
+            known = contents(load_data(config))
+            assert known == without_cache(config, monkeypatch)
+            assert known != contents(before)
+        image.rename(folder / "kept.png")
+        with pytest.raises(UserError, match="missing_image"):
+            load_data(config)
+        (folder / "kept.png").rename(image)
+
+
+def test_other_labels_and_sizes_have_entries_of_their_own(config_of, folder: Path, monkeypatch) -> None:
+    write_colours(folder)
+    labels = {"background": 0, "left": 2, "right": 1}
+    configs = [
+        config_of(labels=labels),
+        config_of(labels=labels, foreground=["left"]),
+        config_of(labels=labels, foreground=["left", "right"]),
+        config_of(labels=labels, channels=1),
+        config_of(labels=labels, image_size=48),
+    ]
+    expected = [without_cache(config, monkeypatch) for config in configs]
+    for _ in range(2):
+        assert [contents(load_data(config)) for config in configs] == expected
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "swap"])
+def test_damaged_entries_are_rebuilt(config_of, cache: Path, damage: str) -> None:
+    config = config_of()
+    expected = contents(load_data(config))
+    paths = entries(cache)
+    whole = [path.read_bytes() for path in paths]
+    assert len(paths) == 10  # nine cases, and what is known of the folder
+    for index, path in enumerate(paths):
+        content = whole[index]
+        broken = {"cut": content[:-9], "empty": b"", "swap": whole[index - 1]}
+        path.write_bytes(broken.get(damage, content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]))
+    assert contents(load_data(config)) == expected
+    assert [path.stat().st_size for path in paths] == [len(content) for content in whole]
+    assert contents(load_data(config)) == expected
+
+
+def test_faults_come_every_time_and_go_once_mended(config_of, folder: Path) -> None:
+    """Also in a test file, which training itself never reads."""
+    config = config_of()
+    expected = contents(load_data(config))
+    victim = folder / "images" / f"{load_data(config).splits.test[0]}.png"
+    sound = victim.read_bytes()
+    victim.write_bytes(sound[:-30])
+    for _ in range(2):
+        with pytest.raises(UserError, match=f"unreadable: images/{victim.name}"):
+            load_data(config)
+    victim.write_bytes(sound)
+    assert contents(load_data(config)) == expected
+
+
+def test_jobs_on_one_folder_and_one_cache(config_of, cache: Path, monkeypatch) -> None:
+    configs = [config_of(seed=seed) for seed in (0, 0, 0, 1)]
+    expected = [without_cache(config, monkeypatch) for config in configs]
+    with ThreadPoolExecutor(len(configs)) as pool:
+        assert [contents(bundle) for bundle in pool.map(load_data, configs)] == expected
+    assert [contents(load_data(config)) for config in configs] == expected
+    assert {path.suffix for path in cache.rglob("*") if path.is_file()} == {".entry"}
+
+
+def test_a_file_replaced_while_it_is_read_leaves_nothing_wrong_behind(config_of, folder: Path, monkeypatch) -> None:
+    """Its new pixels are not kept under the name of the contents that it had when it was hashed."""
+    config = config_of()
+    expected = without_cache(config, monkeypatch)
+    victim = expected[0][0][0][0]
+    path = folder / "images" / f"{victim}.png"
+    first = path.read_bytes()
+    load = Dataset.load
+
+    def replacing(dataset, case):
+        if case.id == victim:
+            Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        return load(dataset, case)
+
+    with monkeypatch.context() as context:
+        context.setattr(Dataset, "load", replacing)
+        load_data(config)
+    assert path.read_bytes() != first
+    path.write_bytes(first)
+    assert contents(load_data(config)) == expected
+
+
+def test_cases_beyond_the_memory_bound_are_read_twice(config_of, folder: Path, monkeypatch) -> None:
+    write_sixteen_bit(folder)
+    expected = without_cache(config_of(), monkeypatch)
+    monkeypatch.setattr(prepared, "HELD", 60_000)  # 40 x 40 pixels in float32 and their mask in int64: 19 200 bytes
+    assert contents(load_data(config_of())) == expected
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(config_of, tmp_path: Path, monkeypatch) -> None:
+    expected = without_cache(config_of(), monkeypatch)
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("GENSEG_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match="cannot be written") as said:
+        assert contents(load_data(config_of())) == expected
+    assert len(said) == 1
+
+
+def test_phantoms_are_drawn_not_kept(dataset_yaml, cache: Path) -> None:
+    config = OmegaConf.create({"dataset": dataset_yaml("phantom", n_labelled=5), "image_size": 32, "seed": 0})
+    first, again = load_data(config), load_data(config)
+    assert contents(first) == contents(again)
+    assert first.fingerprint.cases == 5
+    assert not cache.exists()
+
+
+def test_the_fingerprint_gives_the_size_that_the_config_leaves_open(config_of, folder: Path) -> None:
+    splits = load_data(config_of()).splits
+    for path in (*(folder / "images").iterdir(), *(folder / "masks").iterdir()):
+        size = (200, 150) if path.stem in splits.test else (90, 130)  # width, height
+        Image.open(path).resize(size, Image.Resampling.NEAREST).save(path)
+    bundle = load_data(config_of(image_size=None))
+    assert bundle.fingerprint.largest == (130, 90)
+    assert bundle.preprocessing.image_size == (128, 96)
+    assert bundle.train.images.shape == (7, 1, 128, 96)
+    assert load_data(config_of(image_size=[32, 64])).preprocessing.image_size == (32, 64)
+
+
+def test_the_fingerprint_is_of_training_and_validation_cases(config_of, folder: Path) -> None:
+    bundle = load_data(config_of())
+    labelled = bundle.train.ids + bundle.validation.ids
+    shares = [np.mean(np.asarray(Image.open(folder / "masks" / f"{id}.png")) > 0) for id in labelled]
+    assert bundle.fingerprint.foreground == pytest.approx((min(shares), sorted(shares)[4], max(shares)))
+    assert bundle.fingerprint.classes["foreground"] == pytest.approx(np.mean(shares))
+    assert (bundle.fingerprint.cases, bundle.fingerprint.groups) == (9, 9)
+    for path in (folder / "images").iterdir():
+        if path.stem not in labelled:
+            Image.fromarray(np.asarray(Image.open(path)) // 3 + 170).save(path)
+    assert load_data(config_of()).fingerprint == bundle.fingerprint
 
 
 def test_real_lungs_with_an_ood_set(genseg_data: Path, dataset_yaml) -> None:

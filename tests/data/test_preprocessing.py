@@ -122,8 +122,9 @@ def test_file_values(values: tuple[int, ...], kind: type) -> None:
     np.testing.assert_array_equal(written, np.take(values, indices))
 
 
-def test_round_trip_through_json() -> None:
-    preprocessing = made((30, 40), 3, intensity=(0.5, 99.25), classes=("b", "x", "y"), label_values=(0, 3, 9))
+@pytest.mark.parametrize("values", [(0, 3, 9), ((0, 0, 0), (1, 2, 3), (255, 0, 0))])
+def test_round_trip_through_json(values: tuple) -> None:
+    preprocessing = made((30, 40), 3, intensity=(0.5, 99.25), classes=("b", "x", "y"), label_values=values)
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
 
 

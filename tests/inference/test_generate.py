@@ -44,6 +44,21 @@ def test_pairs_are_a_dataset_of_the_folder_kind(run: Run, tmp_path: Path) -> Non
         assert set(np.unique(sample.mask)) == {0, 1}
 
 
+def test_pairs_of_masks_in_colour_are_in_colour(
+    config: DictConfig, make_run: Callable[..., Run], preprocessing: Preprocessing, data_root: Path, tmp_path: Path
+) -> None:
+    colours = {"background": [0, 0, 0], "lesion": [9, 80, 255]}
+    for name, mask in pixels(data_root / "masks").items():
+        Image.fromarray(mask[:, :, None] // 255 * np.uint8([9, 80, 255])).save(data_root / "masks" / name)
+    config.dataset.labels = colours
+    coloured = replace(preprocessing, label_values=tuple(map(tuple, colours.values())))
+    run = make_run(states={"predictor": {"preprocessing": coloured.to_dict()}})
+    out = generate(run.path, 2, tmp_path / "synthetic")
+    labels = "labels={background: [0, 0, 0], lesion: [9, 80, 255]}"
+    dataset = open_dataset(load_dataset_config("folder", root=out, overrides=[labels]))
+    assert [set(np.unique(dataset.load(case).mask)) for case in dataset.cases] == [{0, 1}, {0, 1}]
+
+
 def test_the_same_seed_gives_the_same_pairs_and_more_of_them(run: Run, tmp_path: Path) -> None:
     state = torch.get_rng_state()
     one, two, other = (tmp_path / name for name in ("one", "two", "other"))

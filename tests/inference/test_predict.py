@@ -59,6 +59,22 @@ def test_other_label_values(
         np.testing.assert_array_equal(np.asarray(mask), np.where(GRAY > 127, 700, 3))
 
 
+def test_labels_in_colour_are_written_with_a_palette(
+    threshold: Callable[..., nn.Module],
+    make_run: Callable[..., Run],
+    preprocessing: Preprocessing,
+    tmp_path: Path,
+) -> None:
+    colours = replace(preprocessing, label_values=((10, 20, 30), (255, 0, 9)))
+    state = {"preprocessing": colours.to_dict(), "num_outputs": 1, "weights": threshold().state_dict()}
+    run = make_run(states={"predictor": state})
+    (written,) = predict_paths(run.path, [save(tmp_path / "x.png")], tmp_path / "out")
+    with Image.open(written) as mask:
+        np.testing.assert_array_equal(np.asarray(mask), GRAY > 127)
+        found = np.asarray(mask.convert("RGB"))
+    np.testing.assert_array_equal(found, np.where(GRAY[:, :, None] > 127, (255, 0, 9), (10, 20, 30)))
+
+
 def test_folders_keep_their_structure(bright_run: Run, tmp_path: Path) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     for name in ("x.png", "north/x.png", "north/deep/y.bmp", ".hidden/z.png", "__MACOSX/._x.png"):

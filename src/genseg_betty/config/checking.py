@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from genseg_betty.config.dataset_rules import dataset_faults
 from genseg_betty.config.kinds import Tag, convert, describe, either, show
 from genseg_betty.config.schema import Component, Config
 
@@ -23,6 +24,7 @@ def check(tree: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     checker = _Checker(problems)
     result = checker.section(tree, Config, "")
     checker.report_unknown()
+    checker.relate(result.get("dataset"))
     return result
 
 
@@ -31,6 +33,7 @@ def check_dataset_section(tree: Any, problems: list[str]) -> dict[str, Any]:
     checker = _Checker(problems)
     result = checker.value(tree, get_type_hints(Config, include_extras=True)["dataset"], "dataset")
     checker.report_unknown()
+    checker.relate(result)
     return result
 
 
@@ -102,6 +105,11 @@ class _Checker:
     def report_unknown(self) -> None:
         for path, value in self.unknown.items():
             self.problems.append(f"{path}={show(value)}: no such key{self._suggestion(path)}")
+
+    def relate(self, dataset: Any) -> None:
+        """Compare the keys of the dataset with each other."""
+        if isinstance(dataset, Mapping):
+            self.problems += dataset_faults(dataset)
 
     def _suggestion(self, path: str) -> str:
         section = path.rpartition(".")[0]

@@ -16,8 +16,18 @@ Weight = Annotated[float, Range(least=0)]
 Rate = Annotated[float, Range(least=0)]  # 0 freezes what it belongs to
 Side = Annotated[int, Range(least=32, most=4096)]
 ImageSize = Side | tuple[Side, Side]
+Byte = Annotated[int, Range(least=0, most=255)]
+Colour = tuple[Byte, Byte, Byte]  # red, green, blue
 OtherDataset = str | dict[str, Any]
 Border = Literal["zeros", "border", "reflection"]
+
+
+@dataclass
+class Split:
+    """Which cases are tested on: globs of a published test part, or a file that names every part's cases."""
+
+    test: list[str] | None = None
+    file: str | None = None
 
 
 @dataclass
@@ -26,7 +36,7 @@ class Dataset:
 
     name: str = ""
     metric: Literal["dice", "jaccard"] = "dice"
-    image_size: ImageSize = 256
+    image_size: ImageSize | None = 256
     title: str = ""
     task: str = ""
     modality: str = ""
@@ -35,11 +45,13 @@ class Dataset:
     n_test: Positive | None = None
     ood: list[OtherDataset] = field(default_factory=list)
     root: str | None = None
-    labels: dict[str, int] | None = None
+    labels: dict[str, int] | dict[str, Colour] | None = None
     foreground: list[str] | None = None
     unlabelled: bool | list[str] = False
     group: str | None = None
-    split: dict[str, list[str]] | None = None
+    split: Split | None = None
+    folds: Annotated[int, Range(least=2)] | Literal["all"] | None = None
+    fold: Count | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -51,6 +63,13 @@ class FileDataset(Dataset):
     images: list[str] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
     mask_required: Literal["all", "any"] = "all"
+    classes: list[str] | None = None
+    threshold: Annotated[int, Range(least=0, most=65534)] | None = None
+    stem: str | None = None
+    group_starts: list[Count] | None = None
+    ignore: list[str] = field(default_factory=list)
+    scaled_masks: bool = False
+    convert: str | None = None
 
 
 @dataclass
@@ -225,7 +244,7 @@ class Config:
     trainer: Trainer
     logger: Annotated[CSVLogger | WandbLogger, Tag("name")]
     launcher: Launcher
-    image_size: ImageSize
+    image_size: ImageSize | None
     seed: Annotated[int, Range(least=0, below=2**32)] = 0
     name: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

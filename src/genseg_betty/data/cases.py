@@ -13,12 +13,14 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.data.files import Finding
-from genseg_betty.data.formats import ImageError, content_digest, mismatch, read_image, read_mask
-from genseg_betty.data.labels import LabelMap
-from genseg_betty.data.pairing import case_group, case_ids, layout, pair
+from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
+from genseg_betty.data.formats import ImageError, content_digest, read_image, read_mask
+from genseg_betty.data.labels import LabelMap, LabelValue
+from genseg_betty.data.masks import read_indices
+from genseg_betty.data.pairing import Pairing, case_groups, case_ids, layout, pair
+from genseg_betty.data.split_file import read_split_file
 from genseg_betty.errors import UserError
 
-TEST_SHARE = 0.3  # of the cases, by group, where the publisher has set no test part aside
 MAX_SHOWN = 100  # faults listed in one error message
 
 
@@ -26,8 +28,8 @@ MAX_SHOWN = 100  # faults listed in one error message
 class Sample:
     """One image and its mask, at the file's own size."""
 
-    image: np.ndarray  # [H, W, C] float32, raw file intensities (8-bit: 0..255, 16-bit: 0..65535)
-    mask: np.ndarray | None  # [H, W] int64, class indices 0..num_classes-1
+    image: np.ndarray  # [H, W, C] or [D, H, W, C] float32, raw file intensities (8-bit: 0..255, 16-bit: 0..65535)
+    mask: np.ndarray | None  # [H, W] or [D, H, W] int64, class indices 0..num_classes-1
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class Dataset:
     labels: LabelMap
     metric: str
     published_test: frozenset[str] = field(default=frozenset())  # ids; empty where nothing is published
+    scaled_masks: bool = False  # whether masks may have another size than their image
+    folds: Folds | None = None  # test on one of K parts
+    own_split: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids by part, from the user's own file
 
     @classmethod
     def empty(cls, name: str) -> "Dataset":
@@ -64,11 +69,11 @@ class Dataset:
         return self.labels.classes
 
     @cached_property
-    def label_values(self) -> tuple[int, ...]:
-        """The file value of each class; undeclared binary masks are looked at for 0/1 or 0/255."""
+    def label_values(self) -> tuple[LabelValue, ...]:
+        """The file value, or the colour, of each class; undeclared binary masks are looked at for 0/1 or 0/255."""
         return self.label_values_of(self.cases)
 
-    def label_values_of(self, cases: Iterable[Case]) -> tuple[int, ...]:
+    def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:
         """`label_values` as the first of these cases with a foreground has them."""
         if self.labels.lookup is None:
             for case in cases:
@@ -87,12 +92,14 @@ class Dataset:
             image = read_image(path)
             masks = []
             for path in case.masks:
-                masks.append(self.labels.decode(read_mask(path))[0])
-                if masks[-1].shape != image.shape[:2]:
-                    raise ImageError("size_mismatch", mismatch(masks[-1].shape, image.shape[:2]))
+                masks.append(self.read_mask(path, image.shape[:-1])[0])
         except ImageError as error:
             raise UserError(f"{self.name}: {path}: {error}") from error
         return Sample(image, np.maximum.reduce(masks))
+
+    def read_mask(self, path: Path, size: Sequence[int] | None) -> tuple[np.ndarray, bool]:
+        """`read_indices` of one mask file by this dataset's labels; `size` is that of its image."""
+        return read_indices(path, self.labels, size, self.scaled_masks)
 
     def digest(self, case: Case) -> bytes:
         """A hash of the case's contents."""
@@ -100,23 +107,22 @@ class Dataset:
         return hashlib.sha256(b"".join(content_digest(path) for path in files)).digest()
 
     def test_ids(self) -> list[str]:
-        """The fixed test part: the published one, or groups in an order of their own up to 30 % of the cases.
+        """The fixed test part: that of the user's file, a fold, the published one, or by group nearly 30 %.
 
-        It depends on neither the run's seed nor n_labelled; at least one group is in it and one is left.
+        It depends on neither the run's seed nor n_labelled. Raises TooFew where there are fewer groups than folds.
         """
-        if self.published_test:
+        if self.own_split:
+            return sorted(self.own_split["test"])
+        if self.published_test and not self.folds:
             return sorted(self.published_test)
-        sizes = Counter(case.group for case in self.cases)
-        target = max(1, round(TEST_SHARE * len(self.cases)))
-        chosen: set[str] = set()
-        taken = 0
-        for group in shuffled(sizes, "test"):
-            if taken + sizes[group] <= target:
-                chosen.add(group)
-                taken += sizes[group]
-        if not chosen and len(sizes) > 1:  # every group is larger than the target
-            chosen = {min(sorted(sizes), key=lambda group: sizes[group])}
+        published = self.published_groups()
+        sizes = Counter(case.group for case in self.cases if case.group not in published)
+        chosen = fold_groups(sizes, self.folds) if self.folds else held_out_groups(sizes)
         return [case.id for case in self.cases if case.group in chosen]
+
+    def published_groups(self) -> set[str]:
+        """The groups that the publisher tests on."""
+        return {case.group for case in self.cases if case.id in self.published_test}
 
 
 @dataclass
@@ -131,7 +137,7 @@ class PhantomDataset(Dataset):
 
         return render(**self.recipe, index=int(case.image.name))
 
-    def label_values_of(self, cases: Iterable[Case]) -> tuple[int, ...]:
+    def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:
         """Phantoms have no files; their masks are written with 0 and 255."""
         return self.labels.values
 
@@ -140,11 +146,6 @@ class PhantomDataset(Dataset):
         sample = self.load(case)
         assert sample.mask is not None
         return hashlib.sha256(sample.image.tobytes() + sample.mask.tobytes()).digest()
-
-
-def shuffled(names: Iterable[str], salt: str | int) -> list[str]:
-    """A seeded order that no library's generator can change and that adding a name leaves as it was."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{salt}/{name}".encode()).digest())
 
 
 def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
@@ -184,39 +185,17 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig) -> tuple[Dataset, list[
     """As `open_dataset`, but the faults come back beside the cases that are sound. No pixel is read."""
     plain = _plain(config)
     if plain["reader"] == "phantom":
-        return _phantom(plain), []
+        dataset: Dataset = _phantom(plain)
+        return dataset, _take_split(dataset, plain)
     if plain["reader"] != "files":
         raise UserError(f"dataset {plain['name']}: reader is {plain['reader']!r}; expected files or phantom")
     root = resolve_root(plain)
-    labels = LabelMap.declared(plain.get("labels"), plain.get("foreground"))
     paired = pair(root, plain)
-    files = paired.tree.files
-    ids = case_ids(list(paired.masks))
-    cases = [
-        Case(
-            ids[name],
-            files[name],
-            tuple(files[mask] for mask in masks),
-            case_group(plain.get("group"), name, ids[name]),
-            plain["name"],
-        )
-        for name, masks in paired.masks.items()
-    ]
-    published = (plain.get("split") or {}).get("test") or ()
-    test = {name for pattern in published for name in paired.tree.match(pattern)}
-    dataset = Dataset(
-        plain["name"],
-        root,
-        sorted(cases, key=lambda case: case.id),
-        [files[name] for name in paired.unlabelled],
-        labels,
-        plain.get("metric") or "dice",
-        frozenset(ids[name] for name in paired.masks if name in test),
-    )
     findings = paired.findings
-    if not cases and not findings:
+    dataset = _from_files(root, plain, paired)
+    if not dataset.cases and not findings:
         findings.append(Finding("too_few", ".", f"holds no image with its mask. {layout(plain)}"))
-    return dataset, findings
+    return dataset, findings + _take_split(dataset, plain)
 
 
 def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
@@ -230,6 +209,30 @@ def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
+def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Dataset:
+    """The labelled cases, with the test part that the publisher has set aside."""
+    labels = LabelMap.declared(*(config.get(key) for key in ("labels", "foreground", "classes", "threshold")))
+    files, names = paired.tree.files, list(paired.masks)
+    ids = case_ids(names)
+    groups = case_groups(config, names) or ids
+    cases = [
+        Case(ids[name], files[name], tuple(files[mask] for mask in masks), groups[name], config["name"])
+        for name, masks in paired.masks.items()
+    ]
+    published = (config.get("split") or {}).get("test") or ()
+    test = {name for pattern in published for name in paired.tree.match(pattern)}
+    return Dataset(
+        config["name"],
+        root,
+        sorted(cases, key=lambda case: case.id),
+        [files[name] for name in paired.unlabelled],
+        labels,
+        config.get("metric") or "dice",
+        frozenset(ids[name] for name in names if name in test),
+        bool(config.get("scaled_masks")),
+    )
+
+
 def _phantom(config: Mapping[str, Any]) -> Dataset:
     kind, domain = config["kind"], config["domain"]
     names = [f"{kind}_{domain}_{index:04d}" for index in range(config["count"])]
@@ -238,6 +241,17 @@ def _phantom(config: Mapping[str, Any]) -> Dataset:
     recipe = {key: config[key] for key in ("kind", "domain", "size", "seed")}
     labels = LabelMap.declared(None, None)
     return PhantomDataset(config["name"], None, cases, [], labels, config.get("metric") or "dice", recipe=recipe)
+
+
+def _take_split(dataset: Dataset, config: Mapping[str, Any]) -> list[Finding]:
+    """Give the dataset its folds or the user's own split; returns what is wrong with that file."""
+    if config.get("folds"):
+        dataset.folds = Folds(config["folds"], config.get("fold") or 0)
+    file = (config.get("split") or {}).get("file")
+    if not file:
+        return []
+    dataset.own_split, faults = read_split_file(dataset.root, file, {case.id for case in dataset.cases})
+    return faults
 
 
 def _plain(config: Mapping[str, Any] | DictConfig) -> dict[str, Any]:

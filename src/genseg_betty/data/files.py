@@ -36,12 +36,14 @@ class Tree:
     """The files of a dataset by relative POSIX path (Unicode NFC, so that both spellings of é are one name).
 
     Lists the folders that `patterns` (relative to the root) may reach. Symbolic links that leave the root are
-    told in `findings` and never followed; hidden files are passed over. A folder of DICOM slices is one entry,
+    told in `findings` and never followed; hidden files, folders named __MACOSX (which archives made on a Mac
+    bring) and what the patterns of `ignore` match are passed over. A folder of DICOM slices is one entry,
     if a pattern that ends in "/" asks for such. Raises UserError for a pattern that leads out of the root.
     """
 
-    def __init__(self, root: Path, patterns: Iterable[str]) -> None:
+    def __init__(self, root: Path, patterns: Iterable[str], ignore: Iterable[str] = ()) -> None:
         self.root = root
+        self._ignored = [_expression(_normal(pattern)) for pattern in ignore]
         self.files: dict[str, Path] = {}
         self._folders: set[str] = set()
         self._found: dict[Finding, None] = {}
@@ -63,7 +65,7 @@ class Tree:
         case. Raises UserError for a pattern out of the root.
         """
         folders = pattern.endswith("/")
-        pattern = posixpath.normpath(unicodedata.normalize("NFC", _below_root(pattern)))
+        pattern = _normal(pattern)
         prefix = re.split(r"[*?]", posixpath.splitext(pattern)[0])[0].translate(_SHOW)
         expression = _expression(pattern)
         start = bisect.bisect_left(self._names, prefix)
@@ -77,6 +79,8 @@ class Tree:
 
     def _walk(self, path: Path, above: frozenset[Path]) -> None:
         relative = unicodedata.normalize("NFC", path.relative_to(self.root).as_posix())
+        if any(expression.fullmatch(relative) for expression in self._ignored):
+            return
         real = path.resolve()
         if not real.is_relative_to(self._real_root):
             message = "is a link that leads out of the dataset's root and was not followed; copy the files in"
@@ -98,20 +102,25 @@ class Tree:
             self._found[Finding("unreadable", relative, message)] = None
             return
         for name in names:
-            if not name.startswith("."):
+            if not name.startswith(".") and name.upper() != "__MACOSX":
                 self._walk(path / name, above)
 
 
-def expand(pattern: str, stem: str = "*", folder: str = ".") -> str:
-    """Fill {stem} and {dir} of a mask pattern; without a stem it matches the masks of every image."""
-    stem = stem if stem == "*" else stem.translate(_HIDE)
-    return pattern.replace("{stem}", stem).replace("{dir}", folder.translate(_HIDE))
+def expand(pattern: str, folder: str, stem: str | None = None, group: str | None = None) -> str:
+    """Fill {dir}, {stem} and {group} of a mask pattern; without a stem it matches the masks of every image."""
+    texts = {"dir": folder, "stem": stem, "group": group}
+    hidden = {name: "*" if text is None else text.translate(_HIDE) for name, text in texts.items()}
+    return re.sub(r"\{(dir|stem|group)\}", lambda found: hidden[found[1]], pattern)
 
 
 def fixed_folder(pattern: str) -> str:
     """The leading folders of a pattern that hold no wildcard: the part of the root worth listing."""
     parts = pattern.split("/")[:-1]
     return posixpath.normpath("/".join(itertools.takewhile(lambda part: not re.search(r"[*?{]", part), parts)))
+
+
+def _normal(pattern: str) -> str:
+    return posixpath.normpath(unicodedata.normalize("NFC", _below_root(pattern)))
 
 
 def _below_root(pattern: str) -> str:

@@ -6,67 +6,99 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from genseg_betty.data.formats import ImageError
+from genseg_betty.data.formats import ImageError, pack, unpack
 from genseg_betty.errors import UserError
 
 MAX_BLURRED = 0.05  # share of in-between pixels up to which a 0/255 mask counts as resized, not as wrong
 NEAR = 32  # a value this close to 0 or 255 may be JPEG noise rather than an in-between pixel
+MAX_SHOWN = 8  # values named in one message
+MAX_COLOURS = 256  # of a palette, which predictions are written with
 EDGE = 17  # pixels; blur stays within half of this of the outline that they come from
+
+LabelValue = int | tuple[int, int, int]  # what a file holds for a class: a number, or (red, green, blue)
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Classes of a dataset and the file values that stand for them.
+    """Classes of a dataset and what stands for them in its mask files.
 
-    `classes`: names, class 0 the background. `values`: the file value that each class is written with.
-    `lookup`: declared file value -> class index; None where nothing is declared, and masks are binary.
+    `classes`: names, class 0 the background. `values`: what each class is written with, a number, or (red, green,
+    blue) where the masks are in colour. `lookup`: declared file value, colours packed, -> class index; None where
+    nothing is declared, and masks are binary. `threshold`: binary masks are foreground above this value.
     """
 
     classes: tuple[str, ...]
-    values: tuple[int, ...]
+    values: tuple[LabelValue, ...]
     lookup: Mapping[int, int] | None
+    threshold: int | None = None
 
     @classmethod
-    def declared(cls, labels: Mapping[str, int] | None, foreground: Sequence[str] | None) -> "LabelMap":
-        """From the dataset YAML: `labels` (name -> file value), `foreground` (names to merge)."""
+    def declared(
+        cls,
+        labels: Mapping[str, LabelValue] | None,
+        foreground: Sequence[str] | None,
+        classes: Sequence[str] | None = None,
+        threshold: int | None = None,
+    ) -> "LabelMap":
+        """From the dataset YAML: `labels` (name -> file value or colour) or their short form `classes` (the names
+        of the values 0, 1, 2, ...), `foreground` (names to merge), or the `threshold` of binary masks.
+
+        Raises UserError with every fault in it.
+        """
+        if classes and len(set(classes)) < len(classes):
+            raise UserError(f"dataset.classes: found {', '.join(classes)}; expected every name once")
+        labels = labels or {name: value for value, name in enumerate(classes or ())}
         if not labels:
-            return cls(("background", "foreground"), (0, 255), None)
+            return cls(("background", "foreground"), (0, 255), None, threshold)
         faults = _faults(labels, foreground)
         if faults:
-            raise UserError("dataset.labels: " + "; ".join(faults))
-        background = "background" if "background" in labels else min(labels, key=lambda name: labels[name])
-        others = [name for name in sorted(labels, key=lambda name: labels[name]) if name != background]
+            raise UserError(f"dataset.{'classes' if classes else 'labels'}: " + "; ".join(faults))
+        return cls._ordered({name: _as_value(value) for name, value in labels.items()}, foreground)
+
+    @classmethod
+    def _ordered(cls, labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) -> "LabelMap":
+        """The background first, the other labels by their values."""
+        numbers = {name: _number(value) for name, value in labels.items()}
+        background = "background" if "background" in labels else min(numbers, key=lambda name: numbers[name])
+        others = [name for name in sorted(numbers, key=lambda name: numbers[name]) if name != background]
         if foreground:
-            chosen = {labels[name] for name in foreground}
-            merged = (labels[background], min(chosen))
-            return cls((background, "foreground"), merged, {v: int(v in chosen) for v in labels.values()})
+            lowest = min(foreground, key=lambda name: numbers[name])
+            lookup = {number: int(name in foreground) for name, number in numbers.items()}
+            return cls((background, "foreground"), (labels[background], labels[lowest]), lookup)
         names = (background, *others)
-        values = tuple(labels[name] for name in names)
-        return cls(names, values, {value: index for index, value in enumerate(values)})
+        return cls(names, tuple(labels[name] for name in names), {numbers[name]: i for i, name in enumerate(names)})
+
+    @property
+    def in_colour(self) -> bool:
+        """Whether colours stand for the classes; `decode` then takes them packed."""
+        return isinstance(self.values[0], tuple)
 
     def decode(self, values: np.ndarray) -> tuple[np.ndarray, bool]:
         """[H, W] file values -> [H, W] int64 class indices; whether resizing or JPEG blurred the mask.
 
         Raises ImageError with code `unexpected_label`.
         """
-        present = present_values(values)
         if self.lookup is not None:
-            return self._decode_declared(values, present), False
+            return self._decode_declared(values, self.lookup), False
+        present = present_values(values)
         if present <= {0, 1}:
             return values.astype(np.int64), False
+        if self.threshold is not None:
+            return (values > self.threshold).astype(np.int64), not (present <= {0, 255} or present <= {0, 65535})
         if present <= {0, 255}:
             return (values > 0).astype(np.int64), False
         if not _is_blurred(values, present):
             raise ImageError("unexpected_label", _unexpected(present, "0 and 1, or 0 and 255"))
         return (values > 127).astype(np.int64), True
 
-    def _decode_declared(self, values: np.ndarray, present: set[int]) -> np.ndarray:
-        assert self.lookup is not None
-        if not present <= self.lookup.keys():
-            expected = ", ".join(map(str, sorted(self.lookup)))
-            raise ImageError("unexpected_label", _unexpected(present - self.lookup.keys(), expected))
-        known = sorted(self.lookup)
-        indices = np.array([self.lookup[value] for value in known], dtype=np.int64)
+    def _decode_declared(self, values: np.ndarray, lookup: Mapping[int, int]) -> np.ndarray:
+        others = present_values(values) - lookup.keys()
+        if others and self.in_colour:
+            raise ImageError("unexpected_label", _unexpected_colours(values, others, sorted(lookup)))
+        if others:
+            raise ImageError("unexpected_label", _unexpected(others, ", ".join(map(str, sorted(lookup)))))
+        known = sorted(lookup)
+        indices = np.array([lookup[value] for value in known], dtype=np.int64)
         return indices[np.searchsorted(np.array(known), values)]
 
 
@@ -94,23 +126,59 @@ def _is_blurred(values: np.ndarray, present: set[int]) -> bool:
 
 
 def _unexpected(found: set[int], expected: str) -> str:
-    shown = ", ".join(map(str, sorted(found)[:8])) + (", ..." if len(found) > 8 else "")
+    shown = ", ".join(map(str, sorted(found)[:MAX_SHOWN])) + (", ..." if len(found) > MAX_SHOWN else "")
     return (
         f"holds the values {shown}; expected {expected}. Mend the mask, or declare its labels, "
         "as in dataset.labels={background: 0, ulcer: 1}"
     )
 
 
-def _faults(labels: Mapping[str, int], foreground: Sequence[str] | None) -> list[str]:
+def _unexpected_colours(values: np.ndarray, others: set[int], known: Sequence[int]) -> str:
+    """The most frequent first: of JPEG and resizing there are many rare ones, of a forgotten label one frequent."""
+    colours, counts = np.unique(values, return_counts=True)
+    pixels = {int(colour): int(count) for colour, count in zip(colours, counts, strict=True) if int(colour) in others}
+    most = sorted(pixels, key=lambda colour: (-pixels[colour], colour))[:MAX_SHOWN]
+    shown = ", ".join(f"{unpack(colour)} in {pixels[colour]}" for colour in most)
+    more = f" and {len(others) - len(most)} further colours" if len(others) > len(most) else ""
+    return (
+        f"holds colours that stand for no label: {shown}{more}, {sum(pixels.values())} of {values.size} pixels in "
+        f"all; expected {', '.join(str(unpack(colour)) for colour in known)}. Declare the colour in dataset.labels; "
+        "if JPEG or resizing has mixed it from its neighbours, save the mask anew without"
+    )
+
+
+def _as_value(value: int | Sequence[int]) -> LabelValue:
+    return value if isinstance(value, int) else (value[0], value[1], value[2])
+
+
+def _number(value: LabelValue) -> int:
+    return value if isinstance(value, int) else int(pack(value))
+
+
+def _is_colour(value: object) -> bool:
+    parts = list(value) if isinstance(value, Sequence) else []
+    return len(parts) == 3 and all(type(part) is int and 0 <= part <= 255 for part in parts)
+
+
+def _faults(labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) -> list[str]:
     faults = []
-    odd = [name for name, value in labels.items() if not isinstance(value, int) or not 0 <= value <= 65535]
+    in_colour = any(not isinstance(value, int) for value in labels.values())
+    odd = [name for name, value in labels.items() if not (_is_colour if in_colour else _is_value)(value)]
     if odd:
-        faults.append(f"the values of {', '.join(odd)} are not whole numbers within 0..65535")
-    elif len(set(labels.values())) < len(labels):
+        colours = "colours [red, green, blue] within 0..255, as labels are numbers or colours, all of them"
+        expected = colours if in_colour else "whole numbers within 0..65535"
+        faults.append(f"the values of {', '.join(odd)} are not {expected}")
+    elif len({_number(_as_value(value)) for value in labels.values()}) < len(labels):
         faults.append("two labels share one value; every label needs its own")
+    if in_colour and len(labels) > MAX_COLOURS:
+        faults.append(f"found {len(labels)} colours; expected at most {MAX_COLOURS}")
     if len(labels) < 2:
         faults.append("found one label; expected the background and at least one more")
     unknown = [name for name in foreground or () if name not in labels]
     if unknown:
         faults.append(f"foreground names {', '.join(unknown)}; expected names among {', '.join(labels)}")
     return faults
+
+
+def _is_value(value: object) -> bool:
+    return type(value) is int and 0 <= value <= 65535

@@ -9,11 +9,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from genseg_betty.data.cases import Case, Dataset, Sample, describe, scan_dataset
-from genseg_betty.data.check import faults_before_training, split_or_note
+from genseg_betty.data.cache import Cache
+from genseg_betty.data.cases import Case, Dataset, describe, scan_dataset
+from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
+from genseg_betty.data.fingerprint import Fingerprint, fingerprint
+from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
-from genseg_betty.data.splits import Splits, fingerprints, unseen_cases
+from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 
 DatasetConfig = Callable[..., Mapping[str, Any]]  # (name, config_dir=) -> the keys of a dataset YAML
@@ -65,6 +68,7 @@ class DataBundle:
     test: dict[str, tuple[Dataset, list[Case]]]  # the dataset's own test part first, then the OOD datasets
     contents: dict[str, str]  # `fingerprints` of train and validation
     sha256: str  # of the ids and contents of train and validation, masks too
+    fingerprint: Fingerprint  # of train and validation
 
     @property
     def num_classes(self) -> int:
@@ -112,16 +116,17 @@ def load_dataset_config(name: str, config_dir: str | None = None) -> Mapping[str
 
 
 def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_config) -> DataBundle:
-    """Open, check, split and read the dataset of a config and its OOD datasets.
+    """Open, check, split and read the dataset of a config and its OOD datasets, through the cache (see `Cache`).
 
-    Reads config.dataset, .image_size, .seed, .config_dir and .ood: names, or mappings of a name and keys that
-    replace the YAML's. Raises one UserError that tells every fault of every dataset.
+    Reads config.dataset, .image_size (null: by the fingerprint), .seed, .config_dir and .ood: names, or mappings of
+    a name and keys that replace the YAML's. Raises one UserError that tells every fault of every dataset.
     """
-    size = image_size_of(_plain(config.image_size))
+    size = None if config.image_size is None else image_size_of(_plain(config.image_size))
+    cache = Cache.from_environment()
     faults: list[str] = []
-    dataset, splits = _open(config, faults)
-    used = _by_id(dataset, [*splits.train, *splits.validation])
-    contents = {} if faults else fingerprints(dataset, used)
+    reader, splits = _open(config, cache, faults)
+    dataset = reader.dataset
+    contents = {} if faults else reader.contents(_by_id(dataset, [*splits.train, *splits.validation]))
     test = {dataset.name: (dataset, _by_id(dataset, splits.test))}
     for entry in _plain(config.get("ood")) or []:
         keys: dict[str, Any] = {"name": entry} if isinstance(entry, str) else entry
@@ -132,15 +137,18 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             other, findings = scan_dataset({**yaml, **keys, "name": yaml["name"]})
             n_test = keys.get("n_test") or config.dataset.get("n_test")
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
-            _require_usable(*test[other.name], dataset, findings)
+            _require_usable(*test[other.name], dataset, findings, cache)
         except UserError as error:
             faults.append(f"ood: {error}")
     if faults:
         raise UserError("\n".join(faults))
-    return _bundle(dataset, splits, contents, test, size, config.dataset.get("channels"))
+    bundle = _bundle(reader, splits, contents, test, size, config.dataset.get("channels"))
+    reader.save()
+    cache.trim()
+    return bundle
 
 
-def _open(config: DictConfig, faults: list[str]) -> tuple[Dataset, Splits]:
+def _open(config: DictConfig, cache: Cache, faults: list[str]) -> tuple[CachedReader, Splits]:
     """The dataset to train on; where it has faults they are noted, and it and its splits may be empty."""
     dataset, splits = Dataset.empty(config.dataset.name), Splits([], [], [])
     findings: list[Finding] = []
@@ -149,59 +157,53 @@ def _open(config: DictConfig, faults: list[str]) -> tuple[Dataset, Splits]:
         splits = split_or_note(dataset, config.dataset, config.seed, findings)
     except UserError as error:
         faults.append(str(error))
-    findings += faults_before_training(dataset, [*splits.train, *splits.validation, *splits.test])
+    reader = CachedReader(dataset, cache)
+    findings += reader.faults([*splits.train, *splits.validation, *splits.test])
     if findings:
         faults.append(describe(dataset, findings))
-    return dataset, splits
+    return reader, splits
 
 
-def _require_usable(dataset: Dataset, cases: list[Case], trained: Dataset, findings: list[Finding]) -> None:
+def _require_usable(
+    dataset: Dataset, cases: list[Case], trained: Dataset, findings: list[Finding], cache: Cache
+) -> None:
     """Refuse an OOD dataset that cannot be scored; `findings` are the faults of its pairing."""
     if trained.cases and len(dataset.classes) != len(trained.classes):
         raise UserError(
             f"{dataset.name} has the classes {', '.join(dataset.classes)}, {trained.name} has "
             f"{', '.join(trained.classes)}; expected as many, merge some with the dataset's `foreground`"
         )
-    findings += faults_before_training(dataset, [case.id for case in cases])
+    reader = CachedReader(dataset, cache)
+    findings += reader.faults([case.id for case in cases])
     if findings:
         raise UserError(describe(dataset, findings))
+    reader.save()
     if not cases:
         raise UserError(f"{dataset.name}: every labelled case is trained or validated on; none is left to test on")
 
 
 def _bundle(
-    dataset: Dataset,
+    reader: CachedReader,
     splits: Splits,
     contents: dict[str, str],
     test: dict[str, tuple[Dataset, list[Case]]],
-    size: tuple[int, int],
+    size: tuple[int, int] | None,
     channels: int | None,
 ) -> DataBundle:
-    cases = {"train": _by_id(dataset, splits.train), "validation": _by_id(dataset, splits.validation)}
-    samples = {part: [dataset.load(case) for case in chosen] for part, chosen in cases.items()}
-    used = cases["train"] + cases["validation"]
-    preprocessing = Preprocessing.fit(
-        [sample.image for sample in samples["train"]],
-        size,
-        channels,
-        dataset.classes,
-        dataset.label_values_of(used),
-    )
-    sets = {part: _labelled_set(cases[part], samples[part], preprocessing) for part in cases}
+    dataset = reader.dataset
+    train, validation = _by_id(dataset, splits.train), _by_id(dataset, splits.validation)
+    used = train + validation
+    facts = reader.facts(used)
+    found = fingerprint(facts, [case.group for case in used], dataset.classes)
+    size = size or image_size_of(found.defaults.image_size)
+    preprocessing = reader.fit(train, facts[: len(train)], size, channels, dataset.label_values_of(used))
+    sets = [
+        LabelledSet([case.id for case in part], *reader.tensors(part, preprocessing)) for part in (train, validation)
+    ]
     digest = hashlib.sha256()
     for case in used:
-        digest.update(case.id.encode() + b"\0" + dataset.digest(case))
-    labelled = sets["train"], sets["validation"]
-    return DataBundle(preprocessing, *labelled, dataset, splits, test, contents, digest.hexdigest())
-
-
-def _labelled_set(cases: list[Case], samples: list[Sample], preprocessing: Preprocessing) -> LabelledSet:
-    masks = [sample.mask for sample in samples if sample.mask is not None]
-    return LabelledSet(
-        [case.id for case in cases],
-        torch.stack([preprocessing.image(sample.image) for sample in samples]),
-        torch.stack([preprocessing.mask(mask) for mask in masks]),
-    )
+        digest.update(case.id.encode() + b"\0" + reader.digest(case))
+    return DataBundle(preprocessing, sets[0], sets[1], dataset, splits, test, contents, digest.hexdigest(), found)
 
 
 def _by_id(dataset: Dataset, ids: list[str]) -> list[Case]:

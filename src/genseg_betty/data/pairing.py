@@ -1,9 +1,10 @@
 """Which masks belong to which image: a dataset YAML's patterns matched against the files below its root."""
 
+import bisect
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from genseg_betty.data.files import Finding, Tree, expand
 from genseg_betty.data.formats import EXTENSIONS, split_name
 from genseg_betty.errors import UserError
+
+MAX_LISTED = 5  # files named in one message
 
 
 @dataclass
@@ -24,11 +27,12 @@ class Pairing:
 
 
 def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
-    """Pair by stem, as the YAML's `images`, `masks`, `mask_required` and `unlabelled` say.
+    """Pair by stem, as the YAML's `images`, `masks`, `stem`, `group`, `ignore`, `mask_required`, `unlabelled` say.
 
     Findings: `missing_mask` (also where two images claim one mask), `missing_image`, `unsafe`, `unreadable`.
+    Raises UserError where a mask pattern holds {group} and images have none.
     """
-    tree = Tree(root, [*config["images"], *config["masks"]])
+    tree = Tree(root, [*config["images"], *config["masks"]], config.get("ignore") or ())
     result = Pairing(tree, findings=tree.findings)
     candidates = _matching(tree, config["images"])
     any_mask = _any_mask(config, candidates)
@@ -37,8 +41,8 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
     images = sorted(set(candidates) - set(marked))
     excused = set(_matching(tree, _excused(config)))
     claims: Counter[str] = Counter()
-    for name in images:
-        found = {pattern: sorted({*tree.match(_mask_pattern(pattern, name))} - {name}) for pattern in config["masks"]}
+    for name, patterns in _mask_patterns(config, images, result).items():
+        found = {pattern: sorted({*tree.match(pattern)} - {name}) for pattern in patterns}
         _sort_in(result, name, found, config["mask_required"] == "all", name in excused)
         claims.update({mask for matches in found.values() for mask in matches})
     for mask, count in claims.items():
@@ -46,7 +50,7 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
             _contested(result, mask)
     for mask in _matching(tree, any_mask):
         if mask not in claims and mask not in images:
-            message = "no image has this stem; add its image or remove the mask"
+            message = "no image has this stem; add its image, remove the mask, or name it in dataset.ignore"
             result.findings.append(Finding("missing_image", mask, message))
     return result
 
@@ -63,31 +67,67 @@ def case_ids(names: list[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def case_group(pattern: str | None, name: str, default: str) -> str:
-    """The group (patient, video) that a path names; `default` where the dataset declares none."""
-    if pattern is None:
-        return default
-    found = re.search(pattern, name)
-    if not found or not found.groups():
+def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, str] | None:
+    """The group (patient, video) of each image, as `group` or `group_starts` says; None without either.
+
+    `group` is a regular expression on the path; of `group_starts`, the numbers at which a sequence begins, the last
+    that the last number in an image's stem has reached. Raises UserError that names all images without a group.
+    """
+    pattern, starts = config.get("group"), config.get("group_starts")
+    if pattern:
+        groups = {name: found for name in names if (found := _captured(pattern, name)) is not None}
+        if len(groups) < len(names):
+            raise UserError(
+                f"dataset.group {pattern!r} finds no group in {_listed([n for n in names if n not in groups])}; "
+                "expected a regular expression whose first parenthesis is the patient or video"
+            )
+        return groups
+    if not starts:
+        return None
+    numbers = {name: re.findall(r"\d+", _stem(name)) for name in names}
+    outside = [name for name, found in numbers.items() if not found or int(found[-1]) < starts[0]]
+    if outside:
         raise UserError(
-            f"dataset.group {pattern!r} finds no group in {name}; expected a regular expression "
-            "whose first parenthesis is the patient or video"
+            f"dataset.group_starts finds no group for {_listed(outside)}; expected a number in each file's name, "
+            f"{starts[0]} or higher (the first start)"
         )
-    return found.group(1)
+    return {name: str(starts[bisect.bisect(starts, int(found[-1])) - 1]) for name, found in numbers.items()}
 
 
 def layout(config: Mapping[str, Any]) -> str:
-    """What is expected below the root, in a sentence."""
+    """What is expected below the root, in a sentence or two."""
     masks = (" and " if config["mask_required"] == "all" else " or ").join(config["masks"])
     formats = f" ({', '.join(EXTENSIONS)})" if any(p.endswith("*") for p in config["images"]) else ""
-    return f"Expected below it: images {' or '.join(config['images'])}{formats}, masks {masks}."
+    found = {"{stem}": ("stem", "stem"), "{group}": ("group", "path")}
+    terms = [
+        f"{field} is what {config[key]} finds in an image's {place}"
+        for field, (key, place) in found.items()
+        if field in masks and config.get(key)
+    ]
+    where = f" {'; '.join(terms)}." if terms else ""
+    return f"Expected below it: images {' or '.join(config['images'])}{formats}, masks {masks}.{where}"
+
+
+def _captured(pattern: str, text: str) -> str | None:
+    """What the first parenthesis of a regular expression finds."""
+    found = re.search(pattern, text)
+    return found[1] if found and found.re.groups else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more
+
+
+def _stem(name: str) -> str:
+    return split_name(posixpath.basename(name))[0]
 
 
 def _any_mask(config: Mapping[str, Any], images: list[str]) -> list[str]:
     """The mask patterns with any stem, for every folder that holds images or would if there were some."""
     folders = {posixpath.dirname(name) for name in images}
     folders |= {posixpath.dirname(p) for p in config["images"] if not re.search(r"[*?]", posixpath.dirname(p))}
-    return [f"./{expand(p, folder=folder or '.')}" for p in config["masks"] for folder in sorted(folders)]
+    return [f"./{expand(p, folder or '.')}" for p in config["masks"] for folder in sorted(folders)]
 
 
 def _matching(tree: Tree, patterns: list[str]) -> list[str]:
@@ -100,14 +140,25 @@ def _excused(config: Mapping[str, Any]) -> list[str]:
     return list(config["images"]) if unlabelled is True else list(unlabelled)
 
 
-def _mask_pattern(pattern: str, image: str) -> str:
-    folder, name = posixpath.split(image)
-    return expand(pattern, stem=split_name(name)[0], folder=folder or ".")
+def _mask_patterns(config: Mapping[str, Any], images: Sequence[str], result: Pairing) -> dict[str, list[str]]:
+    """The mask patterns of each image, filled in; an image in whose name `stem` finds nothing is a finding."""
+    named = any("{group}" in pattern for pattern in config["masks"])
+    groups = (case_groups(config, images) if named else None) or {}
+    filled = {}
+    for name in images:
+        stem = _captured(config["stem"], _stem(name)) if config.get("stem") else _stem(name)
+        if stem is None:
+            message = f"dataset.stem {config['stem']!r} finds no stem in its name; mend it, or name the file in "
+            result.findings.append(Finding("missing_mask", name, message + "dataset.ignore if it is no image"))
+        else:
+            folder = posixpath.dirname(name) or "."
+            filled[name] = [expand(pattern, folder, stem, groups.get(name)) for pattern in config["masks"]]
+    return filled
 
 
 def _sort_in(result: Pairing, name: str, found: dict[str, list[str]], all_needed: bool, excused: bool) -> None:
     masks = sorted({mask for matches in found.values() for mask in matches})
-    lacking = [_mask_pattern(pattern, name) for pattern, matches in found.items() if not matches]
+    lacking = [pattern for pattern, matches in found.items() if not matches]
     if masks and not (all_needed and lacking):
         result.masks[name] = masks
     elif excused and not masks:

@@ -1,6 +1,6 @@
 """From a file's intensities to the network's and back; fixed on the training images and kept in the Run."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genseg_betty.data.labels import LabelValue
 from genseg_betty.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
@@ -23,7 +24,7 @@ class Preprocessing:
     channels: int  # 1 or 3
     intensity: tuple[float, float]  # file intensities that become -1 and 1
     classes: tuple[str, ...]  # class 0 is the background
-    label_values: tuple[int, ...]  # file value of each class
+    label_values: tuple[LabelValue, ...]  # file value of each class, or its colour (red, green, blue)
 
     @classmethod
     def fit(
@@ -32,7 +33,7 @@ class Preprocessing:
         image_size: tuple[int, int],
         channels: int | None,
         classes: tuple[str, ...],
-        label_values: tuple[int, ...],
+        label_values: tuple[LabelValue, ...],
     ) -> "Preprocessing":
         """Fix channels and intensity on the training images, each [H, W, C].
 
@@ -88,20 +89,27 @@ class Preprocessing:
         indices = full[0] > 0 if len(full) == 1 else full.argmax(dim=0)
         return indices.long().numpy()
 
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """Colour of each class where the training masks are in colour; () where they hold values."""
+        return tuple(value for value in self.label_values if isinstance(value, tuple))
+
     def to_file_values(self, indices: np.ndarray) -> np.ndarray:
-        """Class indices -> the label values of the training data, uint8 or uint16."""
-        kind = np.uint8 if max(self.label_values) <= 255 else np.uint16
-        return np.array(self.label_values, dtype=kind)[indices]
+        """Class indices -> the label values of the training data, uint8 or uint16.
+
+        Where these are colours the indices stay what they are, uint8: `write_mask` takes `colours` beside them.
+        """
+        values = [index if isinstance(value, tuple) else value for index, value in enumerate(self.label_values)]
+        return np.array(values, dtype=np.uint8 if max(values) <= 255 else np.uint16)[indices]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, as a checkpoint or JSON keeps them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: _converted(value, tuple, list) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """The inverse of `to_dict`."""
-        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**plain)
+        return cls(**{key: _converted(value, list, tuple) for key, value in values.items()})
 
 
 def image_size_of(value: Any) -> tuple[int, int]:
@@ -124,6 +132,11 @@ def intensity_range(images: list[np.ndarray]) -> tuple[float, float]:
         return 0.0, 255.0
     low, high = np.percentile(np.concatenate([image.ravel() for image in images]), PERCENTILES)
     return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _converted(value: Any, old: type[list] | type[tuple], new: Callable[[Iterable[Any]], Any]) -> Any:
+    """Sequences of one type, those within them too, as another."""
+    return new(_converted(item, old, new) for item in value) if isinstance(value, old) else value
 
 
 def _resize(planes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,26 +1,25 @@
 """Few-shot splits: grouped, seeded, nested in n_labelled, with a test part that never moves."""
 
 import hashlib
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from genseg_betty.data.cases import Case, Dataset, shuffled
+from genseg_betty.data.cases import Case, Dataset
+from genseg_betty.data.folds import TooFew, held_out_count, shuffled
 from genseg_betty.errors import UserError
 
 DEFAULT_LABELLED = 40  # of a dataset for which the paper gives no figure
-
-
-class TooFew(UserError):
-    """A dataset with fewer labelled cases than the split needs."""
+MAX_LISTED = 5  # groups named in one note
 
 
 @dataclass
 class Splits:
-    """Case ids, sorted within each part."""
+    """Case ids, sorted within each part; `notes` say in a sentence each what the user should know of them."""
 
     train: list[str]
     validation: list[str]
     test: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def validation_count(n: int) -> int:
@@ -33,17 +32,21 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
 
     The test part is `dataset.test_ids()`, cut to the first `n_test` of a fixed order. The labelled images are
     drawn from the other groups in the order of `seed`, and each keeps its role however many are drawn.
-    `n_labelled` None means 40, or all if there are fewer. Raises TooFew (a UserError).
+    `n_labelled` None means 40, or all if there are fewer. A split of the user's own is taken as it is; a smaller
+    `n_labelled` draws from its parts in proportion. Raises TooFew (a UserError).
     """
+    if dataset.own_split:
+        return _own(dataset, n_labelled, n_test, seed)
     test = dataset.test_ids()
     in_test = set(test)
-    groups = {case.group for case in dataset.cases if case.id in in_test}
+    groups = {case.group for case in dataset.cases if case.id in in_test} | dataset.published_groups()
     pool = [case for case in dataset.cases if case.group not in groups]
     n = min(DEFAULT_LABELLED, len(pool)) if n_labelled is None else n_labelled
-    if not 2 <= n <= len(pool) or not test:
-        raise TooFew(_too_few(dataset, n_labelled, len(pool), len(test)))
+    if not 2 <= n <= len(pool) or len({case.group for case in pool}) < 2 or not test:
+        raise TooFew(_too_few(dataset, n_labelled, pool, len(test)))
     train, validation = _roles(pool, n, seed)
-    return Splits(sorted(train), sorted(validation), capped(test, n_test))
+    notes = _inexact(dataset, len(test), len(train), len(validation))
+    return Splits(sorted(train), sorted(validation), capped(test, n_test), notes)
 
 
 def capped(ids: Iterable[str], n_test: int | None) -> list[str]:
@@ -118,11 +121,58 @@ def _roles(pool: list[Case], n: int, seed: int) -> tuple[list[str], list[str]]:
     return parts["train"], parts["validation"]
 
 
-def _too_few(dataset: Dataset, n_labelled: int | None, pool: int, test: int) -> str:
+def _own(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
+    """The parts of the user's file; of its labelled cases the first `n_labelled` of a seeded order, if fewer."""
+    train, validation = (shuffled(dataset.own_split[part], seed) for part in ("train", "validation"))
+    test = dataset.own_split["test"]
+    notes = _straddling(dataset)
+    total = len(train) + len(validation)
+    if n_labelled is not None and 2 <= n_labelled < total:
+        wanted = max(1, round(n_labelled * len(validation) / total))
+        validating = min(wanted, n_labelled - 1)
+        train, validation = train[: n_labelled - validating], validation[:validating]
+        notes.append(
+            f"dataset.n_labelled={n_labelled} takes as many of the {total} labelled cases of dataset.split.file; "
+            "dataset.n_labelled=null takes all"
+        )
+    return Splits(sorted(train), sorted(validation), capped(test, n_test), notes)
+
+
+def _straddling(dataset: Dataset) -> list[str]:
+    """The note that groups stand in several parts of the user's file."""
+    groups = {case.id: case.group for case in dataset.cases}
+    parts = [{groups[id] for id in ids if id in groups} for ids in dataset.own_split.values()]
+    shared = sorted({group for part in parts for group in part if sum(group in other for other in parts) > 1})
+    if not shared:
+        return []
+    listed = f"{', '.join(shared[:MAX_LISTED])}{' and others' if len(shared) > MAX_LISTED else ''}"
+    return [f"dataset.split.file has cases of one group in several parts ({listed}); scores may flatter"]
+
+
+def _inexact(dataset: Dataset, test: int, train: int, validation: int) -> list[str]:
+    """Notes of counts that whole groups have made another than asked for."""
+    notes = []
+    drawn = not (dataset.published_test or dataset.folds)
+    if drawn and test != (wanted := held_out_count(len(dataset.cases))):
+        notes.append(f"the test part holds {test} cases where 30 % are {wanted}: groups are kept whole")
+    if validation != (wanted := validation_count(train + validation)):
+        notes.append(
+            f"{train} train and {validation} validation cases, not {train + validation - wanted} and {wanted}: "
+            "groups are kept whole"
+        )
+    return notes
+
+
+def _too_few(dataset: Dataset, n_labelled: int | None, pool: Sequence[Case], test: int) -> str:
     wanted = "two or more" if n_labelled is None else f"dataset.n_labelled={n_labelled}, two or more"
-    mend = f"set dataset.n_labelled between 2 and {pool}" if test and pool >= 2 else "add labelled images"
-    groups = len({case.group for case in dataset.cases})
+    groups, left = (len({case.group for case in cases}) for cases in (dataset.cases, pool))
+    if test and left >= 2:
+        mend = f"set dataset.n_labelled between 2 and {len(pool)}"
+    elif test and len(pool) >= 2:
+        mend = "add labelled images of another group: training and validation may not share one"
+    else:
+        mend = "add labelled images"
     return (
         f"has {len(dataset.cases)} labelled cases in {groups} groups: {test} are the fixed test part and "
-        f"{pool} are left for training and validation; expected {wanted}, and one to test on, so {mend}"
+        f"{len(pool)} are left for training and validation; expected {wanted}, and one to test on, so {mend}"
     )

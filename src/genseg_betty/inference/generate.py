@@ -42,7 +42,7 @@ def generate(
 
     `dataset=folder dataset.root=OUT` reads them. The masks take turns in a seeded order, each augmented anew;
     a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
-    hold the label values of the training files. The generator is in eval mode: no dropout. `strongest`
+    hold the label values or colours of the training files. The generator is in eval mode: no dropout. `strongest`
     renders with the strongest operation of every searched cell alone. Raises UserError for a Run without a
     generator, for training data that are gone, and for an `out` that is not empty or cannot be written.
     """
@@ -59,7 +59,7 @@ def generate(
         with seeded(derived_seed(seed, "generate", index)):
             mask = augment.mask(masks[order.indices(index)])
         image = to_intensities(renderer(mask), preprocessing)
-        _write_pair(out, f"{index:0{digits}d}.png", image, preprocessing.to_file_values(mask[0].numpy()))
+        _write_pair(out, f"{index:0{digits}d}.png", image, mask[0].numpy(), preprocessing)
     return out
 
 
@@ -118,12 +118,12 @@ def _check_arguments(count: int, out: Path, format: str) -> None:
         raise UserError("\n  - ".join(["Nothing was generated:", *faults]))
 
 
-def _write_pair(out: Path, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+def _write_pair(out: Path, name: str, image: np.ndarray, mask: np.ndarray, preprocessing: Preprocessing) -> None:
     try:
         for folder in ("images", "masks"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(out / "images" / name)
-        write_mask(out / "masks" / name, mask)
+        write_mask(out / "masks" / name, preprocessing.to_file_values(mask), preprocessing.colours)
     except OSError as error:
         raise UserError(f"Cannot write the pair {name} to {out}: {error.strerror or error}") from error
 

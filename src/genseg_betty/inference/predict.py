@@ -28,9 +28,10 @@ def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "
     """Predict image files and folders with the Run at `run`; returns the masks written.
 
     A mask is a PNG of the same stem and size as its image (turned upright as its EXIF tag says), with the
-    label values of the training files. Masks that an earlier call left in `out` are replaced; inputs never
-    are, and nothing is written outside `out`. Raises UserError before any work for inputs that are missing
-    or would share a mask, and after all the work with a list of the images that could not be read or written.
+    label values of the training files, or with class indices and a palette where these hold colours. Masks
+    that an earlier call left in `out` are replaced; inputs never are, and nothing is written outside `out`.
+    Raises UserError before any work for inputs that are missing or would share a mask, and after all the work
+    with a list of the images that could not be read or written.
     """
     out = Path(out)
     jobs = plan([Path(path) for path in paths], out)
@@ -115,4 +116,5 @@ def _identity(path: Path) -> tuple[int, int]:
 def _predict_file(predictor: Predictor, job: Job) -> None:
     mask = predictor(read_image(job.image))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
-    write_mask(job.mask, predictor.preprocessing.to_file_values(mask))
+    preprocessing = predictor.preprocessing
+    write_mask(job.mask, preprocessing.to_file_values(mask), preprocessing.colours)

@@ -11,10 +11,10 @@ from types import ModuleType
 
 import numpy as np
 
-from genseg_betty.data.formats import arrays, dicom, metaimage, nifti, pictures
+from genseg_betty.data.formats import arrays, dicom, metaimage, nifti, pictures, raw
 from genseg_betty.data.formats.common import Header, ImageError
 from genseg_betty.data.formats.dicom import holds_series
-from genseg_betty.data.formats.pictures import mismatch, write_mask
+from genseg_betty.data.formats.pictures import mismatch, pack, unpack, write_mask
 
 __all__ = [
     "EXTENSIONS",
@@ -24,14 +24,17 @@ __all__ = [
     "content_digest",
     "holds_series",
     "mismatch",
+    "pack",
+    "read_colours",
     "read_header",
     "read_image",
     "read_mask",
     "split_name",
+    "unpack",
     "write_mask",
 ]
 
-READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, dicom, arrays)
+READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, dicom, arrays, raw)
 EXTENSIONS = tuple(extension for reader in READERS for extension in reader.EXTENSIONS)
 
 
@@ -52,6 +55,14 @@ def read_mask(path: Path) -> np.ndarray:
     """[H, W] or [D, H, W] integers, the values as the file holds them. Raises ImageError."""
     mask: np.ndarray = _reader(path).read_mask(path)
     return mask
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """[H, W] int32, the colours of a picture packed as `pack` does. Raises ImageError; other formats hold none."""
+    if _reader(path) is not pictures:
+        message = f"is no picture, so it holds values, not colours; expected one of {', '.join(pictures.EXTENSIONS)}"
+        raise ImageError("unexpected_label", message)
+    return pictures.read_colours(path)
 
 
 def read_header(path: Path) -> Header:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, whole_numbers
@@ -39,6 +40,27 @@ def read_mask(path: Path) -> np.ndarray:
     return _joined(_label_values(page) for page in _pages(path))
 
 
+def read_colours(path: Path) -> np.ndarray:
+    """Read a mask as [H, W], or a TIFF of pages as [D, H, W], int32: each pixel's colour packed as `pack` does.
+
+    Palettes are resolved, gray is a colour of three equal parts, 1-bit files are black and white. Raises
+    ImageError as `read_mask`; `unexpected_label` for 16-bit files and floats, which hold values, not colours.
+    """
+    return _joined(_packed_colours(page) for page in _pages(path))
+
+
+def pack(colours: npt.ArrayLike) -> np.ndarray:
+    """Colours [..., 3], red, green and blue within 0..255, as one number each: [...] int32 r*65536 + g*256 + b."""
+    parts = np.asarray(colours)
+    red, green, blue = (parts[..., index].astype(np.int32) for index in range(3))
+    return (red << 16) | (green << 8) | blue
+
+
+def unpack(number: int) -> tuple[int, int, int]:
+    """The red, green and blue of a packed colour."""
+    return number >> 16, number >> 8 & 255, number & 255
+
+
 def read_header(path: Path) -> Header:
     """Height and width in pixels after EXIF orientation, pages before them; pictures know no spacing."""
     with _opened(path) as image:
@@ -58,23 +80,30 @@ def bit_depth(path: Path) -> int:
         return 32 if image.mode in ("I", "F") else 8
 
 
-def write_mask(path: Path, mask: np.ndarray) -> None:
-    """Write [H, W] label values (0..65535) as a gray PNG: 8-bit where they fit, else 16-bit."""
+def write_mask(path: Path, mask: np.ndarray, colours: Sequence[Sequence[int]] = ()) -> None:
+    """Write [H, W] label values (0..65535) as a gray PNG: 8-bit where they fit, else 16-bit.
+
+    With `colours` (red, green, blue of each value 0..C-1, at most 256) the PNG has a palette: who reads indices
+    gets the values, who reads colours gets these.
+    """
     values = np.asarray(mask)
-    if values.ndim != 2 or (values.size and (values.min() < 0 or values.max() > 65535)):
-        raise ValueError(f"expected a [H, W] mask with values 0..65535, found shape {values.shape}")
+    highest = len(colours) - 1 if colours else 65535
+    if values.ndim != 2 or (values.size and (values.min() < 0 or values.max() > highest)):
+        raise ValueError(f"expected a [H, W] mask with values 0..{highest}, found shape {values.shape}")
     small = values.size == 0 or values.max() <= 255
-    Image.fromarray(values.astype(np.uint8 if small else np.uint16)).save(path, format="PNG")
+    picture = Image.fromarray(values.astype(np.uint8 if small else np.uint16))
+    if colours:
+        picture.putpalette([part for colour in colours for part in colour])
+    picture.save(path, format="PNG")
 
 
 def mismatch(mask: Sequence[int], image: Sequence[int]) -> str:
-    """The message of a size_mismatch; sizes are (height, width)."""
+    """The message of a size_mismatch; sizes are (height, width) or (depth, height, width)."""
+    found, expected = ("x".join(str(side) for side in reversed(size)) for size in (mask, image))
     turned = tuple(mask) == tuple(image)[::-1]
-    hint = " (turned: one of them has lost its EXIF orientation)" if turned else ""
-    return (
-        f"mask is {mask[1]}x{mask[0]} pixels and its image {image[1]}x{image[0]}{hint}; "
-        "expected equal sizes, bring both to one size"
-    )
+    hint = " (turned: one of them has lost its EXIF orientation)" if turned and len(image) == 2 else ""
+    unit = "pixels" if len(image) == 2 else "voxels"
+    return f"mask is {found} {unit} and its image {expected}{hint}; expected equal sizes, bring both to one size"
 
 
 @contextmanager
@@ -147,6 +176,13 @@ def _label_values(image: Image.Image) -> np.ndarray:
     if image.mode == "P":
         return np.asarray(image)
     return _gray_value(np.asarray(_rgb(image)))
+
+
+def _packed_colours(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I") or image.mode == "F":
+        message = f"holds values of more than 8 bits (Pillow's mode {image.mode}), not colours; expected an RGB picture"
+        raise ImageError("unexpected_label", message)
+    return pack(np.asarray(_rgb(image)))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

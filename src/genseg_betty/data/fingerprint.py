@@ -1,0 +1,203 @@
+"""The fingerprint of a dataset: what its labelled images are like, and the defaults that follow from it.
+
+It is taken of training and validation cases alone: what a test set is like must not shape a training.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from genseg_betty.data.cases import Sample
+from genseg_betty.data.preprocessing import PERCENTILES, is_gray
+from genseg_betty.errors import UserError
+
+LONGEST, STEP, LEAST = (256, 128), (32, 16), (64, 32)  # pixels of a default side, of an image and of a volume
+NEARLY_SQUARE = 1.15  # ratio of the sides up to which an image is taken as a square
+PIXELS_OF_A_BATCH = 4 * 256 * 256
+SMALL_FOREGROUND = 0.02  # share of an image below which cross-entropy alone is content with background everywhere
+SAMPLED = 2**14  # pixels of one image from which its percentiles are taken, about
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What one case holds, short enough to be kept."""
+
+    shape: tuple[int, ...]  # (H, W) or (D, H, W)
+    spacing: tuple[float, ...] | None  # mm, in the order of `shape`
+    channels: int  # 1 or 3; gray images stored as colour have 1
+    eight_bit: bool  # whole numbers within 0..255
+    intensities: tuple[float, ...]  # least, 0.5th percentile, median, 99.5th percentile, greatest
+    counts: tuple[int, ...]  # pixels of each class
+
+    @classmethod
+    def of(cls, sample: Sample, spacing: tuple[float, ...] | None, num_classes: int) -> "CaseFacts":
+        """The facts of a case as it was read."""
+        assert sample.mask is not None
+        image = sample.image
+        low, high = float(image.min()), float(image.max())
+        whole = low >= 0 and high <= 255 and bool((image == image.astype(np.uint8)).all())
+        pixels = image.reshape(-1, image.shape[-1])
+        some = pixels[:: len(pixels) // SAMPLED | 1]  # odd, so that it does not walk down one column
+        inner = np.percentile(some, (PERCENTILES[0], 50, PERCENTILES[1]))
+        counts = np.bincount(sample.mask.ravel(), minlength=num_classes)
+        channels = 1 if is_gray(image) else 3
+        return cls(image.shape[:-1], spacing, channels, whole, (low, *map(float, inner), high), tuple(map(int, counts)))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "CaseFacts":
+        """The inverse of `dataclasses.asdict`, by way of JSON too."""
+        return cls(**_as_tuples(values))
+
+    @property
+    def foreground(self) -> float:
+        """Share of the pixels that are foreground."""
+        return 1 - self.counts[0] / sum(self.counts)
+
+    def stand_in(self) -> np.ndarray:
+        """One pixel for an 8-bit image, of which `Preprocessing.fit` asks no more than that, and whether it is gray."""
+        return np.arange(self.channels, dtype=np.float32).reshape(*(1 for _ in self.shape), self.channels)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a fingerprint proposes where the config leaves it open."""
+
+    image_size: tuple[int, ...]
+    channels: int
+    batch_size: int
+    loss: str
+    normalisation: str  # 8-bit (0 and 255 become -1 and 1) or percentiles (0.5th and 99.5th, of training images)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The training and validation cases of a run in numbers. Sizes in pixels, spacing in mm, shares in 0..1."""
+
+    cases: int
+    groups: int
+    smallest: tuple[int, ...]  # (H, W) or (D, H, W), axis by axis; so the next two
+    median: tuple[int, ...]
+    largest: tuple[int, ...]
+    spacing: tuple[float, ...] | None  # median, axis by axis; None where a file has none
+    channels: int
+    eight_bit: bool
+    intensities: tuple[float, ...]  # least, 0.5th percentile, median, 99.5th (medians over cases), greatest
+    foreground: tuple[float, ...]  # share of a case: least, median, greatest
+    classes: dict[str, float]  # name -> share of all pixels
+
+    @property
+    def defaults(self) -> Defaults:
+        """Image size, channels, batch size, loss and normalisation that suit these cases."""
+        size = default_image_size(self.median)
+        # trainer.loss=auto has a Dice term whatever the share of foreground: it is needed where that is small, and
+        # costs nothing elsewhere.
+        loss = "bce_dice" if len(self.classes) == 2 else "ce_dice"
+        normalisation = "8-bit" if self.eight_bit else "percentiles"
+        return Defaults(size, self.channels, default_batch_size(size), loss, normalisation)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, as fingerprint.json keeps them; the defaults are among them."""
+        return _as_lists(asdict(self) | {"defaults": asdict(self.defaults)})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Fingerprint":
+        """The inverse of `to_dict`."""
+        return cls(**_as_tuples({key: value for key, value in values.items() if key != "defaults"}))
+
+
+def fingerprint(facts: Sequence[CaseFacts], groups: Iterable[str], classes: Sequence[str]) -> Fingerprint:
+    """The fingerprint of cases, at least one; `groups` names the group of each, `classes` are those of the dataset.
+
+    Raises UserError for images and volumes in one dataset.
+    """
+    dimensions = {len(fact.shape) for fact in facts}
+    if len(dimensions) > 1:
+        flat = sum(len(fact.shape) == 2 for fact in facts)
+        raise UserError(
+            f"found {flat} images and {len(facts) - flat} volumes among the labelled cases; expected one kind: "
+            "choose it by dataset.images"
+        )
+    sides = list(zip(*(fact.shape for fact in facts), strict=True))
+    spacings = [fact.spacing for fact in facts if fact.spacing is not None]
+    known = len(spacings) == len(facts)
+    lows, *inner, highs = zip(*(fact.intensities for fact in facts), strict=True)
+    shares = [fact.foreground for fact in facts]
+    counts = np.sum([fact.counts for fact in facts], axis=0)
+    return Fingerprint(
+        len(facts),
+        len(set(groups)),
+        tuple(min(side) for side in sides),
+        tuple(round(median(side)) for side in sides),
+        tuple(max(side) for side in sides),
+        tuple(median(step) for step in zip(*spacings, strict=True)) if known else None,
+        max(fact.channels for fact in facts),
+        all(fact.eight_bit for fact in facts),
+        (min(lows), *(median(values) for values in inner), max(highs)),
+        (min(shares), median(shares), max(shares)),
+        dict(zip(classes, (counts / counts.sum()).tolist(), strict=True)),
+    )
+
+
+def default_image_size(sides: Sequence[int]) -> tuple[int, ...]:
+    """The network's input for images of these sides: their proportions, in steps that networks can halve.
+
+    Images: multiples of 32 within 64..256, a square where the sides are nearly equal. Volumes: multiples of 16
+    within 32..128.
+    """
+    volume = len(sides) == 3
+    longest, step, least = LONGEST[volume], STEP[volume], LEAST[volume]
+    scale = min(1.0, longest / max(sides))
+    size = tuple(max(least, round(side * scale / step) * step) for side in sides)
+    square = not volume and max(sides) <= NEARLY_SQUARE * min(sides)
+    return (max(size),) * len(size) if square else size
+
+
+def default_batch_size(image_size: Sequence[int]) -> int:
+    """4 up to 256 x 256 pixels, fewer of what is larger, at least 2."""
+    return max(2, min(4, PIXELS_OF_A_BATCH // int(np.prod(image_size))))
+
+
+def describe(found: Fingerprint) -> str:
+    """The fingerprint in five to seven lines; what stands behind an arrow is used where the config leaves it open."""
+    chosen = found.defaults
+    shared = "" if found.groups == found.cases else f" of {found.groups} groups"
+    span = "all of them"
+    if found.smallest != found.largest:
+        span = f"median; {_times(found.smallest)} to {_times(found.largest)}"
+    low, *_, high = found.intensities
+    scale = "0..255" if found.eight_bit else "0.5th to 99.5th percentile of the training images"
+    least, middle, greatest = map(_percent, found.foreground)
+    reason = " (so little foreground needs the Dice term)" if found.foreground[1] < SMALL_FOREGROUND else ""
+    lines = [
+        f"{found.cases} labelled cases{shared} (train and validation; the test part is not looked at)",
+        f"size: {_times(found.median)} px ({span}) → image_size {_times(chosen.image_size)}, batch {chosen.batch_size}",
+        f"colour: {'gray' if found.channels == 1 else 'RGB'} → channels {chosen.channels}",
+        f"intensities: {low:g} to {high:g} → {scale} become -1..1",
+        f"foreground: {middle} of a case (median; {least} to {greatest}) → loss {chosen.loss}{reason}",
+    ]
+    if found.spacing:
+        lines.insert(2, f"spacing: {' × '.join(f'{step:.3g}' for step in found.spacing)} mm (median)")
+    if len(found.classes) > 2:
+        lines.append("classes: " + ", ".join(f"{name} {_percent(share)}" for name, share in found.classes.items()))
+    return "\n".join(lines)
+
+
+def _times(sides: Sequence[int]) -> str:
+    return "×".join(map(str, sides))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _as_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_lists(item) for key, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _as_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,0 +1,61 @@
+"""The raw chest X-rays of JSRT (.IMG): no header, 2048 x 2048 big-endian 16-bit numbers of which 12 bits are used.
+
+Source: J. Shiraishi et al., Development of a digital image database for chest radiographs with and without a lung
+nodule, American Journal of Roentgenology 174, 71 (2000).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from genseg_betty.data.formats.common import Header, ImageError, as_image
+
+EXTENSIONS = (".img",)
+SIDE = 2048  # pixels
+LENGTH = 2 * SIDE * SIDE  # bytes
+BRIGHTEST = 4095  # of 12 bits
+EXPECTED = f"a JSRT radiograph: exactly {LENGTH} bytes, {SIDE} x {SIDE} big-endian 16-bit values within 0..{BRIGHTEST}"
+
+
+def read_image(path: Path) -> np.ndarray:
+    """[2048, 2048, 1] float32 in 0..4095, turned over (4095 - value): bones are bright as in other X-ray sets.
+
+    Raises ImageError with code `unreadable`.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LENGTH + 1)
+    except OSError as error:
+        raise _not_jsrt(f"cannot be read ({error.strerror})") from error
+    if len(content) != LENGTH:
+        raise _wrong_length(path)
+    values = np.frombuffer(content, dtype=">u2").reshape(SIDE, SIDE, 1)
+    if values.max() > BRIGHTEST:
+        raise _not_jsrt(f"holds values up to {values.max()}")
+    return as_image(BRIGHTEST - values)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Raises ImageError (`unreadable`): the format holds radiographs alone."""
+    raise ImageError(
+        "unreadable", "is a raw radiograph (.img), which holds no labels; expected a mask file such as PNG"
+    )
+
+
+def read_header(path: Path) -> Header:
+    """Height and width; the format states no spacing. Raises ImageError where the length is another."""
+    try:
+        length = path.stat().st_size
+    except OSError as error:
+        raise _not_jsrt(f"cannot be read ({error.strerror})") from error
+    if length != LENGTH:
+        raise _wrong_length(path)
+    return Header((SIDE, SIDE))
+
+
+def _wrong_length(path: Path) -> ImageError:
+    return _not_jsrt(f"holds {path.stat().st_size} bytes")
+
+
+def _not_jsrt(found: str) -> ImageError:
+    return ImageError("unreadable", f"{found}; expected {EXPECTED}. Copy the file again from its publisher")

@@ -1,0 +1,225 @@
+"""The cases of a dataset as the network sees them: read from their files, or from the cache what was read before."""
+
+import hashlib
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genseg_betty.data.cache import Cache, Entry, key_of
+from genseg_betty.data.cases import Case, Dataset, Sample
+from genseg_betty.data.check import faults_before_training
+from genseg_betty.data.files import Finding
+from genseg_betty.data.fingerprint import CaseFacts
+from genseg_betty.data.formats import ImageError, read_header, split_name
+from genseg_betty.data.ledger import Ledger, settled, size_of, state_of
+from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.splits import fingerprints
+from genseg_betty.errors import UserError
+
+LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom", "SimpleITK")
+BESIDE_THE_READING = {"name", "root", "cases", "unlabelled", "metric", "published_test", "folds", "own_split", "recipe"}
+SMALL = 150_000_000  # bytes up to which a dataset is checked as a whole, so that another draw of cases finds it checked
+HELD = 2**30  # bytes of decoded cases that wait in memory for their preprocessing; the others are decoded twice
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class CachedReader:
+    """Reads the cases of one dataset. What it returns is the same to the bit with a cold, a warm or no cache."""
+
+    def __init__(self, dataset: Dataset, cache: Cache) -> None:
+        self.dataset = dataset
+        self._cache = cache if dataset.root else Cache(None)  # what is drawn is drawn anew
+        reading = {one.name: repr(getattr(dataset, one.name)) for one in fields(dataset)}
+        self._reading = {name: text for name, text in reading.items() if name not in BESIDE_THE_READING}
+        self._code = code_version()
+        self._ledger = Ledger(self._cache, self._code, str(dataset.root))
+        self._digests: dict[str, list[bytes]] = {}  # by case id: of its image and masks
+        self._keys: dict[str, str] = {}  # by case id
+        self._held: dict[str, Sample] = {}
+        self._held_bytes = 0
+
+    def save(self) -> None:
+        """Keep what was found out for the next run."""
+        self._ledger.save()
+
+    def faults(self, used: Iterable[str]) -> list[Finding]:
+        """`faults_before_training`, which is asked again only if a file changed or something was wrong before."""
+        if self.dataset.root is None:
+            return faults_before_training(self.dataset, used)
+        files = [path for case in self.dataset.cases for path in _files(case)]
+        now = time.time()
+        try:
+            states = [state_of(path) for path in files]
+        except (OSError, ImageError):  # told by the check
+            return faults_before_training(self.dataset, used)
+        if sum(map(size_of, states)) <= SMALL:
+            used = [case.id for case in self.dataset.cases]
+        key = key_of("sound", self._reading, [str(path) for path in files], states, sorted(used))
+        if self._ledger.recall(key):
+            return []
+        found = faults_before_training(self.dataset, used)
+        if not found and all(settled(state, now) for state in states):
+            self._ledger.note(key, True)
+        return found
+
+    def contents(self, cases: Iterable[Case]) -> dict[str, str]:
+        """`splits.fingerprints` of cases, which reads only files that it has not seen as they are now."""
+        cases = list(cases)
+        if self.dataset.root is None:
+            return fingerprints(self.dataset, cases)
+        for case, digests in zip(cases, _ahead(self._read_digests, cases), strict=True):
+            self._digests[case.id] = digests
+        return {case.id: self._digests[case.id][0].hex() for case in cases}
+
+    def digest(self, case: Case) -> bytes:
+        """`Dataset.digest`, as `contents` reads."""
+        if self.dataset.root is None:
+            return self.dataset.digest(case)
+        if case.id not in self._digests:
+            self._digests[case.id] = self._read_digests(case)
+        return hashlib.sha256(b"".join(self._digests[case.id])).digest()
+
+    def facts(self, cases: Sequence[Case]) -> list[CaseFacts]:
+        """What each case holds. Raises UserError for one that cannot be read."""
+        keys = [self._key(case) for case in cases]
+        known = {key: facts for key in keys if (facts := self._ledger.recall(key))}
+        missing = [(key, case) for key, case in zip(keys, cases, strict=True) if key not in known]
+        read = _ahead(self._read_facts, [case for _, case in missing])
+        for (key, case), (sample, facts) in zip(missing, read, strict=True):
+            self._hold(case, sample)
+            known[key] = asdict(facts)
+            if self._unchanged(case):
+                self._ledger.note(key, known[key])
+        return [CaseFacts.from_dict(known[key]) for key in keys]
+
+    def fit(
+        self,
+        cases: Sequence[Case],
+        facts: Sequence[CaseFacts],
+        image_size: tuple[int, int],
+        channels: int | None,
+        label_values: tuple[Any, ...],
+    ) -> Preprocessing:
+        """`Preprocessing.fit` on these cases, whose facts are known: only what is not 8-bit is read for it."""
+        classes = self.dataset.classes
+        key = key_of("fit", [self._key(case) for case in cases], image_size, channels)
+        if known := self._ledger.recall(key):
+            return replace(Preprocessing.from_dict(known), classes=classes, label_values=label_values)
+        pairs = zip(cases, facts, strict=True)
+        images = [fact.stand_in() if fact.eight_bit else self._sample(case).image for case, fact in pairs]
+        fitted = Preprocessing.fit(images, image_size, channels, classes, label_values)
+        if all(map(self._unchanged, cases)):
+            self._ledger.note(key, fitted.to_dict())
+        return fitted
+
+    def tensors(self, cases: Sequence[Case], preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+        """Images [N, C, h, w] float32 and masks [N, h, w] int64 of cases, at least one; volumes have a D before h.
+
+        Files are decoded by several threads. The resizing is left to this one, as PyTorch divides it by itself.
+        """
+        images, masks = torch.empty(0), torch.empty(0, dtype=torch.int64)
+        decided = preprocessing.to_dict()
+        keys = [key_of("tensors", self._key(case), decided) for case in cases]
+        found = _ahead(lambda pair: self._cache.get(pair[0]) or self._sample(pair[1]), zip(keys, cases, strict=True))
+        for index, (key, case, one) in enumerate(zip(keys, cases, found, strict=True)):
+            arrays = one.arrays if isinstance(one, Entry) else self._prepare(key, case, one, preprocessing)
+            if index == 0:
+                images = torch.empty((len(cases), *arrays["image"].shape))
+                masks = torch.empty((len(cases), *arrays["mask"].shape), dtype=torch.int64)
+            images.numpy()[index] = arrays["image"]
+            masks.numpy()[index] = arrays["mask"]
+        return images, masks
+
+    def _prepare(self, key: str, case: Case, sample: Sample, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+        assert sample.mask is not None
+        kind = np.uint8 if preprocessing.num_classes <= 256 else np.int64
+        image = preprocessing.image(sample.image).numpy()
+        mask = preprocessing.mask(sample.mask).numpy().astype(kind)
+        if self._unchanged(case):
+            self._cache.put(key, image=image, mask=mask)
+        self._release(case)
+        return {"image": image, "mask": mask}
+
+    def _key(self, case: Case) -> str:
+        """The key of what a case holds: of its files' contents and all that decides how they are read."""
+        if case.id not in self._keys:
+            endings = ["/" if path.is_dir() else split_name(path.name)[1].lower() for path in _files(case)]
+            self._keys[case.id] = key_of("case", self._code, self._reading, endings, self.digest(case).hex())
+        return self._keys[case.id]
+
+    def _unchanged(self, case: Case) -> bool:
+        """Whether the files still hold what `_key` says: of others nothing is kept under it."""
+        return self.dataset.root is None or self._read_digests(case) == self._digests[case.id]
+
+    def _read_digests(self, case: Case) -> list[bytes]:
+        digests = []
+        for path in _files(case):
+            try:
+                digests.append(self._ledger.digest(path))
+            except OSError as error:
+                raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        return digests
+
+    def _read_facts(self, case: Case) -> tuple[Sample, CaseFacts]:
+        sample = self.dataset.load(case)
+        spacing = read_header(case.image).spacing if self.dataset.root else None
+        return sample, CaseFacts.of(sample, spacing, len(self.dataset.classes))
+
+    def _hold(self, case: Case, sample: Sample) -> None:
+        if self._held_bytes + _bytes(sample) <= HELD:
+            self._held[case.id] = sample
+            self._held_bytes += _bytes(sample)
+
+    def _release(self, case: Case) -> None:
+        if sample := self._held.pop(case.id, None):
+            self._held_bytes -= _bytes(sample)
+
+    def _sample(self, case: Case) -> Sample:
+        return self._held.get(case.id) or self.dataset.load(case)
+
+
+def code_version() -> str:
+    """A hash of all that may change what reading gives: this package's code, the libraries' versions, the processor."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            digest.update(f"{name} {version(name)}\0".encode())
+    digest.update(f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}".encode())
+    return digest.hexdigest()
+
+
+def _files(case: Case) -> tuple[Path, ...]:
+    return (case.image, *case.masks)
+
+
+def _bytes(sample: Sample) -> int:
+    return sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
+
+
+def _ahead(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+    """`map` by several threads, in order, a few items ahead of the one that is asked for and no more."""
+    workers = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Out]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,182 @@
+"""What publishers choose: stems, groups in mask patterns, numbered sequences, files to pass over, scaled masks."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genseg_betty.data.cases import Dataset, open_dataset, scan_dataset
+from genseg_betty.data.files import Tree, expand
+from genseg_betty.data.masks import read_indices, require_fitting
+from genseg_betty.data.pairing import case_groups, layout
+from genseg_betty.errors import UserError
+
+
+def touch(root: Path, *names: str, size: tuple[int, int] = (8, 10), value: int = 0) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full(size, value, np.uint8)).save(root / name)
+
+
+def faults(config) -> list[tuple[str, str]]:
+    return sorted((finding.code, finding.file) for finding in scan_dataset(config)[1])
+
+
+def pairs(dataset: Dataset) -> dict[str, list[str]]:
+    root = dataset.root
+    assert root is not None
+    return {
+        case.image.relative_to(root).as_posix(): [path.relative_to(root).as_posix() for path in case.masks]
+        for case in dataset.cases
+    }
+
+
+def test_stem_picks_a_part_of_the_name(tmp_path: Path, dataset_yaml) -> None:
+    touch(tmp_path, "a/L1_orig.png", "a/L1_contour.png", "b/L_2_ORIG.png", "b/L_2_contour.png")
+    keys = {"root": str(tmp_path), "images": ["*/*orig.png", "*/*ORIG.png"], "masks": ["{dir}/{stem}_contour.png"]}
+    config = dataset_yaml("folder", **keys, stem="(?i)^(.+)_orig$")
+    dataset = open_dataset(config)
+    assert pairs(dataset) == {"a/L1_orig.png": ["a/L1_contour.png"], "b/L_2_ORIG.png": ["b/L_2_contour.png"]}
+    assert [case.id for case in dataset.cases] == ["L1_orig", "L_2_ORIG"]
+    assert faults(dataset_yaml("folder", **keys, stem="^(L1)_orig$")) == [
+        ("missing_image", "b/L_2_contour.png"),
+        ("missing_mask", "b/L_2_ORIG.png"),
+    ]
+    message = str(scan_dataset(dataset_yaml("folder", **keys, stem="^(L1)_orig$"))[1][0])
+    assert "dataset.stem '^(L1)_orig$' finds no stem in its name" in message
+    assert "{stem} is what (?i)^(.+)_orig$ finds in an image's stem" in layout(config)
+
+
+def test_a_stem_with_wildcards_and_braces_stands_for_itself() -> None:
+    names = {"stem": "a*{dir}?", "group": "{stem}"}
+    assert expand("{dir}/{group}/{stem}*.png", "in*", **names) == "in\0/{stem}/a\0{dir}\1*.png"
+    assert expand("{dir}/{group}/{stem}.png", "in") == "in/*/*.png"
+
+
+def test_group_in_mask_patterns(tmp_path: Path, dataset_yaml) -> None:
+    touch(tmp_path, "12D/images/12D.png", "12D/masks/12_m.png", "12D/masks/MASK-7.png")
+    touch(tmp_path, "12D_F/images/12D_F.png", "12D_F/masks/12.png", "7D/images/7D.png", "7D/masks/7-x.png")
+    keys = {"root": str(tmp_path), "images": ["*/images/*.png"], "masks": ["{dir}/../masks/{group}*.*"]}
+    config = dataset_yaml("folder", **keys, group=r"(?:^|/)(\d+)\w*/images/", ignore=["**/MASK-*"])
+    dataset = open_dataset(config)
+    assert pairs(dataset) == {
+        "12D/images/12D.png": ["12D/masks/12_m.png"],
+        "12D_F/images/12D_F.png": ["12D_F/masks/12.png"],
+        "7D/images/7D.png": ["7D/masks/7-x.png"],
+    }
+    assert [case.group for case in dataset.cases] == ["12", "12", "7"]
+    config.ignore = []
+    assert faults(config) == [("missing_image", "12D/masks/MASK-7.png")]
+    assert "dataset.ignore" in str(scan_dataset(config)[1][0])
+    config.group = r"(\d+)D_F/"
+    with pytest.raises(UserError, match=r"finds no group in 12D/images/12D\.png, 7D/images/7D\.png; expected"):
+        scan_dataset(config)
+
+
+def test_group_starts_cut_numbered_files_into_sequences() -> None:
+    names = [f"scan2/f{number:03d}b.png" for number in (1, 25, 26, 50, 51, 612)] + ["12/x7_26.png"]
+    groups = case_groups({"group_starts": [1, 26, 51]}, names)
+    assert groups is not None
+    assert list(groups.values()) == ["1", "1", "26", "26", "51", "51", "26"]
+    assert case_groups({}, names) is None
+    bad = ["5/a.png", *(f"{number}.png" for number in range(9))]
+    with pytest.raises(UserError) as caught:
+        case_groups({"group_starts": [7, 8]}, bad)
+    assert "for 5/a.png, 0.png, 1.png, 2.png, 3.png and 3 more; expected a number in each" in str(caught.value)
+    assert "7 or higher" in str(caught.value)
+
+
+def test_group_starts_of_a_yaml(folder: Path, dataset_yaml) -> None:
+    dataset = open_dataset(dataset_yaml("folder", root=str(folder), group_starts=[0, 5, 18]))
+    assert [case.group for case in dataset.cases] == ["0"] * 5 + ["5"] * 13 + ["18"] * 2
+
+
+def test_ignored_files_folders_and_links(folder: Path, tmp_path: Path, dataset_yaml) -> None:
+    touch(folder, "images/Thumbs.png", "masks/Thumbs.PNG", "masks/extra/x.png", "Thumbs.png")
+    (folder / "masks" / "out.png").symlink_to(tmp_path / "elsewhere.png")
+    keys = {"images": ["images/**/*.*"], "masks": ["masks/**/{stem}.*"]}
+    config = dataset_yaml("folder", root=str(folder), **keys)
+    assert faults(config) == [("missing_image", "masks/extra/x.png"), ("unsafe", "masks/out.png")]
+    config = dataset_yaml("folder", root=str(folder), **keys, ignore=["masks/extra", "**/Thumbs.png", "**/out.*"])
+    assert faults(config) == []
+    assert "Thumbs" not in [case.id for case in open_dataset(config).cases]
+    with pytest.raises(UserError, match="leads out of"):
+        scan_dataset(dataset_yaml("folder", root=str(folder), ignore=["../*.png"]))
+
+
+def test_folders_that_macs_add_are_passed_over(folder: Path, dataset_yaml) -> None:
+    (folder / "images" / "sub").mkdir()
+    for place in ("__MACOSX/images", "images/__MACOSX", "images/sub/__macosx"):
+        shutil.copytree(folder / "masks", folder / place)
+    keys = {"images": ["**/images/**/*.*"], "masks": ["masks/{stem}.*"]}
+    assert len(open_dataset(dataset_yaml("folder", root=str(folder), **keys)).cases) == 20
+    assert not [name for name in Tree(folder, ["**/*.png"]).files if "macosx" in name.lower()]
+
+
+@pytest.mark.parametrize(("mask", "image"), [((8, 10), (16, 20)), ((16, 20), (8, 10)), ((100, 60), (331, 200))])
+def test_scaled_masks_are_brought_to_the_size_of_their_image(
+    tmp_path: Path, dataset_yaml, mask: tuple[int, int], image: tuple[int, int]
+) -> None:
+    touch(tmp_path, "images/a.png", size=image)
+    values = np.random.default_rng(0).integers(0, 2, mask).astype(np.uint8) * 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(values).save(tmp_path / "masks" / "a.png")
+    dataset = open_dataset(dataset_yaml("folder", root=str(tmp_path), scaled_masks=True))
+    expected = Image.fromarray(values).resize(image[::-1], Image.Resampling.NEAREST)
+    np.testing.assert_array_equal(dataset.load(dataset.cases[0]).mask, np.asarray(expected) > 0)
+    unscaled = open_dataset(dataset_yaml("folder", root=str(tmp_path)))
+    with pytest.raises(UserError, match=r"expected equal sizes.*dataset\.scaled_masks=true"):
+        unscaled.load(unscaled.cases[0])
+
+
+@pytest.mark.parametrize(
+    ("mask", "image", "scaled"),
+    [
+        ((8, 10), (20, 16), True),
+        ((100, 100), (200, 203), True),
+        ((100, 100), (200, 202), False),
+        ((5, 8, 10), (8, 10), True),
+        ((5, 8, 10), (10, 16, 20), True),
+    ],
+)
+def test_other_sizes_are_a_mismatch(mask: tuple[int, ...], image: tuple[int, ...], scaled: bool) -> None:
+    with pytest.raises(UserError, match="; expected equal sizes") as caught:
+        require_fitting(mask, image, scaled)
+    assert caught.value.code == "size_mismatch"
+    sizes = ["x".join(map(str, size[::-1])) for size in (mask, image)]
+    assert f"mask is {sizes[0]}" in str(caught.value)
+    assert f"image {sizes[1]}" in str(caught.value)
+
+
+def test_proportions_may_differ_by_one_percent() -> None:
+    require_fitting((100, 100), (200, 202), True)
+    require_fitting((100, 100), (1000, 995), True)
+    require_fitting((7, 7), (7, 7), False)
+
+
+def test_a_mask_alone_keeps_its_own_size(folder: Path, dataset_yaml) -> None:
+    dataset = open_dataset(dataset_yaml("folder", root=str(folder), scaled_masks=True))
+    path = folder / "masks" / "case00.png"
+    assert read_indices(path, dataset.labels, None, True)[0].shape == (40, 40)
+    assert dataset.read_mask(path, (20, 20))[0].shape == (20, 20)
+
+
+def test_a_volume_and_its_mask_are_compared_in_depth_too(tmp_path: Path, dataset_yaml) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    np.save(tmp_path / "images" / "a.npy", np.zeros((5, 8, 10)))
+    np.save(tmp_path / "masks" / "a.npy", np.ones((5, 8, 10), np.uint8))
+    dataset = open_dataset(dataset_yaml("folder", root=str(tmp_path)))
+    sample = dataset.load(dataset.cases[0])
+    assert (sample.image.shape, sample.mask.shape) == ((5, 8, 10, 1), (5, 8, 10))
+    np.save(tmp_path / "masks" / "a.npy", np.ones((4, 8, 10), np.uint8))
+    with pytest.raises(UserError, match="mask is 10x8x4 voxels and its image 10x8x5; expected equal sizes"):
+        dataset.load(dataset.cases[0])
+
+
+def test_layout_names_what_braces_stand_for(dataset_yaml) -> None:
+    config = dataset_yaml("folder", masks=["{dir}/{group}.png"], group=r"(\d+)/")
+    assert layout(config).endswith(r"masks {dir}/{group}.png. {group} is what (\d+)/ finds in an image's path.")
+    assert layout(dataset_yaml("folder")).endswith("masks/{stem}_segmentation.*.")
