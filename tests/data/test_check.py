@@ -119,7 +119,7 @@ def test_all_faults_come_in_one_report(folder: Path, dataset_yaml) -> None:
         "missing_mask": 1,
         "missing_image": 1,
         "size_mismatch": 2,
-        "unexpected_label": 1,
+        "unexpected_label": 2,
         "too_few": 1,
     }
     assert report.pairs == 14

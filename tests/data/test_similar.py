@@ -146,26 +146,29 @@ def leaking(tmp_path: Path, phantoms: dict[str, list[np.ndarray]], dataset_yaml)
     return dataset, [(case, signature(read_image(case.image))) for case in dataset.cases]
 
 
-def test_findings_tell_pairs_across_parts_and_groups(leaking) -> None:
+def test_findings_tell_pairs_of_other_groups_that_may_come_apart(leaking) -> None:
     dataset, own = leaking
-    parts = {case.id: "train" for case, _ in own} | {"cc_c": "test", "jj_j": "test", "bb_k": "test"}
-    del parts["ll_l"]
-    findings = near_duplicate_findings(dataset, own, parts)
-    # a and j are equal, b and k of one group, a and i in one part, c and j in one part, l in none
-    assert [finding.file for finding in findings] == ["images/cc_c.png", "images/ii_i.png", "images/jj_j.png"]
+    dataset.published_test = frozenset({"cc_c", "jj_j", "bb_k"})
+    findings = near_duplicate_findings(dataset, own)
+    # a and j are equal, b and k of one group, c and j both tested on
+    pairs = {("cc_c", "aa_a"), ("ii_i", "aa_a"), ("ll_l", "bb_b"), ("ll_l", "bb_k"), ("ii_i", "cc_c"), ("jj_j", "ii_i")}
+    assert {(f.file[7:11], f.message.split("images/")[1][:4]) for f in findings} == pairs
+    assert len(findings) == len(pairs)
     assert {finding.code for finding in findings} == {"near_duplicate"}
     assert findings[0].message == (
-        "looks like the same picture as images/aa_a.png, which is in train, this one in test; expected a picture in "
-        "one part alone, so give both the same group (dataset.group) or remove one"
+        "looks like the same picture as images/aa_a.png (that one: train or validation; this one: test); expected a "
+        "picture in one part alone, so give both the same group (dataset.group) or remove one"
     )
-    assert "images/cc_c.png, which is in test, this one in train" in findings[1].message
-    assert "images/ii_i.png, which is in train, this one in test" in findings[2].message
 
 
-def test_no_findings_without_parts(leaking) -> None:
+def test_findings_follow_a_split_of_the_users_own(leaking) -> None:
     dataset, own = leaking
-    assert near_duplicate_findings(dataset, own, {}) == []
-    assert near_duplicate_findings(dataset, own, {case.id: "train" for case, _ in own}) == []
+    dataset.own_split = {"train": [case.id for case, _ in own], "validation": [], "test": []}
+    assert near_duplicate_findings(dataset, own) == []
+    dataset.own_split["train"].remove("ll_l")
+    dataset.own_split["validation"] = ["ll_l"]
+    found = [finding.message for finding in near_duplicate_findings(dataset, own)]
+    assert ["(that one: train; this one: validation)" in message for message in found] == [True, True]
 
 
 @pytest.mark.parametrize(("name", "count"), [("nlm_mc", 0), ("buid", 17)])

@@ -8,19 +8,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from omegaconf import DictConfig
 
 from genseg_betty.data.cases import Case, Dataset, scan_dataset
 from genseg_betty.data.files import Finding
-from genseg_betty.data.formats import ImageError, bit_depth, mismatch, read_header, read_image, read_mask
+from genseg_betty.data.formats import Header, ImageError, bit_depth, read_header, read_image
+from genseg_betty.data.labels import HALF
+from genseg_betty.data.masks import require_fitting
+from genseg_betty.data.similar import near_duplicate_findings, signature
 from genseg_betty.data.splits import Splits, TooFew, make_splits
 
 TINY = 0.0005  # share of the image (33 pixels at 256 x 256) below which a class is easily lost in resizing
 READ_ALL = 300_000_000  # pixels; datasets up to here, a few seconds' worth, are read in full before training
+STRAY = 0.001  # relative difference up to which two spacings are one, written with other digits
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Tell = Callable[[int, int], object]  # called with the cases that are done and their number
 
 
 @dataclass
@@ -51,16 +60,24 @@ class _Seen:
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     pixels: int = 0
+    axes: int = 0  # of the image: 2, or 3 of a volume; 0 where it cannot be read
     digest: bytes = b""
+    signature: np.ndarray | None = None
 
 
-def check_dataset(config: Mapping[str, Any] | DictConfig) -> CheckReport:
-    """Read every file of a dataset and tell all faults. Raises UserError only where there is no folder."""
+def check_dataset(config: Mapping[str, Any] | DictConfig, tell: Tell | None = None) -> CheckReport:
+    """Read every file of a dataset and tell all faults. Raises UserError only where there is no folder.
+
+    `tell` is called with the cases that are read and their number, now and then.
+    """
     dataset, findings = scan_dataset(config)
-    seen = [_Seen()] * len(dataset.cases) if dataset.root is None else _each(dataset, dataset.cases, _read)
-    errors = [*findings, *(finding for one in seen for finding in one.errors), *_mixed_depths(dataset)]
+    drawn = dataset.root is None  # phantoms are not read
+    seen = [_Seen() for _ in dataset.cases] if drawn else _each(dataset.cases, partial(_read, dataset), tell)
+    errors = [*findings, *(finding for one in seen for finding in one.errors), *_mixed(dataset, seen)]
     warnings = [finding for one in seen for finding in one.warnings] + _duplicates(dataset, seen)
     split_or_note(dataset, config, 0, errors)
+    signatures = [(case, one.signature) for case, one in zip(dataset.cases, seen, strict=True)]
+    warnings += near_duplicate_findings(dataset, [(case, own) for case, own in signatures if own is not None])
     return CheckReport(dataset.name, dataset.root, sum(not one.errors for one in seen), errors, warnings)
 
 
@@ -83,61 +100,104 @@ def faults_before_training(dataset: Dataset, used: Iterable[str]) -> list[Findin
     """
     if dataset.root is None:  # phantoms are drawn, not read
         return []
-    headers = _each(dataset, dataset.cases, _read_headers)
-    ids = {case.id for case in dataset.cases}
-    if sum(one.pixels for one in headers) > READ_ALL:
-        ids &= set(used)
-    read = iter(_each(dataset, [case for case in dataset.cases if case.id in ids], _read))
-    results = [next(read) if case.id in ids else one for case, one in zip(dataset.cases, headers, strict=True)]
-    return [finding for one in results for finding in one.errors] + _mixed_depths(dataset)
+    seen = _each(dataset.cases, partial(_read_headers, dataset))
+    wanted = set(used)
+    everything = sum(one.pixels for one in seen) <= READ_ALL
+    pairs = zip(dataset.cases, seen, strict=True)
+    _each([(case, one) for case, one in pairs if everything or case.id in wanted], partial(_read_pixels, dataset))
+    return [finding for one in seen for finding in one.errors] + _mixed(dataset, seen)
 
 
-def _each(dataset: Dataset, cases: Iterable[Case], check: Callable[[Dataset, Case], _Seen]) -> list[_Seen]:
-    """Run a check on cases, several at once: Pillow decodes outside Python's lock."""
+def _each(items: Sequence[In], check: Callable[[In], Out], tell: Tell | None = None) -> list[Out]:
+    """`check` of every item, several at once: Pillow decodes outside Python's lock."""
+    results = []
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda case: check(dataset, case), cases))
-
-
-def _read_headers(dataset: Dataset, case: Case) -> _Seen:
-    """Sizes alone: fast, and blind to what a file's pixels hold."""
-    seen = _Seen()
-    image_size = None
-    for path in (case.image, *case.masks):
-        try:
-            size = read_header(path).shape
-            seen.pixels += math.prod(size)
-            image_size = size if path == case.image else image_size
-            _require_equal(size, image_size)
-        except ImageError as error:
-            seen.errors.append(_finding(dataset, error.code, path, str(error)))
-    return seen
+        for result in pool.map(check, items):
+            results.append(result)
+            if tell:
+                tell(len(results), len(items))
+    return results
 
 
 def _read(dataset: Dataset, case: Case) -> _Seen:
+    """All that can be known of a case."""
+    return _read_pixels(dataset, (case, _read_headers(dataset, case)))
+
+
+def _read_headers(dataset: Dataset, case: Case) -> _Seen:
+    """Sizes and spacings alone: fast, and blind to what a file's pixels hold."""
     seen = _Seen()
-    image_size = None
-    try:
-        image = read_image(case.image)
-        image_size = image.shape[:2]
-        seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
-    except ImageError as error:
-        seen.errors.append(_finding(dataset, error.code, case.image, str(error)))
-    masks = []
+    image = _header(dataset, case.image, seen)
+    seen.axes = len(image.shape) if image else 0
     for path in case.masks:
+        _header(dataset, path, seen, image)
+    return seen
+
+
+def _header(dataset: Dataset, path: Path, seen: _Seen, image: Header | None = None) -> Header | None:
+    """The header of a file, whose faults are noted; that of a mask must fit on its image's."""
+    try:
+        header = read_header(path)
+        seen.pixels += math.prod(header.shape)
+        if image is not None:
+            require_fitting(header.shape, image.shape, dataset.scaled_masks)
+            _require_same_spacing(header, image)
+    except ImageError as error:
+        seen.errors.append(_finding(dataset, error.code, path, str(error)))
+        return None
+    return header
+
+
+def _require_same_spacing(mask: Header, image: Header) -> None:
+    own, other = mask.spacing, image.spacing
+    if own and other and any(abs(a - b) > STRAY * abs(b) for a, b in zip(own, other, strict=True)):
+        found, expected = (" x ".join(f"{step:g}" for step in reversed(spacing)) for spacing in (own, other))
+        raise ImageError(
+            "spacing_mismatch",
+            f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
+            "two was resampled or lost its header, so export them together again",
+        )
+
+
+def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen]) -> _Seen:
+    """Add what the pixels of a case show to what its headers have shown. Files at fault are left alone, but a mask
+    that does not fit its image may hold unknown labels as well."""
+    case, seen = pair
+    at_fault = {finding.file for finding in seen.errors if not finding.code.endswith("_mismatch")}
+    misfits = {finding.file for finding in seen.errors if finding.code == "size_mismatch"}
+    size, masks = None, []
+    for path in (case.image, *case.masks):
+        file = _below(dataset, path)
+        if file in at_fault:
+            continue
         try:
-            values = read_mask(path)
-            _require_equal(values.shape, image_size)
-            indices, blurred = dataset.labels.decode(values)
+            if path == case.image:
+                size = _look_at(read_image(path), seen)
+            else:
+                masks.append(_decode(dataset, path, None if file in misfits else size, seen))
         except ImageError as error:
             seen.errors.append(_finding(dataset, error.code, path, str(error)))
-            continue
-        masks.append(indices)
-        if blurred:
-            message = "has in-between pixels, as of a resized or JPEG mask; values above 127 are taken as 255"
-            seen.warnings.append(_finding(dataset, "lossy_mask", path, message))
     if not seen.errors:
         _judge(dataset, case, np.maximum.reduce(masks), seen)
     return seen
+
+
+def _look_at(image: np.ndarray, seen: _Seen) -> tuple[int, ...]:
+    """Note what tells copies of an image; returns its size."""
+    seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+    seen.signature = signature(image)
+    return image.shape[:-1]
+
+
+def _decode(dataset: Dataset, path: Path, size: tuple[int, ...] | None, seen: _Seen) -> np.ndarray:
+    indices, blurred = dataset.read_mask(path, size)
+    if blurred:
+        message = (
+            "has in-between pixels, as of a resized or JPEG mask; values above "
+            f"{dataset.labels.threshold or HALF} are taken as foreground (dataset.threshold=… sets another)"
+        )
+        seen.warnings.append(_finding(dataset, "lossy_mask", path, message))
+    return indices
 
 
 def _judge(dataset: Dataset, case: Case, mask: np.ndarray, seen: _Seen) -> None:
@@ -152,27 +212,40 @@ def _judge(dataset: Dataset, case: Case, mask: np.ndarray, seen: _Seen) -> None:
             seen.warnings.append(_finding(dataset, "tiny_foreground", case.masks[0], message))
 
 
-def _mixed_depths(dataset: Dataset) -> list[Finding]:
-    """One scale serves all images of a dataset, so 8- and 16-bit files cannot be told apart once they are read."""
+def _mixed(dataset: Dataset, seen: Sequence[_Seen]) -> list[Finding]:
+    """Images unlike most: one scale serves all of a dataset, and one network takes either images or volumes."""
     if dataset.root is None:
         return []
+    axes = {case.image: one.axes for case, one in zip(dataset.cases, seen, strict=True) if one.axes}
     bits: dict[Path, int] = {}
-    for case in dataset.cases:
+    for path in axes:
         with suppress(ImageError):  # told by the other checks
-            if depth := bit_depth(case.image):
-                bits[case.image] = depth
-    depths = Counter(bits.values())
-    usual = max(depths, key=lambda depth: depths[depth], default=0)
+            if depth := bit_depth(path):
+                bits[path] = depth
+    kinds = {2: "an image", 3: "a volume"}
     return [
-        _finding(
-            dataset,
-            "unreadable",
-            path,
-            f"holds {found} bits a value, {depths[usual]} of {len(dataset.cases)} images hold {usual}; expected one "
-            "depth, for their intensities do not compare: save it as the others",
-        )
-        for path, found in bits.items()
-        if found != usual
+        *_unusual(
+            dataset, axes, "size_mismatch",
+            lambda found, usual, share: f"is {kinds[found]}, {share} are {kinds[usual]} each; expected one kind: "
+            "choose it by dataset.images, or move the others away",
+        ),
+        *_unusual(
+            dataset, bits, "unreadable",
+            lambda found, usual, share: f"holds {found} bits a value, {share} hold {usual}; expected one depth, for "
+            "their intensities do not compare: save it as the others",
+        ),
+    ]  # fmt: skip
+
+
+def _unusual(
+    dataset: Dataset, values: Mapping[Path, int], code: str, describe: Callable[[int, int, str], str]
+) -> list[Finding]:
+    """One finding for each file whose value is not the most frequent one."""
+    counts = Counter(values.values())
+    usual = max(counts, key=lambda value: counts[value], default=0)
+    share = f"{counts[usual]} of {len(dataset.cases)} images"
+    return [
+        _finding(dataset, code, path, describe(found, usual, share)) for path, found in values.items() if found != usual
     ]
 
 
@@ -189,11 +262,10 @@ def _duplicates(dataset: Dataset, seen: Sequence[_Seen]) -> list[Finding]:
     return found
 
 
-def _require_equal(size: tuple[int, ...], image_size: tuple[int, ...] | None) -> None:
-    if image_size is not None and tuple(size) != tuple(image_size):
-        raise ImageError("size_mismatch", mismatch(size, image_size))
-
-
 def _finding(dataset: Dataset, code: str, path: Path, message: str) -> Finding:
+    return Finding(code, _below(dataset, path), message)
+
+
+def _below(dataset: Dataset, path: Path) -> str:
     assert dataset.root is not None
-    return Finding(code, path.relative_to(dataset.root).as_posix(), message)
+    return path.relative_to(dataset.root).as_posix()

@@ -10,6 +10,7 @@ from genseg_betty.data.formats import ImageError, pack, unpack
 from genseg_betty.errors import UserError
 
 MAX_BLURRED = 0.05  # share of in-between pixels up to which a 0/255 mask counts as resized, not as wrong
+HALF = 127  # blurred masks are foreground above it, unless a threshold is declared
 NEAR = 32  # a value this close to 0 or 255 may be JPEG noise rather than an in-between pixel
 MAX_SHOWN = 8  # values named in one message
 MAX_COLOURS = 256  # of a palette, which predictions are written with
@@ -89,7 +90,7 @@ class LabelMap:
             return (values > 0).astype(np.int64), False
         if not _is_blurred(values, present):
             raise ImageError("unexpected_label", _unexpected(present, "0 and 1, or 0 and 255"))
-        return (values > 127).astype(np.int64), True
+        return (values > HALF).astype(np.int64), True
 
     def _decode_declared(self, values: np.ndarray, lookup: Mapping[int, int]) -> np.ndarray:
         others = present_values(values) - lookup.keys()

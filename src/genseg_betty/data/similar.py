@@ -12,7 +12,7 @@ too, by 5 % 80 to 100 %; mirrored copies are not found. 1200 images take 0.8 s o
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genseg_betty.data.cases import Case, Dataset
 from genseg_betty.data.files import Finding
+from genseg_betty.data.folds import TooFew
 from genseg_betty.data.formats import read_image
 from genseg_betty.data.preprocessing import LUMA, PERCENTILES
 
@@ -35,6 +36,7 @@ BATCH = 64  # pairs registered at a time: what a processor's cache holds
 # Pixels a side, blur of the detail, registration steps, and the correlation that leads to the next level.
 LEVELS = ((32, 4.0, 6, 0.9), (64, 2.0, 0, 0.65), (64, 2.0, 6, 0.85))
 IDENTITY = (1.0, 0.0, 1.0, 0.0)  # stretch and shift of x, then of y
+DRAWN = "train or validation"
 REACH = 0.12  # of half a side, the furthest that registration shifts or stretches
 
 
@@ -73,32 +75,40 @@ def near_duplicates(
     return sorted((int(i), int(j)) for batch in same for i, j in batch)
 
 
-def near_duplicate_findings(
-    dataset: Dataset, signatures: Iterable[tuple[Case, np.ndarray]], parts: Mapping[str, str]
-) -> list[Finding]:
-    """Warnings `near_duplicate`: pairs in different parts and different groups, one finding a pair.
+def near_duplicate_findings(dataset: Dataset, signatures: Iterable[tuple[Case, np.ndarray]]) -> list[Finding]:
+    """Warnings `near_duplicate`: pairs of different groups that may come into different parts, one finding a pair.
 
-    `signatures` are those of the cases that could be read; `parts` is the part (train, validation, test) of each case
-    id, and cases without one are passed over. Pairs of equal pixels are left to `duplicate`. Raises ImageError where
-    an image of a pair can no longer be read.
+    `signatures` are those of the cases that could be read. Pairs of equal pixels are left to `duplicate`. Raises
+    ImageError where an image of a pair can no longer be read.
     """
-    known = [(case, own) for case, own in signatures if case.id in parts]
+    known = list(signatures)
     if dataset.root is None or not known:  # phantoms are no files that could be mended
         return []
     cases = [case for case, _ in known]
-    labels = [case.group for case in cases], [parts[case.id] for case in cases]
-    pairs = near_duplicates(np.stack([own for _, own in known]), labels)
+    parts = _parts(dataset)
+    # What is drawn by a run's seed may be trained on with one and validated on with another.
+    own_parts = [parts.get(case.id, f"drawn {index}") for index, case in enumerate(cases)]
+    pairs = near_duplicates(np.stack([own for _, own in known]), ([case.group for case in cases], own_parts))
     found = []
     for first, second in ((cases[i], cases[j]) for i, j in pairs):
         if not np.array_equal(read_image(first.image), read_image(second.image)):
             names = [case.image.relative_to(dataset.root).as_posix() for case in (first, second)]
+            places = [parts.get(case.id, DRAWN) for case in (first, second)]
             message = (
-                f"looks like the same picture as {names[0]}, which is in {parts[first.id]}, this one in "
-                f"{parts[second.id]}; expected a picture in one part alone, so give both the same group "
-                "(dataset.group) or remove one"
+                f"looks like the same picture as {names[0]} (that one: {places[0]}; this one: {places[1]}); expected a "
+                "picture in one part alone, so give both the same group (dataset.group) or remove one"
             )
             found.append(Finding("near_duplicate", names[1], message))
     return found
+
+
+def _parts(dataset: Dataset) -> dict[str, str]:
+    """The part of each case that is in one whatever the seed."""
+    try:
+        fixed = dataset.own_split or {"test": dataset.test_ids()}
+    except TooFew:  # told by the check
+        return {}
+    return {id: part for part, ids in fixed.items() for id in ids}
 
 
 def _candidates(signatures: np.ndarray, apart: list[np.ndarray], block_values: int) -> np.ndarray:
