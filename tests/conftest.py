@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ def genseg_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real datasets at {root}; set GENSEG_DATA to their folder")
     return root
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests read is kept in a folder of theirs, not in the user's cache; processes that they start find it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

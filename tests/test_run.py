@@ -102,9 +102,31 @@ def test_auto_starts_anew_where_a_killed_run_left_no_checkpoint(tmp_path: Path) 
     assert not list(tmp_path.glob(".*"))
 
 
+def test_what_a_kill_left_of_a_checkpoint_goes_when_the_run_goes_on(tmp_path: Path) -> None:
+    trained(tmp_path)
+    for _ in range(2):
+        (tmp_path / "checkpoints" / ".0123456789abcdef.genseg-tmp").touch()
+        with Run.start(tmp_path, CONFIG) as run:
+            assert run.resuming
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.pt"]
+    elsewhere = tmp_path.with_name("elsewhere")
+    (tmp_path / "checkpoints").rename(elsewhere)
+    (tmp_path / "checkpoints").symlink_to(elsewhere)
+    (elsewhere / ".0123456789abcdef.genseg-tmp").touch()  # perhaps of a Run that shares the folder and is alive
+    with Run.start(tmp_path, CONFIG) as run:
+        assert run.resuming
+    assert len(list(elsewhere.iterdir())) == 2
+
+
+def test_a_key_of_a_later_version_that_is_not_set_keeps_no_run_from_going_on(tmp_path: Path) -> None:
+    trained(tmp_path)
+    with Run.start(tmp_path, changed(dataset__threshold=None, dataset__scaled_masks=False, dataset__ignore=[])) as run:
+        assert run.resuming
+
+
 def test_every_differing_key_is_named_with_both_values(tmp_path: Path) -> None:
     trained(tmp_path)
-    config = changed(seed=1, dataset__image_size=[32, 64], trainer__optimizers__segmenter__lr=1e-4, extra=None)
+    config = changed(seed=1, dataset__image_size=[32, 64], trainer__optimizers__segmenter__lr=1e-4, extra="x")
     with pytest.raises(UserError) as error:
         Run.start(tmp_path, config)
     for line in (
@@ -112,7 +134,7 @@ def test_every_differing_key_is_named_with_both_values(tmp_path: Path) -> None:
         "dataset.image_size: [64, 64] in the Run, [32, 64] now",
         "image_size: [64, 64] in the Run, [32, 64] now",
         "trainer.optimizers.segmenter.lr: 1e-05 in the Run, 0.0001 now",
-        "extra: absent in the Run, None now",
+        "extra: absent in the Run, x now",
     ):
         assert line in str(error.value)
     assert Run.open(tmp_path).config.seed == 0

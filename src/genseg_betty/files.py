@@ -4,24 +4,30 @@ import json
 import math
 import os
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-TEMPORARY = ".genseg-tmp"
+TEMPORARY = ".genseg-tmp"  # ends hidden names of files that are not whole; a killed process may leave one
 
 
-def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
-    """Write bytes (or what a function writes) to a temporary name beside `path`, sync it, rename it."""
-    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object], sync: bool = True) -> None:
+    """Write bytes (or what a function writes) to a temporary name beside `path`, sync it, rename it. Raises OSError.
+
+    Several processes may write one file at once: each has a temporary name of its own, and whichever renames last,
+    wins. Without `sync` nothing waits for the disk, and only a crash of the whole machine can leave half a file.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             if isinstance(content, bytes):
                 file.write(content)
             else:
                 content(file)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

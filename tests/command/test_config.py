@@ -93,7 +93,7 @@ def test_plus_signs_make_no_difference(toys: Any, prefix: str) -> None:
         ("trainer=[1]", "trainer=[1]: no such trainer"),
         ("trainer.itertions=5", "trainer.itertions=5: no such key; did you mean trainer.iterations (an"),
         ("iterations=5", "no such key; did you mean trainer.iterations (an integer at least 1)?"),
-        ("trainr.batch_size=5", "no such key; did you mean trainer.batch_size (an integer at least 1)?"),
+        ("trainr.batch_size=5", "no such key; did you mean trainer.batch_size (an integer at least 1 or null)?"),
         ("lr=5", "no such key; did you mean trainer.optimizers."),
         ("data=isic", "data=isic: no such key; did you mean dataset?"),
         ("dataset.zzz=5", "dataset.zzz=5: no such key; dataset has name, "),

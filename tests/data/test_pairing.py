@@ -1,14 +1,19 @@
 """What publishers choose: stems, groups in mask patterns, numbered sequences, files to pass over, scaled masks."""
 
+import random
+import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from genseg_betty.data import files as module
 from genseg_betty.data.cases import Dataset, open_dataset, scan_dataset
 from genseg_betty.data.files import Tree, expand
+from genseg_betty.data.formats import EXTENSIONS
 from genseg_betty.data.masks import read_indices, require_fitting
 from genseg_betty.data.pairing import case_groups, layout
 from genseg_betty.errors import UserError
@@ -180,3 +185,106 @@ def test_layout_names_what_braces_stand_for(dataset_yaml) -> None:
     config = dataset_yaml("folder", masks=["{dir}/{group}.png"], group=r"(\d+)/")
     assert layout(config).endswith(r"masks {dir}/{group}.png. {group} is what (\d+)/ finds in an image's path.")
     assert layout(dataset_yaml("folder")).endswith("masks/{stem}_segmentation.*.")
+
+
+STEMS = [
+    "a",
+    "a1",
+    "a10",
+    "A",
+    "a.b",
+    "a.png",
+    "a.nii",
+    "a*",
+    "a?b",
+    "*",
+    "a\nb",
+    "a[1]",
+    "a(b",
+    "é",
+    "e\u0301",
+    "ß",
+    "ſ",
+    "K",
+]
+ENDINGS = [
+    ".png",
+    ".PNG",
+    ".Png",
+    ".tif",
+    ".tiff",
+    ".tıff",
+    ".TİFF",
+    ".nii",
+    ".nii.gz",
+    ".NII.gz",
+    ".gz",
+    ".jpg",
+    ".txt",
+    "",
+]
+
+
+def by_expression(tree: Tree, pattern: str) -> list[str]:
+    """What a pattern matches, each file held against its regular expression."""
+    expression = module._expression(module._normal(pattern))
+    fitting = [name for name in sorted(tree.files) if expression.fullmatch(name)]
+    if pattern.endswith("/"):
+        return [name for name in fitting if (tree.root / name).is_dir()]
+    return [name for name in fitting if name.lower().endswith(EXTENSIONS)]
+
+
+@pytest.fixture(scope="module")
+def odd_names(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    root = tmp_path_factory.mktemp("odd")
+    draw = random.Random(0)
+    for folder in ("", "m", "m/a", "m/a.png", "M", "n*"):
+        (root / folder).mkdir(exist_ok=True)
+        for stem in STEMS:
+            for ending in draw.sample(ENDINGS, 7):
+                if not (root / folder / (stem + ending)).exists():
+                    (root / folder / (stem + ending)).touch()
+    for series in ("m/series", "m/series.png", "m/series.tıff", "m/séries", "m/*"):
+        (root / series).mkdir()
+        (root / series / "0.dcm").write_bytes(bytes(128) + b"DICM")
+    return Tree(root, ["**/*.*", "**/"])
+
+
+@pytest.mark.parametrize("stem", [*STEMS, "series", "séries", "se\u0301ries", "absent"])
+def test_a_name_without_wildcards_matches_as_its_expression_does(odd_names: Tree, stem: str) -> None:
+    hidden = expand("{stem}", ".", unicodedata.normalize("NFC", stem))
+    folders = ["", "./", "m/", "m/a/../", "m/a.png/", "M/", expand("{stem}", ".", "n*") + "/"]
+    for pattern in [folder + hidden + ending for folder in folders for ending in [*ENDINGS, ".*", "/", ".png/", ".*/"]]:
+        assert not re.search(r"[*?]", pattern.removesuffix("/").removesuffix(".*"))
+        assert odd_names.match(pattern) == by_expression(odd_names, pattern), pattern
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "a*", "m/*.png", "**/a*.*", "m/?.*", "**/a.nii*", "m/*/", "?/**/*.nii.gz", ".*"]
+)
+def test_a_pattern_with_wildcards_matches_as_its_expression_does(odd_names: Tree, pattern: str) -> None:
+    assert odd_names.match(pattern) == by_expression(odd_names, pattern)
+
+
+def test_odd_names_are_found(odd_names: Tree) -> None:
+    assert len(odd_names.files) > 400
+    found = {pattern: odd_names.match(pattern) for pattern in ("m/series/", "m/se\u0301ries/", "m/\0/", "m/series.*/")}
+    assert found == {
+        "m/series/": ["m/series"],
+        "m/se\u0301ries/": ["m/séries"],
+        "m/\0/": ["m/*"],
+        "m/series.*/": ["m/series.png", "m/series.tıff"],
+    }
+
+
+def test_extensions_differ_in_case_alone(tmp_path: Path) -> None:
+    for name in ("a.png", "a.PNG", "A.png", "a.nii.gz", "a.NII", "a.b.png", "a1.png", "a*.png", "é.tif", "a.txt"):
+        (tmp_path / unicodedata.normalize("NFD", name)).touch()
+    tree = Tree(tmp_path, ["*.*"])
+    assert tree.match("a.png") == tree.match("./a.PNG") == ["a.PNG", "a.png"]
+    assert tree.match("a.*") == ["a.NII", "a.PNG", "a.nii.gz", "a.png"]
+    assert tree.match("a.nii.*") == []
+    assert tree.match("a.b.*") == ["a.b.png"]
+    assert tree.match(expand("{stem}.*", ".", "a*")) == ["a*.png"]
+    assert tree.match("e\u0301.tif") == tree.match("é.TIF") == ["é.tif"]
+    assert tree.match("a.txt") == tree.match("a") == []

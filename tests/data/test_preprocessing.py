@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genseg_betty.data.preprocessing import Preprocessing, image_size_of, intensity_range
+from genseg_betty.data.preprocessing import SAMPLED, Preprocessing, image_size_of
 from genseg_betty.errors import UserError
 
 
@@ -17,6 +17,10 @@ def made(size: tuple[int, int] = (32, 32), channels: int = 1, **keys) -> Preproc
 
 
 RANDOM = np.random.default_rng(0)
+
+
+def fitted_intensity(images: list[np.ndarray], intensity: object = None) -> tuple[float, float]:
+    return Preprocessing.fit(images, (32, 32), None, ("a", "b"), (0, 1), intensity).intensity
 
 
 def test_eight_bit_becomes_minus_one_to_one_exactly() -> None:
@@ -56,7 +60,7 @@ def test_what_is_no_image_is_refused(array: np.ndarray) -> None:
 
 def test_intensity_of_other_depths_runs_between_percentiles_and_clips() -> None:
     images = [RANDOM.uniform(1000, 3000, (50, 50, 1)).astype(np.float32) for _ in range(3)]
-    low, high = intensity_range(images)
+    low, high = fitted_intensity(images)
     np.testing.assert_allclose([low, high], np.percentile(np.stack(images), (0.5, 99.5)), rtol=1e-6)
     image = made((50, 50), intensity=(low, high)).image(np.linspace(0, 60000, 2500).reshape(50, 50))
     assert (image.min(), image.max()) == (-1, 1)
@@ -72,7 +76,19 @@ def test_intensity_of_other_depths_runs_between_percentiles_and_clips() -> None:
     ],
 )
 def test_intensity_of_plain_and_constant_images(image: np.ndarray, expected: tuple[float, float]) -> None:
-    assert intensity_range([image.reshape(1, -1, 1)]) == expected
+    assert fitted_intensity([image.reshape(1, -1, 1)]) == expected
+
+
+def test_intensity_as_it_is_asked_for() -> None:
+    gray, deep = (RANDOM.integers(0, high, (50, 40, 1)).astype(np.float32) for high in (200, 4096))
+    assert fitted_intensity([gray, deep], "8-bit") == (0, 255)
+    assert fitted_intensity([gray, deep], (-200.0, 250.0)) == (-200, 250)
+    np.testing.assert_allclose(fitted_intensity([gray], "percentiles"), np.percentile(gray, (0.5, 99.5)), rtol=1e-6)
+
+
+def test_percentiles_of_large_images_come_from_values_spread_over_them() -> None:
+    slope = np.linspace(0, 5000, 12 * SAMPLED).reshape(-1, 1024, 1).astype(np.float32)
+    np.testing.assert_allclose(fitted_intensity([slope]), np.percentile(slope, (0.5, 99.5)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 64), (24, 40)])

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from genseg_betty.data import unpack as module
-from genseg_betty.data.unpack import DamagedArchive, move_in, unpack
+from genseg_betty.data.fetch import archives
+from genseg_betty.data.fetch import unpack as module
+from genseg_betty.data.fetch.archives import DamagedArchive
+from genseg_betty.data.fetch.unpack import move_in, unpack
 from genseg_betty.errors import UserError
 
 FILES = {"images/a.png": b"image" * 1000, "images/ä ß/b.png": b"", "masks/a.png": bytes(range(256)) * 513}
@@ -208,7 +210,7 @@ def test_hidden_members_count_as_well(place: Place, tmp_path: Path, monkeypatch:
 def test_the_number_of_members_has_a_bound(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(module, "MAX_MEMBERS", 5)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 5)
     make = make_zip if kind == "zip" else make_tar
     archive = make(tmp_path / "many", {str(index): b"" for index in range(6)})
     place.refuses(archive, kind, "holds more than 5 files")
@@ -260,7 +262,7 @@ def test_global_headers_have_a_bound(place: Place, tmp_path: Path) -> None:
 def test_a_zip_directory_takes_no_memory_beyond_its_bound(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DIRECTORY_BYTES", 2**18)
+    monkeypatch.setattr(archives, "DIRECTORY_BYTES", 2**18)
     archive = make_zip(tmp_path / "bad.zip", {f"{'n' * 200}{index}": b"" for index in range(2000)})
     place.refuses(archive, "zip", "list of contents has .* bytes; the bound is 262,144")
 
@@ -268,7 +270,7 @@ def test_a_zip_directory_takes_no_memory_beyond_its_bound(
 def test_an_xz_dictionary_takes_no_memory_beyond_its_bound(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DICTIONARY_BYTES", 2**24)
+    monkeypatch.setattr(archives, "DICTIONARY_BYTES", 2**24)
     plain = make_tar(tmp_path / "plain.tar", FILES).read_bytes()
     (tmp_path / "greedy.xz").write_bytes(lzma.compress(plain, preset=9))
     place.refuses(tmp_path / "greedy.xz", "tar", "Memory usage limit")

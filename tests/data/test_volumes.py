@@ -1,8 +1,10 @@
 """Volumes and arrays: one axis order whatever the format, spacing, scaling, and nothing trusted."""
 
 import gzip
+import hashlib
 import io
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +166,39 @@ def test_a_digest_covers_every_file_of_an_image(tmp_path: Path) -> None:
     assert content_digest(folder) != before
 
 
+def test_a_digest_tells_sets_of_files_apart(tmp_path: Path) -> None:
+    folder = series(tmp_path / "series")
+    several = content_digest(folder)
+    slices = sorted(folder.iterdir())
+    contents = [path.read_bytes() for path in slices]
+    for path in slices[1:]:
+        path.unlink()
+    assert content_digest(folder) == content_digest(slices[0]) == hashlib.sha256(contents[0]).digest()
+    joined = tmp_path / "x.npy"
+    joined.write_bytes(b"".join(hashlib.sha256(content).digest() for content in contents))
+    assert content_digest(joined) != several
+    for path, content in zip(slices, [contents[1], contents[0], *contents[2:]], strict=True):
+        path.write_bytes(content)
+    assert content_digest(folder) != several
+    slices[0].unlink()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.png").touch()
+    assert content_digest(tmp_path / "empty") != content_digest(tmp_path / "empty.png")
+
+
+def test_a_digest_takes_no_memory_for_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "large.npy"
+    with path.open("wb") as file:
+        file.truncate(2**25)
+    expected = hashlib.sha256(bytes(2**25)).digest()
+    tracemalloc.start()
+    try:
+        assert content_digest(path) == expected
+        assert tracemalloc.get_traced_memory()[1] < 2**21
+    finally:
+        tracemalloc.stop()
+
+
 def broken(kind: str, path: Path) -> Path:
     if kind == "truncated nifti":
         path = nifti(path / "x.nii")
@@ -178,6 +213,11 @@ def broken(kind: str, path: Path) -> Path:
         return path
     if kind == "many channels":
         nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 9), np.uint8), np.eye(4)), path / "x.nii")
+        return path / "x.nii"
+    if kind == "cifti":
+        brain = nibabel.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2), bool), affine=np.eye(4))
+        axes = (nibabel.cifti2.ScalarAxis(["a"]), brain)
+        nibabel.Cifti2Image(np.zeros((1, 8), np.float32), axes).to_filename(path / "x.nii")
         return path / "x.nii"
     if kind in ("metaimage elsewhere", "metaimage link"):
         metaimage(path / "x.mhd")
@@ -242,6 +282,7 @@ def broken(kind: str, path: Path) -> Path:
         ("truncated nifti", "unreadable", "cannot be read"),
         ("nifti bomb", "too_large", "holds 30000 x 30000 x 3000 values"),
         ("many channels", "unreadable", "holds 4 x 4 x 4 x 9 values; expected an image or a volume of at most 4"),
+        ("cifti", "unreadable", "holds a Cifti2Image; expected an image or a volume"),
         ("metaimage elsewhere", "unsafe", "keeps its values in '../secret.raw'"),
         ("metaimage link", "unsafe", "a link to another folder"),
         ("metaimage bomb", "too_large", "holds 99999 x 9999 x 5 x 1 values"),

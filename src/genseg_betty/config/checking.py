@@ -73,7 +73,7 @@ class _Checker:
 
     def value(self, value: Any, kind: Any, path: str) -> Any:
         if get_origin(kind) is Annotated and isinstance(get_args(kind)[1], Tag):
-            return self._tagged(value, get_args(get_args(kind)[0]), get_args(kind)[1].key, path)
+            return self._tagged(value, get_args(get_args(kind)[0]), get_args(kind)[1], path)
         sections = [arm for arm in (kind, *get_args(kind)) if isinstance(arm, type) and is_dataclass(arm)]
         if sections and not (value is None and NoneType in get_args(kind)):
             return self.section(value, sections[0], path)
@@ -141,13 +141,14 @@ class _Checker:
                 self.problems.append(f"{_join(path, name)}: missing; expected {describe(kinds[name])}")
         return {key: list(value) if isinstance(value, tuple) else value for key, value in filled.items()}
 
-    def _tagged(self, values: Any, arms: tuple[Any, ...], tag: str, path: str) -> Any:
+    def _tagged(self, values: Any, arms: tuple[Any, ...], mark: Tag, path: str) -> Any:
         """A section whose schema is picked by the value of one of its keys."""
+        tag = mark.key
         schemas = {choice: arm for arm in arms for choice in get_args(get_type_hints(arm)[tag])}
         if not isinstance(values, Mapping):
             self.problems.append(f"{path}={show(values)}: expected a section with {tag}: {either(list(schemas))}")
             return values
-        chosen = values.get(tag)
+        chosen = values.get(tag, mark.default)
         if not isinstance(chosen, str) or chosen not in schemas:
             problem = "missing" if tag not in values else f"found {show(chosen)}"
             self.problems.append(f"{path}.{tag}: {problem}; expected {either(list(schemas))}")

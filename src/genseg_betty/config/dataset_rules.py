@@ -9,7 +9,7 @@ from genseg_betty.config.kinds import show
 
 def dataset_faults(dataset: Mapping[str, Any]) -> list[str]:
     """One line for each fault of a `dataset` section whose keys are known; values of a wrong type are passed over."""
-    rules = (_labels, _groups, _stem, _split, _folds)
+    rules = (_labels, _groups, _stem, _split, _folds, _intensity)
     return [fault for rule in rules for fault in rule(dataset)]
 
 
@@ -66,6 +66,12 @@ def _folds(dataset: Mapping[str, Any]) -> Iterator[str]:
             yield f"dataset.fold: missing; dataset.folds={folds} needs the part to test on, 0 to {folds - 1}"
         elif isinstance(fold, int) and fold >= folds:
             yield f"dataset.fold={fold}: expected an integer from 0 to {folds - 1}, as dataset.folds={folds}"
+
+
+def _intensity(dataset: Mapping[str, Any]) -> Iterator[str]:
+    window = dataset.get("intensity")
+    if isinstance(window, list) and not window[0] < window[1]:
+        yield f"dataset.intensity={show(window)}: expected a window [low, high] in file units, the lower number first"
 
 
 def _beside(dataset: Mapping[str, Any], key: str, other: str) -> str:

@@ -41,9 +41,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Tag:
-    """Marks a union of sections of which the value of `key` picks one."""
+    """Marks a union of sections of which the value of `key` picks one; where it is missing, `default` does."""
 
     key: str
+    default: str | None = None
 
 
 def convert(value: Any, kind: Any) -> Any:

@@ -41,6 +41,7 @@ class Dataset:
     task: str = ""
     modality: str = ""
     channels: Literal[1, 3] | None = None
+    intensity: Literal["8-bit", "percentiles"] | tuple[float, float] | None = None
     n_labelled: Annotated[int, Range(least=2)] | None = None
     n_test: Positive | None = None
     ood: list[OtherDataset] = field(default_factory=list)
@@ -200,7 +201,7 @@ class Trainer:
     name: str
     iterations: Positive
     warmup_iterations: Count
-    batch_size: Positive
+    batch_size: Positive | None
     validate_every: Positive | None
     checkpoint_every: Positive
     sample_every: Positive
@@ -236,7 +237,7 @@ class Launcher:
 class Config:
     """The whole tree, as conf/config.yaml composes it."""
 
-    dataset: Annotated[FileDataset | PhantomDataset, Tag("reader")]
+    dataset: Annotated[FileDataset | PhantomDataset, Tag("reader", "files")]
     backbone: Backbone
     generator: Generator
     method: Method

@@ -11,7 +11,6 @@ import math
 import os
 import re
 import struct
-import tempfile
 import time
 import warnings
 import zlib
@@ -24,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from genseg_betty.errors import UserError
+from genseg_betty.files import TEMPORARY, atomic_write
 
 DEFAULT_GB = 20.0
 HEAD = struct.Struct("<16sII")  # magic, CRC-32 of all that follows, bytes of JSON
 MAGIC = b"genseg-cache 1\n\0"
 ALIGNMENT = 64  # of the first array, bytes
 ENTRY = re.compile(r"[0-9a-f]{64}\.entry")
-TEMPORARY = ".genseg-tmp"
 ABANDONED = 3600  # seconds after which a temporary file is one of a writer that was killed
 TRIMMED_TO = 0.9  # of the limit, so that not every new entry evicts an old one
 KINDS = "biuf"  # of NumPy's: numbers, never objects
@@ -93,7 +92,7 @@ class Cache:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, pieces)
+            atomic_write(path, lambda file: file.writelines(pieces), sync=False)
         except OSError as error:
             self._refused = True
             warnings.warn(
@@ -158,19 +157,6 @@ def _limit() -> int:
             f"GENSEG_CACHE_GB is {text!r}; expected gigabytes above 0, such as 20 (no cache: GENSEG_CACHE=off)"
         )
     return int(limit * 1e9)
-
-
-def _write_whole(path: Path, pieces: list[bytes]) -> None:
-    """Unlike `files.atomic_write`, several may write one path at once, and nothing waits for the disk."""
-    handle, name = tempfile.mkstemp(TEMPORARY, ".", path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(pieces)
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def _packed(key: str, note: Any, arrays: Mapping[str, np.ndarray]) -> list[bytes]:

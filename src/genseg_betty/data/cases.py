@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.files import Finding
 from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
 from genseg_betty.data.formats import ImageError, content_digest, read_image, read_mask
@@ -57,6 +58,7 @@ class Dataset:
     scaled_masks: bool = False  # whether masks may have another size than their image
     folds: Folds | None = None  # test on one of K parts
     own_split: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids by part, from the user's own file
+    notes: Sequence[str] = ()  # what its conversion passed over, a sentence each
 
     @classmethod
     def empty(cls, name: str) -> "Dataset":
@@ -160,8 +162,9 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
     for place in places:
         if place.is_dir():
             return place.absolute()
-    source = (plain.get("about") or {}).get("source") if name != "folder" else None
-    source = f" The data: {source}" if source else ""
+    about = plain.get("about") or {}
+    has_publisher = about.get("fetch") or about.get("steps")
+    source = f" Where the data come from: genseg data fetch {name}" if has_publisher else ""
     looked = " and ".join(str(place.absolute()) for place in places)
     raise UserError(
         f"dataset {name}: no folder at {looked}.\n{layout(plain)}\n"
@@ -181,8 +184,12 @@ def open_dataset(config: Mapping[str, Any] | DictConfig) -> Dataset:
     return dataset
 
 
-def scan_dataset(config: Mapping[str, Any] | DictConfig) -> tuple[Dataset, list[Finding]]:
-    """As `open_dataset`, but the faults come back beside the cases that are sound. No pixel is read."""
+def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True) -> tuple[Dataset, list[Finding]]:
+    """As `open_dataset`, but the faults come back beside the cases that are sound. No pixel is read.
+
+    A dataset that names a converter is converted first, unless not `converting`: its cases are then those that were
+    converted before.
+    """
     plain = _plain(config)
     if plain["reader"] == "phantom":
         dataset: Dataset = _phantom(plain)
@@ -190,9 +197,11 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig) -> tuple[Dataset, list[
     if plain["reader"] != "files":
         raise UserError(f"dataset {plain['name']}: reader is {plain['reader']!r}; expected files or phantom")
     root = resolve_root(plain)
+    converted = convert(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
     paired = pair(root, plain)
-    findings = paired.findings
+    findings = [*converted.findings, *paired.findings]
     dataset = _from_files(root, plain, paired)
+    dataset.notes = converted.notes
     if not dataset.cases and not findings:
         findings.append(Finding("too_few", ".", f"holds no image with its mask. {layout(plain)}"))
     return dataset, findings + _take_split(dataset, plain)

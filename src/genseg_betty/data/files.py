@@ -6,8 +6,9 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from genseg_betty.data.formats import EXTENSIONS, holds_series, split_name
@@ -66,16 +67,21 @@ class Tree:
         """
         folders = pattern.endswith("/")
         pattern = _normal(pattern)
-        prefix = re.split(r"[*?]", posixpath.splitext(pattern)[0])[0].translate(_SHOW)
-        expression = _expression(pattern)
+        body, extension = _parted(pattern)
+        wild = re.search(r"[*?]", body)
+        if wild:
+            prefix, fits = body[: wild.start()], _expression(pattern).fullmatch
+        else:  # each image asks for its mask so: compiling an expression for it would take longer than all else
+            prefix, fits = body + extension[:1], partial(re.compile(_ending(extension)).fullmatch, pos=len(body))
+        return [name for name in self._beginning(prefix.translate(_SHOW)) if fits(name) and self._is(name, folders)]
+
+    def _beginning(self, prefix: str) -> Iterator[str]:
         start = bisect.bisect_left(self._names, prefix)
-        found = []
-        for name in self._names[start:]:
-            if not name.startswith(prefix):
-                break
-            if expression.fullmatch(name) and (name in self._folders if folders else name.lower().endswith(EXTENSIONS)):
-                found.append(name)
-        return found
+        names = map(self._names.__getitem__, range(start, len(self._names)))
+        return itertools.takewhile(lambda name: name.startswith(prefix), names)
+
+    def _is(self, name: str, folder: bool) -> bool:
+        return name in self._folders if folder else name.lower().endswith(EXTENSIONS)
 
     def _walk(self, path: Path, above: frozenset[Path]) -> None:
         relative = unicodedata.normalize("NFC", path.relative_to(self.root).as_posix())
@@ -129,10 +135,17 @@ def _below_root(pattern: str) -> str:
     return pattern
 
 
+def _parted(pattern: str) -> tuple[str, str]:
+    return (pattern[:-2], ".*") if pattern.endswith(".*") else split_name(pattern)
+
+
 def _expression(pattern: str) -> re.Pattern[str]:
-    body, extension = (pattern[:-2], ".*") if pattern.endswith(".*") else split_name(pattern)
+    body, extension = _parted(pattern)
     wild = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     pieces = re.split(r"(\*\*/|\*|\?)", body)
     text = "".join(wild.get(piece) or re.escape(piece.translate(_SHOW)) for piece in pieces)
-    ending = rf"\.(?i:{_ANY_FORMAT})" if extension == ".*" else f"(?i:{re.escape(extension)})"
-    return re.compile(text + ending, re.DOTALL)
+    return re.compile(text + _ending(extension), re.DOTALL)
+
+
+def _ending(extension: str) -> str:
+    return rf"\.(?i:{_ANY_FORMAT})" if extension == ".*" else f"(?i:{re.escape(extension)})"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from genseg_betty.data.cases import Sample
-from genseg_betty.data.preprocessing import PERCENTILES, is_gray
+from genseg_betty.data.preprocessing import PERCENTILES, is_eight_bit, is_gray
 from genseg_betty.errors import UserError
 
 LONGEST, STEP, LEAST = (256, 128), (32, 16), (64, 32)  # pixels of a default side, of an image and of a volume
@@ -38,13 +38,13 @@ class CaseFacts:
         assert sample.mask is not None
         image = sample.image
         low, high = float(image.min()), float(image.max())
-        whole = low >= 0 and high <= 255 and bool((image == image.astype(np.uint8)).all())
         pixels = image.reshape(-1, image.shape[-1])
         some = pixels[:: len(pixels) // SAMPLED | 1]  # odd, so that it does not walk down one column
         inner = np.percentile(some, (PERCENTILES[0], 50, PERCENTILES[1]))
         counts = np.bincount(sample.mask.ravel(), minlength=num_classes)
         channels = 1 if is_gray(image) else 3
-        return cls(image.shape[:-1], spacing, channels, whole, (low, *map(float, inner), high), tuple(map(int, counts)))
+        intensities = (low, *map(float, inner), high)
+        return cls(image.shape[:-1], spacing, channels, is_eight_bit(image), intensities, tuple(map(int, counts)))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "CaseFacts":

@@ -13,7 +13,7 @@ from genseg_betty.data.cache import Cache
 from genseg_betty.data.cases import Case, Dataset, describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
-from genseg_betty.data.fingerprint import Fingerprint, fingerprint
+from genseg_betty.data.fingerprint import Fingerprint, default_batch_size, fingerprint
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.data.splits import Splits, unseen_cases
@@ -108,6 +108,11 @@ class StepSampler:
         return torch.randperm(self.n, generator=generator)
 
 
+def batch_size(config: DictConfig, data: DataBundle) -> int:
+    """Images in a training step: trainer.batch_size, or what suits the image size."""
+    return config.trainer.batch_size or default_batch_size(data.preprocessing.image_size)
+
+
 def load_dataset_config(name: str, config_dir: str | None = None) -> Mapping[str, Any]:
     """The dataset YAML of that name, composed; `config_dir` is the user's own folder of configs."""
     from genseg_betty.config import load_dataset_config as load  # only OOD datasets need Hydra
@@ -142,7 +147,7 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             faults.append(f"ood: {error}")
     if faults:
         raise UserError("\n".join(faults))
-    bundle = _bundle(reader, splits, contents, test, size, config.dataset.get("channels"))
+    bundle = _bundle(reader, splits, contents, test, size, config.dataset)
     reader.save()
     cache.trim()
     return bundle
@@ -188,15 +193,25 @@ def _bundle(
     contents: dict[str, str],
     test: dict[str, tuple[Dataset, list[Case]]],
     size: tuple[int, int] | None,
-    channels: int | None,
+    config: DictConfig,
 ) -> DataBundle:
     dataset = reader.dataset
     train, validation = _by_id(dataset, splits.train), _by_id(dataset, splits.validation)
     used = train + validation
     facts = reader.facts(used)
     found = fingerprint(facts, [case.group for case in used], dataset.classes)
+    if len(found.median) == 3:
+        sides = " x ".join(map(str, found.median))
+        raise UserError(
+            f"{dataset.name} holds volumes (mostly {sides} voxels), and the networks of this version take images; "
+            "export slices as pictures and train on them with dataset=folder dataset.group=… (a patient's slices "
+            "belong together)"
+        )
     size = size or image_size_of(found.defaults.image_size)
-    preprocessing = reader.fit(train, facts[: len(train)], size, channels, dataset.label_values_of(used))
+    intensity = _plain(config.get("intensity"))
+    intensity = tuple(intensity) if isinstance(intensity, list) else intensity
+    values = dataset.label_values_of(used)
+    preprocessing = reader.fit(train, facts[: len(train)], size, config.get("channels"), intensity, values)
     sets = [
         LabelledSet([case.id for case in part], *reader.tensors(part, preprocessing)) for part in (train, validation)
     ]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +23,9 @@ from genseg_betty.data.check import faults_before_training
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import CaseFacts
 from genseg_betty.data.formats import ImageError, read_header, split_name
+from genseg_betty.data.labels import LabelValue
 from genseg_betty.data.ledger import Ledger, settled, size_of, state_of
-from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.preprocessing import Intensity, Preprocessing
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 
@@ -112,16 +113,18 @@ class CachedReader:
         facts: Sequence[CaseFacts],
         image_size: tuple[int, int],
         channels: int | None,
-        label_values: tuple[Any, ...],
+        intensity: Intensity | None,
+        label_values: tuple[LabelValue, ...],
     ) -> Preprocessing:
         """`Preprocessing.fit` on these cases, whose facts are known: only what is not 8-bit is read for it."""
         classes = self.dataset.classes
-        key = key_of("fit", [self._key(case) for case in cases], image_size, channels)
+        key = key_of("fit", [self._key(case) for case in cases], image_size, channels, intensity)
         if known := self._ledger.recall(key):
             return replace(Preprocessing.from_dict(known), classes=classes, label_values=label_values)
+        stood_in = intensity != "percentiles"
         pairs = zip(cases, facts, strict=True)
-        images = [fact.stand_in() if fact.eight_bit else self._sample(case).image for case, fact in pairs]
-        fitted = Preprocessing.fit(images, image_size, channels, classes, label_values)
+        images = (one.stand_in() if one.eight_bit and stood_in else self._sample(case).image for case, one in pairs)
+        fitted = Preprocessing.fit(images, image_size, channels, classes, label_values, intensity)
         if all(map(self._unchanged, cases)):
             self._ledger.note(key, fitted.to_dict())
         return fitted

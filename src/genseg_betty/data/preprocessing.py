@@ -1,8 +1,8 @@
 """From a file's intensities to the network's and back; fixed on the training images and kept in the Run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from genseg_betty.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
 PERCENTILES = (0.5, 99.5)
+SAMPLED = 2**18  # values of one image from which percentiles are taken, evenly spread; all, up to as many
+Intensity = Literal["8-bit", "percentiles"] | tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,30 @@ class Preprocessing:
     @classmethod
     def fit(
         cls,
-        images: list[np.ndarray],
+        images: Iterable[np.ndarray],
         image_size: tuple[int, int],
         channels: int | None,
         classes: tuple[str, ...],
         label_values: tuple[LabelValue, ...],
+        intensity: Intensity | None = None,
     ) -> "Preprocessing":
-        """Fix channels and intensity on the training images, each [H, W, C].
+        """Fix channels and intensity on the training images, each [H, W, C] or [D, H, W, C], one at a time.
 
-        Whole numbers within 0..255 are taken as 8-bit and keep that range; others (16-bit, float) run from
-        the 0.5th to the 99.5th percentile. `channels` None: 1 if every image is gray, else 3.
+        `channels` None: 1 if every image is gray, else 3. `intensity`: "8-bit" (0 to 255 become -1 to 1),
+        "percentiles" (the 0.5th and 99.5th of the training images do), or a window in file units. None: 8-bit where
+        every value is a whole number within 0..255, else percentiles.
         """
         if channels not in (None, 1, 3):
             raise UserError(f"dataset.channels is {channels}; expected 1, 3 or null (as the files are)")
-        if channels is None:
-            channels = 1 if all(is_gray(image) for image in images) else 3
-        return cls(image_size, channels, intensity_range(images), classes, label_values)
+        gray = eight_bit = True
+        values = []
+        for image in images:
+            gray = gray and is_gray(image)
+            eight_bit = eight_bit and is_eight_bit(image)
+            values.append(image.ravel()[:: image.size // SAMPLED | 1])  # odd, so that it does not walk down one column
+        kind = intensity or ("8-bit" if eight_bit else "percentiles")
+        window = (0.0, 255.0) if kind == "8-bit" else _percentiles(values) if kind == "percentiles" else kind
+        return cls(image_size, channels or (1 if gray else 3), (window[0], window[1]), classes, label_values)
 
     @property
     def num_classes(self) -> int:
@@ -121,16 +131,18 @@ def image_size_of(value: Any) -> tuple[int, int]:
 
 
 def is_gray(image: np.ndarray) -> bool:
-    """Whether [H, W, C] carries no colour: one channel, or equal ones."""
-    return image.shape[2] == 1 or bool((image == image[:, :, :1]).all())
+    """Whether [..., C] carries no colour: one channel, or equal ones."""
+    return image.shape[-1] == 1 or bool((image == image[..., :1]).all())
 
 
-def intensity_range(images: list[np.ndarray]) -> tuple[float, float]:
-    """The file intensities that become -1 and 1."""
-    eight_bit = all(image.min() >= 0 and image.max() <= 255 and (image % 1 == 0).all() for image in images)
-    if eight_bit:
-        return 0.0, 255.0
-    low, high = np.percentile(np.concatenate([image.ravel() for image in images]), PERCENTILES)
+def is_eight_bit(image: np.ndarray) -> bool:
+    """Whether all values are whole numbers within 0..255."""
+    inside = bool(image.min() >= 0 and image.max() <= 255)
+    return inside and bool((image == image.astype(np.uint8)).all())
+
+
+def _percentiles(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    low, high = np.percentile(np.concatenate(values), PERCENTILES)
     return float(low), float(high) if high > low else float(low) + 1.0
 
 

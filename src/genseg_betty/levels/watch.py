@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from genseg_betty.data.loading import DataBundle
+from genseg_betty.data.loading import DataBundle, batch_size
 from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
 from genseg_betty.generators.cells import OPERATIONS, Architecture, operation_name
@@ -63,7 +63,8 @@ class Watch:
         self.last: dict[str, float] = {}
         self.seconds = 0.0
         self._updates = 0
-        epoch = math.ceil(len(data.train) / self.trainer.batch_size)
+        self.batch_size = batch_size(run.config, data)
+        epoch = math.ceil(len(data.train) / self.batch_size)
         self.validate_every: int = self.trainer.validate_every or epoch
         self.plateau = None
         if self.trainer.scheduler == "plateau":
@@ -111,7 +112,7 @@ class Watch:
     def _validate(self, step: int) -> None:
         held_out = self.data.validation
         module = self.segmentation.predictor()
-        logits = predict_logits(module, held_out.images.to(self.engine.device), self.trainer.batch_size)
+        logits = predict_logits(module, held_out.images.to(self.engine.device), self.batch_size)
         loss = self.segmentation.criterion(logits, held_out.masks.to(logits.device))
         scores = mean_scores(logits, held_out.masks, self.data.num_classes) | {"loss": float(loss)}
         self.last = scores

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
+from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.run import Run
 
@@ -24,8 +25,14 @@ def announce(run: Run, data: DataBundle) -> None:
         f"{config.method.name}: {config.backbone.name} on {labelled} images of {data.dataset.name} "
         f"({len(splits.train)} train, {len(splits.validation)} validation), {height}×{width} px, "
         f"{data.num_classes} classes; test: {tests}; seed {config.seed}",
+        *_indented("data:", *describe(data.fingerprint).splitlines()),
+        *_indented("note:", *data.dataset.notes, *splits.notes),
         f"{'continues' if run.resuming else 'run directory'}: {run.path}",
     )
+
+
+def _indented(title: str, *lines: str) -> list[str]:
+    return [f"{title if index == 0 else '':7}{line}" for index, line in enumerate(lines)]
 
 
 def conclude(run: Run, results: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
 def _fit_and_test(run: Run, data: DataBundle, splits: dict[str, Any]) -> None:
     run.status("running", message="training")
     run.write_json("splits.json", splits)
+    run.write_json("fingerprint.json", data.fingerprint.to_dict())
     method: Method = build_named(run.config.method)
     predictor, findings = method.fit(run, data)
     run.status("running", message="testing")

@@ -18,7 +18,7 @@ from genseg_betty.build import (
     build_optimizer,
     build_segmenter,
 )
-from genseg_betty.data.loading import Batch, DataBundle, LabelledSet, StepSampler
+from genseg_betty.data.loading import Batch, DataBundle, LabelledSet, StepSampler, batch_size
 from genseg_betty.device import resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.architecture import ArchitectureSearch
@@ -29,9 +29,9 @@ from genseg_betty.losses import segmentation_loss
 from genseg_betty.randomness import derived_seed
 
 
-def batches(labelled: LabelledSet, batch_size: int, seed: int, name: str) -> Callable[[int], Batch]:
+def batches(labelled: LabelledSet, size: int, seed: int, name: str) -> Callable[[int], Batch]:
     """Count of a step -> batch, in an order that `seed` and `name` determine."""
-    sampler = StepSampler(len(labelled.ids), batch_size, derived_seed(seed, "batches", name))
+    sampler = StepSampler(len(labelled.ids), size, derived_seed(seed, "batches", name))
     return lambda count: labelled.batch(sampler.indices(count))
 
 
@@ -42,7 +42,8 @@ class Workshop:
         self.config = config
         self.data = data
         self.device: torch.device = resolve_device(config.device)
-        self.labelled = {"train": self._moved(data.train), "validation": self._moved(data.validation)}
+        # The few-shot set stays on the device for the whole training.
+        self.labelled = {part: getattr(data, part).to(self.device) for part in ("train", "validation")}
 
     @cached_property
     def segmenter(self) -> nn.Module:
@@ -64,10 +65,6 @@ class Workshop:
     @cached_property
     def augmentation(self) -> Augmentation:
         return build_named(self.config.augment)
-
-    def _moved(self, labelled: LabelledSet) -> LabelledSet:
-        """The few-shot set stays on the device for the whole training."""
-        return LabelledSet(labelled.ids, labelled.images.to(self.device), labelled.masks.to(self.device))
 
     def discrimination(self) -> Discrimination:
         return Discrimination("discrimination", self.discriminator, *self._common("discriminator", "gan"))
@@ -123,7 +120,7 @@ class Workshop:
         module: nn.Module = getattr(self, part).to(self.device)
         optimizer = build_optimizer(self.config.trainer.optimizers[part], module)
         labelled = self.labelled["validation" if feed == "validation" else "train"]
-        size = self.config.trainer.batch_size
+        size = batch_size(self.config, self.data)
         if feed == "validation":
             size = min(size, len(labelled.ids))
         autocast = resolve_autocast(self.config.precision, self.device)

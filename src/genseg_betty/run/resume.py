@@ -1,7 +1,7 @@
 """Whether a directory may be trained in: begin anew, continue what is there, or refuse and say why."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ OWNED = (
     "status.json",
     "metrics.csv",
     "splits.json",
+    "fingerprint.json",
     "results.json",
     "test-*.csv",
     "evaluate-*.csv",
@@ -40,6 +41,9 @@ FREE_KEYS = (
     "trainer.sample_every",
 )
 
+UNSET: tuple[object, ...] = ("absent", None, False, [], {})
+"""A key that an older version did not know says what it says when it is null, false or empty."""
+
 
 def prepare(path: Path, config: DictConfig, resume: str) -> bool:
     """Make the locked directory `path` ready; returns whether there is a checkpoint to continue from."""
@@ -51,6 +55,8 @@ def prepare(path: Path, config: DictConfig, resume: str) -> bool:
     state = _state(path)
     if resume == "auto" and checkpoint.exists():
         _refuse_differences(path, config)
+        if not checkpoint.parent.is_symlink():
+            _remove_half_written([checkpoint.parent])
         return True
     if resume == "auto" and state == "finished":
         raise UserError(
@@ -89,7 +95,8 @@ def differences(old: DictConfig, new: DictConfig) -> list[str]:
         was, now = before.get(key, "absent"), after.get(key, "absent")
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_KEYS)
         grows = key == "trainer.iterations" and isinstance(was, int) and isinstance(now, int) and now > was
-        if was != now and not free and not grows:
+        same = was == now or (was in UNSET and now in UNSET)
+        if not same and not free and not grows:
             lines.append(f"{key}: {was} in the Run, {now} now")
     return lines
 
@@ -115,9 +122,16 @@ def _clear(path: Path, is_run: bool) -> None:
             f"{path} is not a Run's directory (it has no status.json of one) but holds {names}, which a Run "
             "would overwrite. Name another run_dir, or move these files away."
         )
-    half_written = [file for folder in folders for file in folder.glob(f".*{TEMPORARY}")]
-    for file in files + half_written:
+    for file in files:
         file.unlink()
+    _remove_half_written(folders)
+
+
+def _remove_half_written(folders: Iterable[Path]) -> None:
+    """Delete what killed processes left of files that they were writing: a checkpoint may be large."""
+    for folder in folders:
+        for file in folder.glob(f".*{TEMPORARY}"):
+            file.unlink()
 
 
 def _state(path: Path) -> str | None:

@@ -14,8 +14,6 @@ conf/dataset/etab_lv.yaml takes the frames of end-diastole and leaves the half s
 """
 
 import csv
-import os
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,22 +94,6 @@ def table(root: Path, name: str, columns: Sequence[str]) -> Iterator[list[str]]:
                     yield [row[place].strip() if place < len(row) else "" for place in places]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot be read ({error}); expected comma-separated UTF-8 text, fetch it again") from error
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write to a temporary name, sync it, rename it. Raises OSError.
-
-    Several jobs may write one file: each has a temporary name of its own, and whichever renames last, wins.
-    """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

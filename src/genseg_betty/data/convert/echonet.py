@@ -7,8 +7,6 @@ The outline runs down the first ends of the chords and up the second ones.
 
 A pixel belongs to the ventricle if its centre, (column, row), lies within the outline. Outlines that are first rounded
 to whole pixels and drawn with their border, as some readers of this dataset do, are about 4 % larger.
-
-PyAV reads the videos: its wheels need nothing installed, and it reports damage where OpenCV's reader goes on.
 """
 
 import io
@@ -16,21 +14,20 @@ import math
 import os
 import unicodedata
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from genseg_betty.data.convert import Converted, Tell, inside, shown, table, write
+from genseg_betty.data.convert import Converted, Tell, inside, shown, table
+from genseg_betty.data.convert.video import frames, require_pyav
 from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import ImageError
 from genseg_betty.errors import UserError
-from genseg_betty.files import to_json
+from genseg_betty.files import atomic_write, to_json
 
 FILE_LIST, TRACINGS, VIDEOS = "FileList.csv", "VolumeTracings.csv", "Videos"
 CONVERTED, SPLITS = "converted", "splits.json"
@@ -38,10 +35,6 @@ COLUMNS = {FILE_LIST: ("FileName", "Split"), TRACINGS: ("FileName", "Frame", "X1
 PARTS = {"TRAIN": "train", "VAL": "validation", "TEST": "test"}
 ROWS = 21  # of one tracing: the long axis, then the chords
 MAX_FRAME = 9999  # published videos have up to about 1000 frames
-MAX_SIDE = 2048  # pixels; published ones have 112, six untraced ones 1024
-CODECS = ("mjpeg", "rawvideo", "ffv1", "mpeg4", "h264")  # published: mjpeg; no file reaches FFmpeg's other decoders
-LIMITS = {"max_pixels": str(MAX_SIDE**2), "codec_whitelist": ",".join(CODECS)}
-INSTALL = "pip install 'genseg-betty[video]'"
 
 # By frame, or -1 for what is none: X1, Y1, X2, Y2 of each row, NaN for a row with what is no number.
 Outlines = dict[int, "array[float]"]
@@ -73,7 +66,7 @@ def convert(root: Path, progress: Tell | None = None) -> Converted:
             work[video] = sound
     try:
         if work:
-            _require_pyav()
+            require_pyav("EchoNet-Dynamic")
             findings += _convert_all(root, videos, work, progress)
         _write_splits(folder, parts, tracings)
     except OSError as error:
@@ -170,13 +163,6 @@ def _polygon(frame: int, rows: "array[float]") -> np.ndarray:
     return np.concatenate([chords[:, :2], chords[::-1, 2:]])
 
 
-def _require_pyav() -> None:
-    try:
-        import av  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"reading EchoNet-Dynamic's videos needs PyAV, which is not installed: {INSTALL}") from error
-
-
 def _convert_all(
     root: Path, videos: Mapping[str, Path], work: Mapping[str, Mapping[int, np.ndarray]], progress: Tell | None
 ) -> list[Finding]:
@@ -200,7 +186,7 @@ def _convert_video(root: Path, video: str, path: Path, polygons: Mapping[int, np
     left = dict(polygons)
     reason = "it ends before"
     try:
-        for frame, image in _frames(path, polygons):
+        for frame, image in frames(path, polygons):
             mask = _mask(left.pop(frame), image.shape)
             if mask.any():
                 _save(root / CONVERTED / "masks" / _name(video, frame), mask)
@@ -216,54 +202,6 @@ def _convert_video(root: Path, video: str, path: Path, polygons: Mapping[int, np
     return findings
 
 
-def _frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Index and [H, W] gray pixels of the wanted frames, in their order. Raises ImageError.
-
-    A video that holds fewer frames than its header names is refused whole: where one was lost, all later ones would
-    be taken for their neighbours.
-    """
-    try:
-        if not path.is_file():
-            raise ImageError("unreadable", "it is no file")
-        with _opened(path) as video:
-            named = video.streams.video[0].frames
-            held = sum(packet.size > 0 for packet in video.demux(video=0))
-        if held < named:
-            raise ImageError("unreadable", f"it holds {held} of the {named} frames that its header names")
-        with _opened(path) as video:
-            yield from _decoded(video, wanted)
-    except ImageError:
-        raise
-    except Exception as error:  # a damaged file makes FFmpeg raise a dozen different types
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError("unreadable", f"{reason}; expected an AVI video coded as {' or '.join(CODECS)}") from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Only the AVI reader is tried, on an open file: others would follow addresses that a file names."""
-    import av
-
-    with (
-        path.open("rb") as file,
-        av.open(file, mode="r", format="avi", options=LIMITS, metadata_errors="replace") as video,
-    ):
-        yield video
-
-
-def _decoded(video: Any, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-    context = video.streams.video[0].codec_context
-    context.thread_count = 1
-    context.options = {**LIMITS, "err_detect": "explode"}  # else a damaged frame comes back patched up
-    for index, frame in enumerate(video.decode(video=0)):
-        if max(frame.width, frame.height) > MAX_SIDE:
-            raise ImageError("unreadable", f"{frame.width} x {frame.height} pixels; expected sides up to {MAX_SIDE}")
-        if index in wanted:
-            yield index, frame.to_ndarray(format="gray")
-        if index >= max(wanted):
-            return
-
-
 def _mask(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """[H, W] uint8, 255 where a pixel's centre lies within the polygon."""
     from matplotlib.path import Path as Outline
@@ -276,7 +214,7 @@ def _mask(polygon: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _save(path: Path, pixels: np.ndarray) -> None:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG")
-    write(path, content.getvalue())
+    atomic_write(path, content.getvalue())
 
 
 def _write_splits(folder: Path, parts: dict[str, str], tracings: dict[str, Outlines]) -> None:
@@ -290,7 +228,7 @@ def _write_splits(folder: Path, parts: dict[str, str], tracings: dict[str, Outli
     path = folder / SPLITS
     content = to_json(splits).encode()
     if any(splits.values()) and not (path.is_file() and path.read_bytes() == content):
-        write(path, content)
+        atomic_write(path, content)
 
 
 def _notes(parts: Iterable[str], tracings: Iterable[str], videos: Iterable[str]) -> Iterator[str]:

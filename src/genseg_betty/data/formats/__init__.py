@@ -36,6 +36,7 @@ __all__ = [
 
 READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, dicom, arrays, raw)
 EXTENSIONS = tuple(extension for reader in READERS for extension in reader.EXTENSIONS)
+SEVERAL = b"genseg-betty: digests of several files\n"  # no image begins so: no file has the digest of a set of files
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -77,16 +78,24 @@ def bit_depth(path: Path) -> int | None:
 
 
 def content_digest(path: Path) -> bytes:
-    """SHA-256 of an image's files: itself, a series' slices, a MetaImage's data. Raises OSError."""
+    """SHA-256 of an image's files: itself, a series' slices, a MetaImage's data. Raises OSError, ImageError.
+
+    That of one file is of its bytes alone, so that a series of one slice is the same as its file.
+    """
+    digests = [_file_digest(file) for file in _files(path)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256(SEVERAL + b"".join(digests)).digest()
+
+
+def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        files = dicom.slices(path)
-    else:
-        files = (
-            [path, *metaimage.data_files(path)] if split_name(path.name)[1].lower() in metaimage.EXTENSIONS else [path]
-        )
-    if len(files) == 1:
-        return hashlib.sha256(path.read_bytes()).digest()
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).digest()
+        return dicom.slices(path)
+    header = split_name(path.name)[1].lower() in metaimage.EXTENSIONS
+    return [path, *metaimage.data_files(path)] if header else [path]
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _reader(path: Path) -> ModuleType:

@@ -5,6 +5,7 @@ is an image. Nothing is turned to a standard orientation: a prediction lies on t
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from genseg_betty.data.formats.common import (
     whole_numbers,
 )
 
+if TYPE_CHECKING:
+    from nibabel import Nifti1Image
+
 EXTENSIONS = (".nii", ".nii.gz")
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 EXPECTED = "a NIfTI file (.nii, .nii.gz)"
@@ -25,8 +29,7 @@ EXPECTED = "a NIfTI file (.nii, .nii.gz)"
 
 def read_image(path: Path) -> np.ndarray:
     """[H, W, C] or [D, H, W, C] float32 after the file's own scaling (CT: Hounsfield units)."""
-    values = _values(path)
-    return as_image(values)
+    return as_image(_values(path))
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -51,7 +54,7 @@ def write_mask(path: Path, mask: np.ndarray, like: Path | None = None) -> None:
     stored = np.ascontiguousarray(values.T.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16))
     header, affine = None, np.eye(4)
     if like is not None:
-        source = nibabel.load(like)
+        source = _loaded(like)
         header, affine = source.header.copy(), source.affine
         stored = stored.reshape(_three(source.shape) if stored.ndim == 2 else stored.shape)
     image = nibabel.Nifti1Image(stored, affine, header)
@@ -79,12 +82,10 @@ def _values(path: Path) -> np.ndarray:
     return np.moveaxis(values.T, 0, -1)  # (x, y, z, channel) -> [z, y, x, channel]
 
 
-def _opened(path: Path):  # type: ignore[no-untyped-def]
+def _opened(path: Path) -> tuple["Nifti1Image", tuple[int, ...], int, tuple[float, ...]]:
     """The lazy image, its shape (H, W) or (D, H, W), its number of channels and its spacing."""
-    import nibabel
-
+    image = _loaded(path)
     try:
-        image = nibabel.load(path)
         stored = tuple(int(side) for side in image.shape)
         zooms = tuple(float(zoom) for zoom in image.header.get_zooms())
         unit = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
@@ -104,3 +105,16 @@ def _opened(path: Path):  # type: ignore[no-untyped-def]
     if spatial[2] == 1:
         spatial, spacing = spatial[:2], spacing[:2]
     return image, spatial[::-1], channels, spacing[::-1]
+
+
+def _loaded(path: Path) -> "Nifti1Image":
+    """Of NIfTI 1 or 2, which nibabel derives from it. Raises ImageError."""
+    import nibabel
+
+    try:
+        image = nibabel.load(path)
+    except Exception as error:
+        raise damaged(path, error, EXPECTED) from error
+    if not isinstance(image, nibabel.Nifti1Image):  # CIFTI files end in .nii as well
+        raise ImageError("unreadable", f"holds a {type(image).__name__}; expected an image or a volume")
+    return image

@@ -1,46 +1,35 @@
-"""Zip and tar archives from strangers, unpacked into a folder of their own and moved when they are complete.
+"""Readers of zip and tar archives from strangers: their members, one after the other, within stated bounds.
 
-Nothing is trusted: names that leave the folder, links and devices refuse the whole archive; sizes are counted
-while they are written, whatever the headers say; no header is read that would not fit a stated bound. Hidden
-files and __MACOSX are passed over, as they are when a dataset is read. Modes and owners are not taken over.
+No header is read that would not fit a bound; names that leave the folder, links and devices refuse the archive.
 """
 
-import errno
-import filecmp
 import gzip
 import itertools
 import lzma
-import os
 import re
-import shutil
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
 from bz2 import BZ2File
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader, FileIO, RawIOBase
-from pathlib import Path
 from typing import IO, cast
 
 from genseg_betty.errors import UserError
 
 MAX_MEMBERS = 250_000
-MAX_BYTES = 256 * 2**30  # in all, unpacked
-MAX_RATIO = 100  # unpacked to packed size, from FREE_BYTES on; deflate reaches 1032 on zeros, images stay below 10
-FREE_BYTES = 2**30  # an archive may always unpack to this much: masks and drawings shrink well
 HEADER_BYTES = 2**16  # of one tar member, extended names included
 DIRECTORY_BYTES = 32 * 2**20  # of a zip's list of contents: 250,000 names of 80 letters
 MAX_SETTINGS = 20  # headers of a tar that speak of all its files
 DICTIONARY_BYTES = 2**28  # that xz may ask for; `xz -9` asks for 65 MiB
 CHUNK = 2**20
-MAX_SHOWN = 20
 RAR_TOOLS = "no RAR or 7z reader is bundled: unpack it with `unar FILE`, `7z x FILE` or `bsdtar -xf FILE`"
 
-_UNREADABLE = (
+UNREADABLE = (
     gzip.BadGzipFile,
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -53,16 +42,13 @@ _UNREADABLE = (
     RuntimeError,  # tar headers that each announce another; zips of a version to come
 )
 
-Tell = Callable[[int, int], None]
-"""Called with the bytes of the archive that are read, and those it has."""
-
 
 class DamagedArchive(UserError):
     """The file is no archive of the expected kind, or only a part of one: another download may mend it."""
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
     """A regular file in an archive; `open` may be called until the next member is asked for."""
 
     name: str
@@ -70,91 +56,25 @@ class _Member:
     open: Callable[[], IO[bytes]]
 
 
-def unpack(archive: Path, kind: str, into: Path, scratch: Path, tell: Tell = lambda done, total: None) -> int:
-    """Unpack a zip or tar (plain, gz, bz2, xz) below `into`; returns the number of files.
+class Source(FileIO):
+    """An archive on disk that gives at most DIRECTORY_BYTES at once; only a false header asks for more."""
 
-    `scratch` is a folder on the same disk, made and removed here. Raises UserError, with nothing moved, for an
-    unsafe archive or where a file would have to replace another; DamagedArchive for one that cannot be read.
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > DIRECTORY_BYTES:
+            raise UserError(f"its list of contents has {size:,} bytes; the bound is {DIRECTORY_BYTES:,}")
+        return super().read(DIRECTORY_BYTES if size is None or size < 0 else size) or b""
+
+
+def members(file: Source, kind: str) -> Iterator[Member]:
+    """The regular files of a zip or tar, hidden ones too. Raises UserError for an archive that is unsafe.
+
+    A damaged one raises DamagedArchive, or one of UNREADABLE.
     """
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        names = _extract(archive, kind, scratch, tell)
-        move_in(scratch, names, into)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return len(names)
+    _recognise(file, kind)
+    yield from (_zip_members if kind == "zip" else _tar_members)(file)
 
 
-def move_in(source: Path, names: Iterable[str], into: Path) -> None:
-    """Move files to the same places below `into`. Equal files stay; raises UserError where any would differ."""
-    names = list(names)
-    real = into.resolve()
-    outside = [name for name in names if not (into / name).parent.resolve().is_relative_to(real)]
-    if outside:
-        raise UserError(
-            f"{into}: links lead out of it, so these were not put there: {_shown(outside)}. Remove the links"
-        )
-    differing = [name for name in names if _differs(source / name, into / name)]
-    if differing:
-        raise UserError(
-            f"{into} holds other files than the publisher's under these names: {_shown(differing)}. "
-            "Nothing was replaced; move them away, or fetch to another folder with root=DIR"
-        )
-    for name in names:
-        target = into / name
-        if target.exists():
-            (source / name).unlink()
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source / name, target)
-
-
-def _extract(archive: Path, kind: str, scratch: Path, tell: Tell) -> list[str]:
-    names: set[str] = set()
-    packed = archive.stat().st_size
-    bound = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * packed))
-    left = bound
-    try:
-        with _Source(archive) as file:
-            _recognise(file, kind)
-            for member in (_zip_members if kind == "zip" else _tar_members)(file):
-                name = _safe_name(member.name)
-                if name in names:
-                    raise UserError(f"two files are called {name}")
-                written = _write(member, scratch / name, left) if name else member.size
-                left -= written
-                if left < 0:
-                    raise UserError(f"it unpacks to more than {bound:,} bytes, the bound for a file of {packed:,}")
-                if name:
-                    names.add(name)
-                tell(file.tell(), packed)
-    except DamagedArchive as error:
-        raise DamagedArchive(f"{archive}: {error}") from error
-    except UserError as error:
-        raise UserError(f"{archive} was not unpacked: {error}. Nothing was changed") from error
-    except _UNREADABLE as error:
-        raise DamagedArchive(f"{archive}: damaged or cut off: {error}") from error
-    except OSError as error:
-        if error.errno in (None, errno.EINVAL):  # so bz2 tells of damage, and a seek to where nothing can be
-            raise DamagedArchive(f"{archive}: damaged or cut off: {error}") from error
-        raise UserError(f"{archive} was not unpacked: {scratch}: {error.strerror}. Nothing was changed") from error
-    return sorted(names)
-
-
-def _write(member: _Member, path: Path, most: int) -> int:
-    """Write a member; stops one byte above `most`. Returns the number of bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
-    with member.open() as source, path.open("xb") as file:
-        while written <= most and (chunk := source.read(min(CHUNK, most + 1 - written))):
-            written += file.write(chunk)
-    if written < member.size and written <= most:
-        raise DamagedArchive(f"cut off within {member.name}: {written:,} of {member.size:,} bytes")
-    return written
-
-
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """The relative POSIX path of a member, empty for one to pass over. Raises UserError if it leads out."""
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or re.match("[A-Za-z]:", name) or ".." in parts:
@@ -166,16 +86,7 @@ def _safe_name(name: str) -> str:
     return "" if hidden else "/".join(parts)
 
 
-class _Source(FileIO):
-    """An archive on disk that gives at most DIRECTORY_BYTES at once; only a false header asks for more."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > DIRECTORY_BYTES:
-            raise UserError(f"its list of contents has {size:,} bytes; the bound is {DIRECTORY_BYTES:,}")
-        return super().read(DIRECTORY_BYTES if size is None or size < 0 else size) or b""
-
-
-def _recognise(file: _Source, kind: str) -> None:
+def _recognise(file: Source, kind: str) -> None:
     start = file.read(512)
     file.seek(0)
     if start.startswith((b"Rar!", b"7z\xbc\xaf")):
@@ -186,7 +97,7 @@ def _recognise(file: _Source, kind: str) -> None:
         raise DamagedArchive(f"found a file that begins with {start[:8]!r}, expected a zip")
 
 
-def _zip_members(file: _Source) -> Iterator[_Member]:
+def _zip_members(file: Source) -> Iterator[Member]:
     with zipfile.ZipFile(file) as archive:
         for count, member in enumerate(archive.infolist(), start=1):
             _refuse_more(count)
@@ -194,17 +105,17 @@ def _zip_members(file: _Source) -> Iterator[_Member]:
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise UserError(f"{member.filename} is a link or device")
             if member.filename.endswith(("/", "\\")):
-                _safe_name(member.filename)
+                safe_name(member.filename)
                 continue
             if member.flag_bits & 1:
                 raise UserError(f"{member.filename} is locked with a password; unpack it with another program")
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # zipfile decompresses the others without a bound on memory.
                 raise UserError(f"{member.filename} is not packed with deflate; unpack it with `7z x` or `bsdtar -xf`")
-            yield _Member(member.filename, member.file_size, partial(archive.open, member))
+            yield Member(member.filename, member.file_size, partial(archive.open, member))
 
 
-def _tar_members(file: _Source) -> Iterator[_Member]:
+def _tar_members(file: Source) -> Iterator[Member]:
     stream = _Metered(_decompressed(file))
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as archive:
         for count in itertools.count(1):
@@ -216,14 +127,14 @@ def _tar_members(file: _Source) -> Iterator[_Member]:
             _refuse_more(count)
             if len(archive.pax_headers) > MAX_SETTINGS:
                 raise UserError(f"it has more than {MAX_SETTINGS} global headers")
-            _safe_name(member.name)
+            safe_name(member.name)
             if member.size < 0 or not (member.isreg() or member.isdir()):
                 raise UserError(f"{member.name} is a link, a device or of a false size")
             if hasattr(tarfile, "data_filter"):  # a second lock, which Python has from 3.11.4 on
                 tarfile.data_filter(member, ".")
             if member.isreg():
                 stream.left = member.size
-                yield _Member(member.name, member.size, partial(_open_member, archive, member))
+                yield Member(member.name, member.size, partial(_open_member, archive, member))
         # tarfile takes a false header for the end as well.
         if stream.last != tarfile.NUL * tarfile.BLOCKSIZE:
             raise DamagedArchive("damaged or cut off: its last block is missing")
@@ -275,7 +186,7 @@ class _Metered:
             self._position += skipped
 
 
-def _decompressed(file: _Source) -> IO[bytes]:
+def _decompressed(file: Source) -> IO[bytes]:
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):
@@ -288,7 +199,7 @@ def _decompressed(file: _Source) -> IO[bytes]:
 class _Xz(RawIOBase):
     """lzma.LZMAFile bounds no memory: this takes a dictionary of at most DICTIONARY_BYTES."""
 
-    def __init__(self, file: _Source) -> None:
+    def __init__(self, file: Source) -> None:
         self._file = file
         self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=DICTIONARY_BYTES)
 
@@ -304,14 +215,3 @@ class _Xz(RawIOBase):
             data = self._decoder.decompress(packed, len(buffer))
         buffer[: len(data)] = data
         return len(data)
-
-
-def _differs(source: Path, target: Path) -> bool:
-    if not target.exists() and not target.is_symlink():
-        return False
-    return target.is_symlink() or not target.is_file() or not filecmp.cmp(source, target, shallow=False)
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
-    return ", ".join(names[:MAX_SHOWN]) + more

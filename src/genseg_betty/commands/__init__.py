@@ -1,0 +1,118 @@
+"""The verbs beside training: what they take, and which part of the package does the work.
+
+Each imports what it needs when it runs, so that `--help` answers at once.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
+from genseg_betty.commands.data import data_action
+from genseg_betty.commands.shared import Action, add_config_dir, add_json, counted, dataset_config, positive, run_action
+from genseg_betty.errors import UserError
+
+VERBS = {
+    "predict": "masks for images or folders of images",
+    "generate": "synthetic image-mask pairs",
+    "evaluate": "score a Run on other data",
+    "report": "one HTML page about one or more Runs",
+    "data": "data sets: list, check, show or fetch them",
+}
+RUN_HELP = "directory of a Run, such as outputs/phantom-unet-…"
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run the verb that `arguments` begin with; returns the exit status. Misuse exits with 2 and usage."""
+    verb, *rest = arguments
+    if verb == "data":
+        action, rest = data_action(rest[:1]), rest[1:]
+        return run_action(f"genseg data {action}", DATA_ACTIONS[action], rest)
+    return run_action(f"genseg {verb}", _COMMANDS[verb], rest)
+
+
+def _predict_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
+    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="image or folder of images")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the masks: PNG, same stem and size")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+
+
+def _generate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trained", metavar="RUN", type=Path, help=f"{RUN_HELP}, trained with a generator")
+    parser.add_argument("--count", type=positive, required=True, help="number of pairs")
+    parser.add_argument("--out", type=Path, required=True, help="new or empty folder for images/ and masks/")
+    parser.add_argument("--format", choices=("folder",), default="folder", help="what dataset=folder reads")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
+    parser.add_argument("--strongest", action="store_true", help="use each cell's strongest operation alone")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
+    parser.add_argument("--dataset", metavar="NAME", help="a data set that `genseg data list` names")
+    parser.add_argument("keys", metavar="KEY=VALUE", nargs="*", help="keys of it, such as root=DIR n_test=50")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="instead of --dataset: folder of images")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="and the folder of their masks, same stems")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_json(parser)
+    add_config_dir(parser)
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trained", metavar="RUN", type=Path, nargs="+", help=RUN_HELP)
+    parser.add_argument("--out", metavar="FILE.html", type=Path, required=True, help="FILE.csv comes with it")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from genseg_betty.inference import predict_paths
+
+    written = predict_paths(options.trained, options.paths, options.out, options.device)
+    print(f"{counted(written, 'mask')} in {options.out}")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from genseg_betty.inference import generate
+
+    run, count, out = options.trained, options.count, options.out
+    generate(run, count, out, options.format, options.seed, options.strongest, options.device)
+    print(f"{counted(range(count), 'pair')} in {out}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    folders = [folder for folder in (options.images, options.masks) if folder is not None]
+    if len(folders) != (0 if options.dataset else 2):
+        raise UserError("evaluate: give either --dataset NAME, or --images DIR and --masks DIR together")
+    if options.keys and not options.dataset:
+        raise UserError(f"evaluate: {' '.join(options.keys)} belongs to --dataset NAME, which is not given")
+    with redirect_stdout(sys.stderr):
+        from genseg_betty.inference import evaluate_dataset, evaluate_folders
+
+        if options.dataset:
+            result = evaluate_dataset(options.trained, dataset_config(options), options.device)
+        else:
+            result = evaluate_folders(options.trained, options.images, options.masks, options.device)
+    if options.json:
+        print(json.dumps(result.to_dict()))
+    else:
+        scores = f"Dice {result.dice:.4f}, Jaccard {result.jaccard:.4f}"
+        print(f"{result.dataset}: {result.cases} cases, {scores}\nper case: {result.per_case}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from genseg_betty.report import build_report
+
+    build_report(options.trained, options.out)
+    print(options.out)
+
+
+_COMMANDS: dict[str, Action] = {
+    "predict": ("Masks for images or folders of images.", _predict_arguments, _predict),
+    "generate": ("Synthetic image-mask pairs from a Run's generator.", _generate_arguments, _generate),
+    "evaluate": ("Score a Run on data that it was not trained on.", _evaluate_arguments, _evaluate),
+    "report": ("One self-contained HTML page about one or more Runs.", _report_arguments, _report),
+}

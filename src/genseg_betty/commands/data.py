@@ -1,0 +1,153 @@
+"""`genseg data`: list the data sets, check one, show it, fetch it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genseg_betty.commands.shared import (
+    Action,
+    add_config_dir,
+    add_json,
+    counted,
+    dataset_config,
+    positive,
+)
+from genseg_betty.errors import UserError
+
+if TYPE_CHECKING:
+    from genseg_betty.data.check import CheckReport
+
+USAGE = "genseg data list | check DATASET | show DATASET --out PNG | fetch DATASET"
+MEANING = (
+    "list: every data set, with what is found of it. check: every fault of one. show: its cases with the outlines of "
+    "their masks, in one picture. fetch: download it, or be told where to get it."
+)
+
+
+def data_action(words: Sequence[str]) -> str:
+    """The action that is asked for. Misuse exits with 2 and usage."""
+    parser = argparse.ArgumentParser(prog="genseg data", usage=USAGE, description=MEANING)
+    parser.add_argument("action", choices=tuple(ACTIONS))
+    action: str = parser.parse_args(words).action
+    return action
+
+
+def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="DATASET", help="a name out of `genseg data list`")
+    parser.add_argument("keys", metavar="KEY=VALUE", nargs="*", help="keys of the data set, such as root=DIR")
+    add_config_dir(parser)
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    _dataset_arguments(parser)
+    add_json(parser)
+
+
+def _show_arguments(parser: argparse.ArgumentParser) -> None:
+    _dataset_arguments(parser)
+    parser.add_argument("--out", metavar="PNG", type=Path, required=True, help="the picture to write")
+    parser.add_argument("--count", type=positive, default=24, help="number of cases (default 24)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other cases (default 0)")
+
+
+def _list(options: argparse.Namespace) -> None:
+    from genseg_betty.config import dataset_names, load_dataset_config, user_folder
+
+    folder = user_folder(options.config_dir)
+    configs = [load_dataset_config(name, config_dir=folder) for name in dataset_names(folder)]
+    rows = [(config.name, config.task, config.modality, *_found(config)) for config in configs]
+    print("\n".join(_columns([("name", "task", "modality", "pairs", "where"), *rows])))
+
+
+def _check(options: argparse.Namespace) -> int:
+    with redirect_stdout(sys.stderr):
+        from genseg_betty.data.check import check_dataset
+
+        config = dataset_config(options)
+        try:
+            with _told(f"reading {config.name}") as tell:
+                report = check_dataset(config, tell)
+        except UserError as error:  # there is no folder
+            if not options.json:
+                raise
+            report = _nothing_found(config.name, error)
+    if options.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
+        rows = [("error", fault.code, fault.file, fault.message) for fault in report.errors]
+        rows += [("warning", fault.code, fault.file, fault.message) for fault in report.warnings]
+        print("\n".join([*_columns(rows), f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"]))
+    return 1 if report.errors else 0
+
+
+def _show(options: argparse.Namespace) -> None:
+    from genseg_betty.data.cases import scan_dataset
+    from genseg_betty.data.contact_sheet import draw_contact_sheet
+
+    config = dataset_config(options)
+    dataset, findings = scan_dataset(config)
+    shown = draw_contact_sheet(dataset, options.out, options.count, options.seed, config.title or None)
+    print(f"{counted(shown, 'case')} in {options.out}")
+    if findings:
+        print(f"{counted(findings, 'fault')} beside them: genseg data check {options.dataset}", file=sys.stderr)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from genseg_betty.data.fetch import Screen, fetch_dataset
+
+    config = dataset_config(options)
+    with Screen() as screen:
+        place = fetch_dataset(config, Path(config.root) if config.root else None, screen)
+    print(place)
+
+
+ACTIONS: dict[str, Action] = {
+    "list": ("Every data set, with the labelled images found of it.", add_config_dir, _list),
+    "check": ("Every fault of a data set; exit status 1 if any is an error.", _check_arguments, _check),
+    "show": ("A picture of a data set's cases, each with the outlines of its mask.", _show_arguments, _show),
+    "fetch": ("Download a data set, or say where to get it and what to put where.", _dataset_arguments, _fetch),
+}
+
+
+def _nothing_found(name: str, error: UserError) -> "CheckReport":
+    from genseg_betty.data.check import CheckReport
+    from genseg_betty.data.files import Finding
+
+    return CheckReport(name, None, 0, [Finding("too_few", ".", str(error))], [])
+
+
+@contextmanager
+def _told(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while the block runs, gone afterwards; nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _found(config: Any) -> tuple[str, str]:
+    """How many labelled images there are, and where."""
+    from genseg_betty.data.cases import scan_dataset
+
+    try:
+        dataset, findings = scan_dataset(config, converting=False)
+    except UserError:
+        return "not found", f"looked in {config.root or f'$GENSEG_DATA/{config.name} and data/{config.name}'}"
+    faults = f" ({counted(findings, 'fault')}: genseg data check {config.name})" if findings else ""
+    return str(len(dataset.cases)), f"{dataset.root or 'made, not read'}{faults}"
+
+
+def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """One line a row, columns aligned, however wide."""
+    table = list(rows)
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
+    return ["  ".join(row).rstrip() for row in padded]

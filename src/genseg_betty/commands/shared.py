@@ -1,0 +1,44 @@
+"""What the verbs have in common: arguments that several take, and how one is run."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Action = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]
+"""A description, what adds the arguments, and what does the work; it returns the exit status, None for 0."""
+
+
+def run_action(name: str, action: Action, arguments: Sequence[str]) -> int:
+    """Parse the arguments and do the work; returns the exit status. Misuse exits with 2 and usage."""
+    text, add_arguments, work = action
+    parser = argparse.ArgumentParser(prog=name, description=text, allow_abbrev=False)
+    add_arguments(parser)
+    return work(parser.parse_intermixed_args(arguments)) or 0
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config-dir", metavar="DIR", help="your own YAML files, laid out as conf/")
+
+
+def dataset_config(options: argparse.Namespace) -> Any:
+    """The YAML of `options.dataset` with the keys given beside it."""
+    from genseg_betty.config import load_dataset_config
+
+    return load_dataset_config(options.dataset, config_dir=options.config_dir, overrides=options.keys)
+
+
+def counted(things: Sequence[Any], name: str) -> str:
+    """ "1 mask", "3 masks"."""
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+def positive(text: str) -> int:
+    """The type of an argument that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
+    return number

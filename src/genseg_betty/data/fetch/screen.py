@@ -1,0 +1,57 @@
+"""What a person sees of a fetch."""
+
+import sys
+import time
+from typing import Self, TextIO
+
+from rich import progress as bars
+from rich.console import Console
+from rich.filesize import decimal
+from rich.text import Text
+
+LINE_SECONDS = 10.0
+
+
+class Screen:
+    """Tells on stderr how far a fetch is: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
+        self._console = Console(file=stream, highlight=False)
+        self._bars: bars.Progress | None = None
+        if stream.isatty() and not self._console.is_dumb_terminal:
+            columns = (bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn())
+            self._bars = bars.Progress("{task.description}", bars.BarColumn(), *columns, console=self._console)
+        self._title = ""
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def message(self, text: str) -> None:
+        """Print a line; on a terminal it stands above the bar."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def step(self, title: str, done: int, total: int | None) -> None:
+        """Tell that `done` of `total` bytes are through what the title says."""
+        if self._bars is not None:
+            self._draw(self._bars, title, done, total)
+        elif title != self._title:
+            self._drawn = time.monotonic()
+        elif time.monotonic() - self._drawn >= LINE_SECONDS:
+            self._drawn = time.monotonic()
+            self.message(f"{title}: {decimal(done)}" + (f" of {decimal(total)}" if total else ""))
+        self._title = title
+
+    def _draw(self, shown: bars.Progress, title: str, done: int, total: int | None) -> None:
+        if title != self._title:
+            for task in shown.task_ids:
+                shown.remove_task(task)
+            shown.add_task(title.replace("[", r"\["), total=total, completed=done)
+        shown.update(shown.task_ids[0], completed=done, total=total)

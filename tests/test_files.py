@@ -1,0 +1,85 @@
+"""Writing files whole: at once from many processes, with failures, and next to what a kill has left."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from genseg_betty.files import TEMPORARY, atomic_write
+
+WRITES = 60
+SIZE = 100_000
+
+
+def write_often(path: Path, letter: bytes) -> None:
+    for _ in range(WRITES):
+        atomic_write(path, lambda file: [file.write(letter) for _ in range(SIZE)], sync=False)
+
+
+def test_processes_that_write_one_file_never_mix(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    fork = multiprocessing.get_context("fork")
+    jobs = [fork.Process(target=write_often, args=(path, letter)) for letter in (b"a", b"b", b"c")]
+    for job in jobs:
+        job.start()
+    while any(job.is_alive() for job in jobs):
+        if path.exists():
+            content = path.read_bytes()
+            assert len(content) == SIZE
+            assert len(set(content)) == 1
+    for job in jobs:
+        job.join()
+    assert [job.exitcode for job in jobs] == [0, 0, 0]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def fails(file: IO[bytes]) -> None:
+    file.write(b"half")
+    raise ValueError("no more")
+
+
+def interrupted(file: IO[bytes]) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("content", "error"), [(fails, ValueError), (interrupted, KeyboardInterrupt)])
+def test_a_write_that_fails_leaves_the_old_file_alone(
+    tmp_path: Path, content: Callable[[IO[bytes]], object], error: type[BaseException]
+) -> None:
+    path = tmp_path / "file"
+    atomic_write(path, b"old")
+    with pytest.raises(error):
+        atomic_write(path, content)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_rename_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        atomic_write(tmp_path / "folder", b"new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+    with pytest.raises(FileNotFoundError):
+        atomic_write(tmp_path / "absent" / "file", b"new")
+
+
+def test_a_temporary_name_is_hidden_and_known_by_its_end(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)  # the longest name there is
+    seen: list[str] = []
+    for _ in range(2):
+        atomic_write(path, lambda file: seen.append(Path(file.name).name))
+    assert len(set(seen)) == 2
+    assert all(name.startswith(".") and name.endswith(TEMPORARY) for name in seen)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_may_be_read_by_whom_the_user_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        atomic_write(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
