@@ -40,8 +40,9 @@ lint: $(STAMP)  ## find and mend style faults
 types: $(STAMP)  ## check the type hints
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## time and memory of a joint iteration at the paper's size
+bench: $(STAMP)  ## time and memory of a joint iteration at the paper's size; images a second of loading
 	$(BIN)/python benchmarks/iteration.py
+	$(BIN)/python benchmarks/loading.py
 
 clean:  ## remove caches and build products; .venv, outputs and data stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

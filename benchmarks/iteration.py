@@ -3,7 +3,7 @@
     python benchmarks/iteration.py                      the paper's size on this machine
     python benchmarks/iteration.py --size 64 --quick    small networks
 
-Every variant runs in a process of its own, so that its peak memory is its own. The images are random: time and
+Every variant runs in a process of its own, so that its peak memory is its own. The images are drawn: time and
 memory do not depend on them. Prints a table and writes it to benchmarks/results/.
 """
 
@@ -19,29 +19,13 @@ import torch
 
 from genseg_betty.build import build_named, count_parameters
 from genseg_betty.config import compose
-from genseg_betty.data.loading import DataBundle, LabelledSet
-from genseg_betty.data.preprocessing import Preprocessing
-from genseg_betty.data.splits import Splits
+from genseg_betty.data.loading import load_data
 from genseg_betty.device import peak_memory
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
 
 RESULTS = Path(__file__).parent / "results"
 VARIANTS = ("none", "exact", "exact_full", "finite_difference")
-
-
-def random_data(size: int, channels: int, count: int) -> DataBundle:
-    """Images and masks of noise, in the shapes that the networks see."""
-    source = torch.Generator().manual_seed(0)
-    preprocessing = Preprocessing((size, size), channels, (0.0, 255.0), ("background", "foreground"), (0, 255))
-
-    def labelled() -> LabelledSet:
-        images = torch.rand(count, channels, size, size, generator=source) * 2 - 1
-        masks = (torch.rand(count, size, size, generator=source) > 0.5).long()
-        return LabelledSet([str(index) for index in range(count)], images, masks)
-
-    splits = Splits([], [], [])
-    return DataBundle(preprocessing, labelled(), labelled(), None, splits, test={}, contents={}, sha256="")  # type: ignore[arg-type]
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float | int | str]:
@@ -52,9 +36,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, float | int | str]:
             "backbone=unet_classic", *small, f"image_size={arguments.size}", f"device={arguments.device}",
             f"trainer.batch_size={arguments.batch}", "trainer.warmup_iterations=0",
             f"hypergradient={arguments.variant}", f"generator.searched={arguments.searched}",
+            "dataset=phantom", "dataset.kind=lesion", f"dataset.channels={arguments.channels}", "ood=[]",
+            f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}",
         ]
     )  # fmt: skip
-    workshop = Workshop(config, random_data(arguments.size, arguments.channels, 2 * arguments.batch))
+    workshop = Workshop(config, load_data(config))
     engine = GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type)
     engine.advance()
     _synchronise(workshop.device)

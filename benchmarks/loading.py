@@ -75,6 +75,7 @@ def draw(root: Path, name: str, size: int, index: int) -> None:
     """A lesion as JPEG, its mask as PNG: the formats of ISIC."""
     sample = render("lesion", "source", size, 0, index)
     Image.fromarray(sample.image.astype(np.uint8)).save(root / "images" / f"{name}.jpg", quality=95)
+    assert sample.mask is not None
     Image.fromarray((255 * sample.mask).astype(np.uint8)).save(root / "masks" / f"{name}.png")
 
 

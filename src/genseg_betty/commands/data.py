@@ -79,6 +79,7 @@ def _check(options: argparse.Namespace) -> int:
         print(json.dumps(report.to_dict()))
     else:
         print(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
+        print("".join(f"note: {note}\n" for note in report.notes), end="")
         rows = [("error", fault.code, fault.file, fault.message) for fault in report.errors]
         rows += [("warning", fault.code, fault.file, fault.message) for fault in report.warnings]
         print("\n".join([*_columns(rows), f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"]))

@@ -41,6 +41,7 @@ class CheckReport:
     pairs: int
     errors: list[Finding]
     warnings: list[Finding]
+    notes: Sequence[str] = ()  # what a conversion passed over
 
     def to_dict(self) -> dict[str, Any]:
         """The object of `genseg data check --json`."""
@@ -78,7 +79,8 @@ def check_dataset(config: Mapping[str, Any] | DictConfig, tell: Tell | None = No
     split_or_note(dataset, config, 0, errors)
     signatures = [(case, one.signature) for case, one in zip(dataset.cases, seen, strict=True)]
     warnings += near_duplicate_findings(dataset, [(case, own) for case, own in signatures if own is not None])
-    return CheckReport(dataset.name, dataset.root, sum(not one.errors for one in seen), errors, warnings)
+    sound = sum(not one.errors for one in seen)
+    return CheckReport(dataset.name, dataset.root, sound, errors, warnings, dataset.notes)
 
 
 def split_or_note(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from genseg_betty.data.cases import Case, Dataset
 from genseg_betty.data.folds import TooFew, held_out_count, shuffled
+from genseg_betty.data.formats import content_digest
 from genseg_betty.errors import UserError
 
 DEFAULT_LABELLED = 40  # of a dataset for which the paper gives no figure
@@ -84,18 +85,18 @@ def unseen_cases(
 
 
 def fingerprints(dataset: Dataset, cases: Iterable[Case]) -> dict[str, str]:
-    """SHA-256 by case id: of the image file, or of the pixels where the image is made, not read.
+    """SHA-256 by case id: of the image's files, or of the pixels where the image is made, not read.
 
     Training stores those of its train and validation cases in splits.json as "sha256".
     """
-    return {case.id: hashlib.sha256(_content(dataset, case)).hexdigest() for case in cases}
+    return {case.id: _content(dataset, case).hex() for case in cases}
 
 
 def _content(dataset: Dataset, case: Case) -> bytes:
     if dataset.root is None:
-        return dataset.load(case).image.tobytes()
+        return hashlib.sha256(dataset.load(case).image.tobytes()).digest()
     try:
-        return case.image.read_bytes()
+        return content_digest(case.image)
     except OSError as error:
         raise UserError(f"{case.image} cannot be read: {error.strerror}") from error
 

@@ -41,9 +41,6 @@ FREE_KEYS = (
     "trainer.sample_every",
 )
 
-UNSET: tuple[object, ...] = ("absent", None, False, [], {})
-"""A key that an older version did not know says what it says when it is null, false or empty."""
-
 
 def prepare(path: Path, config: DictConfig, resume: str) -> bool:
     """Make the locked directory `path` ready; returns whether there is a checkpoint to continue from."""
@@ -95,10 +92,15 @@ def differences(old: DictConfig, new: DictConfig) -> list[str]:
         was, now = before.get(key, "absent"), after.get(key, "absent")
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_KEYS)
         grows = key == "trainer.iterations" and isinstance(was, int) and isinstance(now, int) and now > was
-        same = was == now or (was in UNSET and now in UNSET)
+        same = was == now or (_unset(was) and _unset(now))
         if not same and not free and not grows:
             lines.append(f"{key}: {was} in the Run, {now} now")
     return lines
+
+
+def _unset(value: Any) -> bool:
+    """A key that an older version did not know says what it says when it is null, false or empty."""
+    return value is None or value is False or value in ("absent", [], {})
 
 
 def _refuse_differences(path: Path, config: DictConfig) -> None:
