@@ -1,5 +1,6 @@
 """The command line: words in; calls, output and exit status out."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -112,6 +113,10 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
         (["data", "chck"], 2, "invalid choice: 'chck'"),
         (["data", "check", "nlm_mcc"], 1, "did you mean nlm_mc?"),
         (["data", "check", "nlm_mc", "rot=x"], 1, "did you mean dataset.root"),
+        (["data", "show", "nlm_mc"], 2, "required: --out"),
+        (["data", "show", "nlm_mc", "--out", "x", "--count", "0"], 2, "expected 1 or more"),
+        (["data", "fetch", "phantom"], 1, "drawn by the program"),
+        (["data", "fetch", "fetreg", "root=/x"], 1, "1. Log in at https://www.synapse.org"),
         (["report", "--out", "x"], 2, "required: RUN"),
     ],
 )
@@ -141,7 +146,9 @@ def test_help_names_every_group_and_member(capsys: pytest.CaptureFixture[str]) -
         assert f"\n  {verb} " in page
 
 
-@pytest.mark.parametrize("verb", ["predict", "generate", "evaluate", "report", "data", "data list", "data check"])
+@pytest.mark.parametrize(
+    "verb", ["predict", "generate", "evaluate", "report", "data", "data list", "data check", "data show", "data fetch"]
+)
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert status_of(*verb.split(), "--help") == 0
     assert f"usage: genseg {verb}" in capsys.readouterr().out
@@ -213,7 +220,7 @@ def test_data_check(
         "errors": [vars(f) for f in faults],
         "warnings": [],
     }
-    answer = SimpleNamespace(**{**found, "errors": faults}, to_dict=lambda: found)
+    answer = SimpleNamespace(**{**found, "errors": faults, "notes": ["one"]}, to_dict=lambda: found)
     check = stand_in(monkeypatch, "genseg_betty.data.check", "check_dataset", answer=answer)
     assert status_of("data", "check", "nlm_mc", *flags, "root=/x", "dataset.labels={background: 0, a: 1}") == status
     assert check.calls[0][1][0].root == "/x"
@@ -222,8 +229,27 @@ def test_data_check(
     if flags:
         assert json.loads(output) == found
     else:
-        assert "nlm_mc in /x: 7 pairs" in output
+        assert output.startswith("nlm_mc in /x: 7 pairs\nnote: one\n")
         assert all(code in output for code in errors)
+
+
+@pytest.mark.parametrize("root", [None, "/x"])
+def test_data_fetch_brings_a_dataset_to_its_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: str | None
+) -> None:
+    fetch = stand_in(monkeypatch, "genseg_betty.data.fetch", "fetch_dataset", answer=Path("/there"))
+    fetch.Screen = contextlib.nullcontext
+    assert status_of("data", "fetch", "kvasir", *([f"root={root}"] if root else [])) == 0
+    [(_, (config, place, _), _)] = fetch.calls
+    assert (config.name, place) == ("kvasir", Path(root) if root else None)
+    assert capsys.readouterr().out == "/there\n"
+
+
+def test_data_show_writes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "new" / "sheet.png"
+    assert status_of("data", "show", "phantom", "--out", str(file), "--count", "3") == 0
+    assert capsys.readouterr().out == f"3 cases in {file}\n"
+    assert file.read_bytes().startswith(b"\x89PNG")
 
 
 def test_data_list_has_a_line_for_each(

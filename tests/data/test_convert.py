@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import genseg_betty.data.convert
-from genseg_betty.data.cases import scan_dataset
+from genseg_betty.data.cases import open_dataset, scan_dataset
+from genseg_betty.data.check import check_dataset
 from genseg_betty.data.convert import Converted, convert
 from genseg_betty.errors import UserError
 
@@ -97,6 +98,24 @@ def raw(tmp_path: Path) -> Echonet:
         made.trace(name, 3, ventricle(2 * index))
         made.trace(name, 10, ventricle(2 * index + 1))
     return made
+
+
+def test_a_dataset_that_names_a_converter_is_converted_when_it_is_opened(raw: Echonet, dataset_yaml) -> None:
+    raw.video("0X9A", [pixels(9, 0)])  # not traced
+    config = dataset_yaml("etab_lv_echonet", root=str(raw.write()))
+    before, findings = scan_dataset(config, converting=False)
+    assert (before.cases, {finding.code for finding in findings}) == ([], {"too_few", "unreadable"})
+    report = check_dataset(config)
+    assert (report.pairs, report.errors) == (8, [])
+    assert report.notes == ("passed over 0X9A: videos without tracing",)
+    dataset = open_dataset(config)
+    assert {part: len(ids) for part, ids in dataset.own_split.items()} == {"train": 4, "validation": 2, "test": 2}
+    (raw.root / "Videos" / "0X0A.avi").write_bytes(b"RIFF")
+    for name in ("0X0A_0003.png", "0X0A_0010.png"):
+        (raw.root / "converted" / "images" / name).unlink()
+    assert [finding.file for finding in check_dataset(config).errors if finding.code == "unreadable"] == [
+        "Videos/0X0A.avi"
+    ]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
