@@ -1,7 +1,7 @@
 """The fingerprint of hand-made cases, counted by hand, and the defaults that follow from it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -100,16 +100,19 @@ def test_fingerprint_of_three_cases() -> None:
     assert found.defaults.normalisation == "percentiles"
 
 
-def test_fingerprint_survives_json_and_carries_its_defaults() -> None:
-    plain = json.loads(json.dumps(made().to_dict()))
-    assert plain["defaults"] == {
+def test_json_holds_what_was_found_what_suits_and_what_is_used() -> None:
+    used = replace(made().defaults, batch_size=2)
+    plain = json.loads(json.dumps(made().to_dict(used)))
+    assert plain["suits"] == {
         "image_size": [64, 64],
         "channels": 1,
         "batch_size": 4,
         "loss": "ce_dice",
         "normalisation": "percentiles",
     }
-    assert Fingerprint.from_dict(plain) == made()
+    assert plain["used"] == {**plain["suits"], "batch_size": 2}
+    assert plain["median"] == list(made().median)
+    assert plain["classes"] == made().classes
 
 
 def test_spacing_counts_only_where_every_case_has_it() -> None:
@@ -167,12 +170,12 @@ def test_the_default_loss_fits_the_outputs_and_has_dice(classes: tuple[str, ...]
 
 
 def test_the_description_says_what_was_found_and_what_follows() -> None:
-    assert describe(made()).split("\n") == [
+    assert describe(made(), replace(made().defaults, image_size=(128, 128))).split("\n") == [
         "3 labelled cases of 2 groups (train and validation; the test part is not looked at)",
-        "size: 4×6 px (median; 4×4 to 8×8) → image_size 64×64, batch 4",
+        "size: 4×6 px (median; 4×4 to 8×8) → image_size 128×128 (as set; 64×64 would suit), batch 4",
         "spacing: 1 × 1 mm (median)",
         "colour: gray → channels 1",
-        "intensities: 0 to 4000 → 0.5th to 99.5th percentile of the training images become -1..1",
+        "intensities: 0 to 4000 → percentiles",
         "foreground: 25 % of a case (median; 6.25 % to 50 %) → loss ce_dice",
         "classes: background 65.6 %, cup 17.7 %, disc 16.7 %",
     ]
@@ -184,11 +187,12 @@ def test_the_description_of_a_small_foreground_in_colour() -> None:
     image = np.zeros((100, 100, 3), dtype=np.float32)
     image[0, 0, 0] = 255
     facts = CaseFacts.of(Sample(image, mask), None, 2)
-    assert describe(fingerprint([facts] * 2, "ab", ("background", "ulcer"))).split("\n") == [
+    found = fingerprint([facts] * 2, "ab", ("background", "ulcer"))
+    assert describe(found, found.defaults).split("\n") == [
         "2 labelled cases (train and validation; the test part is not looked at)",
         "size: 100×100 px (all of them) → image_size 96×96, batch 4",
         "colour: RGB → channels 3",
-        "intensities: 0 to 255 → 0..255 become -1..1",
+        "intensities: 0 to 255 → 8-bit",
         "foreground: 0.01 % of a case (median; 0.01 % to 0.01 %) → loss bce_dice "
         "(so little foreground needs the Dice term)",
     ]

@@ -14,7 +14,8 @@ from PIL import Image
 
 from genseg_betty.data import ledger, prepared
 from genseg_betty.data.cases import Dataset, open_dataset
-from genseg_betty.data.loading import DataBundle, LabelledSet, StepSampler, load_data
+from genseg_betty.data.fingerprint import Settings
+from genseg_betty.data.loading import DataBundle, LabelledSet, StepSampler, load_data, settings
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
@@ -470,3 +471,18 @@ def test_real_lungs_with_an_ood_set(genseg_data: Path, dataset_yaml) -> None:
     assert {name: len(cases) for name, (_, cases) in bundle.test.items()} == {"nlm_sz": 120, "nlm_mc": 69}
     assert bundle.train.images.shape == (7, 1, 64, 64)
     assert 0.15 < bundle.train.masks.float().mean() < 0.35
+
+
+def test_what_the_config_sets_stands_and_the_fingerprint_fills_the_rest(config_of) -> None:
+    config = OmegaConf.merge(config_of(image_size=None), {"trainer": {"batch_size": None, "loss": "auto"}})
+    data = load_data(config)
+    assert settings(config, data) == data.fingerprint.defaults
+    assert data.preprocessing.image_size == data.fingerprint.defaults.image_size
+    config = OmegaConf.merge(
+        config_of(image_size=512, channels=3, intensity=[10, 99.5]), {"trainer": {"batch_size": None, "loss": "bce"}}
+    )
+    data = load_data(config)
+    assert settings(config, data) == Settings((512, 512), 3, 2, "bce", "window 10 to 99.5")
+    assert data.preprocessing.intensity == (10, 99.5)
+    config.trainer.batch_size = 7
+    assert settings(config, data).batch_size == 7

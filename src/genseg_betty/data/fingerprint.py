@@ -62,14 +62,14 @@ class CaseFacts:
 
 
 @dataclass(frozen=True)
-class Defaults:
-    """What a fingerprint proposes where the config leaves it open."""
+class Settings:
+    """What suits a fingerprint, or what a run uses: there the config has the last word."""
 
     image_size: tuple[int, ...]
     channels: int
     batch_size: int
     loss: str
-    normalisation: str  # 8-bit (0 and 255 become -1 and 1) or percentiles (0.5th and 99.5th, of training images)
+    normalisation: str  # 8-bit (0 and 255 become -1 and 1), percentiles (0.5th and 99.5th of training images), window
 
 
 @dataclass(frozen=True)
@@ -89,23 +89,18 @@ class Fingerprint:
     classes: dict[str, float]  # name -> share of all pixels
 
     @property
-    def defaults(self) -> Defaults:
+    def defaults(self) -> Settings:
         """Image size, channels, batch size, loss and normalisation that suit these cases."""
         size = default_image_size(self.median)
         # trainer.loss=auto has a Dice term whatever the share of foreground: it is needed where that is small, and
         # costs nothing elsewhere.
         loss = "bce_dice" if len(self.classes) == 2 else "ce_dice"
         normalisation = "8-bit" if self.eight_bit else "percentiles"
-        return Defaults(size, self.channels, default_batch_size(size), loss, normalisation)
+        return Settings(size, self.channels, default_batch_size(size), loss, normalisation)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, as fingerprint.json keeps them; the defaults are among them."""
-        return _as_lists(asdict(self) | {"defaults": asdict(self.defaults)})
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Fingerprint":
-        """The inverse of `to_dict`."""
-        return cls(**_as_tuples({key: value for key, value in values.items() if key != "defaults"}))
+    def to_dict(self, used: Settings) -> dict[str, Any]:
+        """Plain lists and numbers, as fingerprint.json keeps them, with what would suit and what is used."""
+        return _as_lists(asdict(self) | {"suits": asdict(self.defaults), "used": asdict(used)})
 
 
 def fingerprint(facts: Sequence[CaseFacts], groups: Iterable[str], classes: Sequence[str]) -> Fingerprint:
@@ -160,29 +155,35 @@ def default_batch_size(image_size: Sequence[int]) -> int:
     return max(2, min(4, PIXELS_OF_A_BATCH // int(np.prod(image_size))))
 
 
-def describe(found: Fingerprint) -> str:
-    """The fingerprint in five to seven lines; what stands behind an arrow is used where the config leaves it open."""
-    chosen = found.defaults
+def describe(found: Fingerprint, used: Settings) -> str:
+    """The fingerprint in five to seven lines; behind an arrow what is used, and what would suit if that is another."""
+    suits = found.defaults
     shared = "" if found.groups == found.cases else f" of {found.groups} groups"
     span = "all of them"
     if found.smallest != found.largest:
         span = f"median; {_times(found.smallest)} to {_times(found.largest)}"
     low, *_, high = found.intensities
-    scale = "0..255" if found.eight_bit else "0.5th to 99.5th percentile of the training images"
     least, middle, greatest = map(_percent, found.foreground)
+    loss = _either(used.loss, suits.loss)
     reason = " (so little foreground needs the Dice term)" if found.foreground[1] < SMALL_FOREGROUND else ""
     lines = [
         f"{found.cases} labelled cases{shared} (train and validation; the test part is not looked at)",
-        f"size: {_times(found.median)} px ({span}) → image_size {_times(chosen.image_size)}, batch {chosen.batch_size}",
-        f"colour: {'gray' if found.channels == 1 else 'RGB'} → channels {chosen.channels}",
-        f"intensities: {low:g} to {high:g} → {scale} become -1..1",
-        f"foreground: {middle} of a case (median; {least} to {greatest}) → loss {chosen.loss}{reason}",
+        f"size: {_times(found.median)} px ({span}) → "
+        f"image_size {_either(_times(used.image_size), _times(suits.image_size))}, "
+        f"batch {_either(used.batch_size, suits.batch_size)}",
+        f"colour: {'gray' if found.channels == 1 else 'RGB'} → channels {_either(used.channels, suits.channels)}",
+        f"intensities: {low:g} to {high:g} → {_either(used.normalisation, suits.normalisation)}",
+        f"foreground: {middle} of a case (median; {least} to {greatest}) → loss {loss}{reason}",
     ]
     if found.spacing:
         lines.insert(2, f"spacing: {' × '.join(f'{step:.3g}' for step in found.spacing)} mm (median)")
     if len(found.classes) > 2:
         lines.append("classes: " + ", ".join(f"{name} {_percent(share)}" for name, share in found.classes.items()))
     return "\n".join(lines)
+
+
+def _either(used: object, suits: object) -> str:
+    return f"{used}" if used == suits else f"{used} (as set; {suits} would suit)"
 
 
 def _times(sides: Sequence[int]) -> str:

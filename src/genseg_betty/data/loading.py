@@ -13,7 +13,7 @@ from genseg_betty.data.cache import Cache
 from genseg_betty.data.cases import Case, Dataset, describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
-from genseg_betty.data.fingerprint import Fingerprint, default_batch_size, fingerprint
+from genseg_betty.data.fingerprint import Fingerprint, Settings, default_batch_size, fingerprint
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.data.splits import Splits, unseen_cases
@@ -108,9 +108,17 @@ class StepSampler:
         return torch.randperm(self.n, generator=generator)
 
 
-def batch_size(config: DictConfig, data: DataBundle) -> int:
-    """Images in a training step: trainer.batch_size, or what suits the image size."""
-    return config.trainer.batch_size or default_batch_size(data.preprocessing.image_size)
+def settings(config: DictConfig, data: DataBundle) -> Settings:
+    """What a run uses: the config's, and what it leaves open as the fingerprint has it."""
+    size, suits = data.preprocessing.image_size, data.fingerprint.defaults
+    normalisation = config.dataset.get("intensity") or suits.normalisation
+    return Settings(
+        size,
+        data.preprocessing.channels,
+        config.trainer.batch_size or default_batch_size(size),
+        suits.loss if config.trainer.loss == "auto" else config.trainer.loss,
+        normalisation if isinstance(normalisation, str) else "window {:g} to {:g}".format(*normalisation),
+    )
 
 
 def load_dataset_config(name: str, config_dir: str | None = None) -> Mapping[str, Any]:

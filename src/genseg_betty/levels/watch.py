@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from genseg_betty.data.loading import DataBundle, batch_size
+from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
 from genseg_betty.generators.cells import OPERATIONS, Architecture, operation_name
@@ -63,7 +63,7 @@ class Watch:
         self.last: dict[str, float] = {}
         self.seconds = 0.0
         self._updates = 0
-        self.batch_size = batch_size(run.config, data)
+        self.batch_size = settings(run.config, data).batch_size
         epoch = math.ceil(len(data.train) / self.batch_size)
         self.validate_every: int = self.trainer.validate_every or epoch
         self.plateau = None

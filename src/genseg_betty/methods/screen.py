@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from genseg_betty.data.fingerprint import describe
-from genseg_betty.data.loading import DataBundle
+from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.run import Run
 
 
@@ -25,7 +25,7 @@ def announce(run: Run, data: DataBundle) -> None:
         f"{config.method.name}: {config.backbone.name} on {labelled} images of {data.dataset.name} "
         f"({len(splits.train)} train, {len(splits.validation)} validation), {height}×{width} px, "
         f"{data.num_classes} classes; test: {tests}; seed {config.seed}",
-        *_indented("data:", *describe(data.fingerprint).splitlines()),
+        *_indented("data:", *describe(data.fingerprint, settings(config, data)).splitlines()),
         *_indented("note:", *data.dataset.notes, *splits.notes),
         f"{'continues' if run.resuming else 'run directory'}: {run.path}",
     )

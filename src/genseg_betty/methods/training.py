@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
-from genseg_betty.data.loading import DataBundle, load_data
+from genseg_betty.data.loading import DataBundle, load_data, settings
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.files import file_label
@@ -60,7 +60,7 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
 def _fit_and_test(run: Run, data: DataBundle, splits: dict[str, Any]) -> None:
     run.status("running", message="training")
     run.write_json("splits.json", splits)
-    run.write_json("fingerprint.json", data.fingerprint.to_dict())
+    run.write_json("fingerprint.json", data.fingerprint.to_dict(settings(run.config, data)))
     method: Method = build_named(run.config.method)
     predictor, findings = method.fit(run, data)
     run.status("running", message="testing")

@@ -18,7 +18,7 @@ from genseg_betty.build import (
     build_optimizer,
     build_segmenter,
 )
-from genseg_betty.data.loading import Batch, DataBundle, LabelledSet, StepSampler, batch_size
+from genseg_betty.data.loading import Batch, DataBundle, LabelledSet, StepSampler, settings
 from genseg_betty.device import resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.architecture import ArchitectureSearch
@@ -120,7 +120,7 @@ class Workshop:
         module: nn.Module = getattr(self, part).to(self.device)
         optimizer = build_optimizer(self.config.trainer.optimizers[part], module)
         labelled = self.labelled["validation" if feed == "validation" else "train"]
-        size = batch_size(self.config, self.data)
+        size = settings(self.config, self.data).batch_size
         if feed == "validation":
             size = min(size, len(labelled.ids))
         autocast = resolve_autocast(self.config.precision, self.device)
