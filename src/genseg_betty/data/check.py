@@ -123,7 +123,7 @@ def _each(items: Sequence[In], check: Callable[[In], Out], tell: Tell | None = N
 
 def _read(dataset: Dataset, case: Case) -> _Seen:
     """All that can be known of a case."""
-    return _read_pixels(dataset, (case, _read_headers(dataset, case)))
+    return _read_pixels(dataset, (case, _read_headers(dataset, case)), for_copies=True)
 
 
 def _read_headers(dataset: Dataset, case: Case) -> _Seen:
@@ -161,9 +161,11 @@ def _require_same_spacing(mask: Header, image: Header) -> None:
         )
 
 
-def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen]) -> _Seen:
-    """Add what the pixels of a case show to what its headers have shown. Files at fault are left alone, but a mask
-    that does not fit its image may hold unknown labels as well."""
+def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen], for_copies: bool = False) -> _Seen:
+    """Add what the pixels of a case show to what its headers have shown, `for_copies` what tells copies too.
+
+    Files at fault are left alone, but a mask that does not fit its image may hold unknown labels as well.
+    """
     case, seen = pair
     at_fault = {finding.file for finding in seen.errors if not finding.code.endswith("_mismatch")}
     misfits = {finding.file for finding in seen.errors if finding.code == "size_mismatch"}
@@ -174,7 +176,11 @@ def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen]) -> _Seen:
             continue
         try:
             if path == case.image:
-                size = _look_at(read_image(path), seen)
+                image = read_image(path)
+                size = image.shape[:-1]
+                if for_copies:
+                    seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+                    seen.signature = signature(image)
             else:
                 masks.append(_decode(dataset, path, None if file in misfits else size, seen))
         except ImageError as error:
@@ -182,13 +188,6 @@ def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen]) -> _Seen:
     if not seen.errors:
         _judge(dataset, case, np.maximum.reduce(masks), seen)
     return seen
-
-
-def _look_at(image: np.ndarray, seen: _Seen) -> tuple[int, ...]:
-    """Note what tells copies of an image; returns its size."""
-    seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
-    seen.signature = signature(image)
-    return image.shape[:-1]
 
 
 def _decode(dataset: Dataset, path: Path, size: tuple[int, ...] | None, seen: _Seen) -> np.ndarray:

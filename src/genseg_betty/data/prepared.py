@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genseg_betty.data.cache import Cache, Entry, key_of
+from genseg_betty.data.cache import Cache, key_of
 from genseg_betty.data.cases import Case, Dataset, Sample
 from genseg_betty.data.check import faults_before_training
 from genseg_betty.data.files import Finding
@@ -50,7 +50,7 @@ class CachedReader:
         self._ledger = Ledger(self._cache, self._code, str(dataset.root))
         self._digests: dict[str, list[bytes]] = {}  # by case id: of its image and masks
         self._keys: dict[str, str] = {}  # by case id
-        self._held: dict[str, Sample] = {}
+        self._held: dict[str, Sample] = {}  # by case id, in the smallest integers that hold them
         self._held_bytes = 0
 
     def save(self) -> None:
@@ -101,7 +101,7 @@ class CachedReader:
         missing = [(key, case) for key, case in zip(keys, cases, strict=True) if key not in known]
         read = _ahead(self._read_facts, [case for _, case in missing])
         for (key, case), (sample, facts) in zip(missing, read, strict=True):
-            self._hold(case, sample)
+            self._hold(case, sample, facts.eight_bit)
             known[key] = asdict(facts)
             if self._unchanged(case):
                 self._ledger.note(key, known[key])
@@ -132,29 +132,32 @@ class CachedReader:
     def tensors(self, cases: Sequence[Case], preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
         """Images [N, C, h, w] float32 and masks [N, h, w] int64 of cases, at least one; volumes have a D before h.
 
-        Files are decoded by several threads. The resizing is left to this one, as PyTorch divides it by itself.
+        Files are decoded and resized by several threads, each case by one.
         """
         images, masks = torch.empty(0), torch.empty(0, dtype=torch.int64)
         decided = preprocessing.to_dict()
         keys = [key_of("tensors", self._key(case), decided) for case in cases]
-        found = _ahead(lambda pair: self._cache.get(pair[0]) or self._sample(pair[1]), zip(keys, cases, strict=True))
-        for index, (key, case, one) in enumerate(zip(keys, cases, found, strict=True)):
-            arrays = one.arrays if isinstance(one, Entry) else self._prepare(key, case, one, preprocessing)
-            if index == 0:
-                images = torch.empty((len(cases), *arrays["image"].shape))
-                masks = torch.empty((len(cases), *arrays["mask"].shape), dtype=torch.int64)
-            images.numpy()[index] = arrays["image"]
-            masks.numpy()[index] = arrays["mask"]
+        with _threads_of_our_own():
+            found = _ahead(lambda pair: self._prepared(*pair, preprocessing), zip(keys, cases, strict=True))
+            for index, (case, arrays) in enumerate(zip(cases, found, strict=True)):
+                if index == 0:
+                    images = torch.empty((len(cases), *arrays["image"].shape))
+                    masks = torch.empty((len(cases), *arrays["mask"].shape), dtype=torch.int64)
+                images.numpy()[index] = arrays["image"]
+                masks.numpy()[index] = arrays["mask"]
+                self._release(case)
         return images, masks
 
-    def _prepare(self, key: str, case: Case, sample: Sample, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+    def _prepared(self, key: str, case: Case, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+        if entry := self._cache.get(key):
+            return entry.arrays
+        sample = self._sample(case)
         assert sample.mask is not None
         kind = np.uint8 if preprocessing.num_classes <= 256 else np.int64
         image = preprocessing.image(sample.image).numpy()
         mask = preprocessing.mask(sample.mask).numpy().astype(kind)
         if self._unchanged(case):
             self._cache.put(key, image=image, mask=mask)
-        self._release(case)
         return {"image": image, "mask": mask}
 
     def _key(self, case: Case) -> str:
@@ -182,10 +185,13 @@ class CachedReader:
         spacing = read_header(case.image).spacing if self.dataset.root else None
         return sample, CaseFacts.of(sample, spacing, len(self.dataset.classes))
 
-    def _hold(self, case: Case, sample: Sample) -> None:
-        if self._held_bytes + _bytes(sample) <= HELD:
-            self._held[case.id] = sample
-            self._held_bytes += _bytes(sample)
+    def _hold(self, case: Case, sample: Sample, eight_bit: bool) -> None:
+        assert sample.mask is not None
+        image = sample.image.astype(np.uint8) if eight_bit else sample.image
+        packed = Sample(image, sample.mask.astype(np.min_scalar_type(len(self.dataset.classes))))
+        if self._held_bytes + _bytes(packed) <= HELD:
+            self._held[case.id] = packed
+            self._held_bytes += _bytes(packed)
 
     def _release(self, case: Case) -> None:
         if sample := self._held.pop(case.id, None):
@@ -213,6 +219,17 @@ def _files(case: Case) -> tuple[Path, ...]:
 
 def _bytes(sample: Sample) -> int:
     return sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
+
+
+@contextmanager
+def _threads_of_our_own() -> Iterator[None]:
+    """PyTorch leaves each operation to the thread that asks for it: dividing it once more only makes them wait."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def _ahead(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:

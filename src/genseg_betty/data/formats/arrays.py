@@ -21,6 +21,8 @@ from genseg_betty.data.formats.common import (
 
 EXTENSIONS = (".npy", ".npz")
 EXPECTED = "a NumPy array of numbers (.npy, or .npz with one array)"
+MAX_HEADER = 10_000  # bytes; NumPy refuses longer ones as well, but reads them first, however long
+PACKED_BY_NUMPY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others, zipfile unpacks all at once
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -53,11 +55,16 @@ def _values(path: Path) -> np.ndarray:
 
 
 def _claimed(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    start = file.read(12)
+    length = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
+    if start.startswith(npy.MAGIC_PREFIX) and length > MAX_HEADER:
+        raise ImageError("unreadable", f"has a header of {length} bytes; expected at most {MAX_HEADER}")
+    file.seek(0)
     version = npy.read_magic(file)
     shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
     if dtype.kind not in "biufc":
         raise ImageError("unsafe" if dtype.hasobject else "unreadable", f"holds {dtype}; expected numbers")
-    bounded(shape)
+    bounded(shape, dtype.itemsize)
     if len(shape) not in (2, 3) and not (len(shape) == 4 and _has_channels(shape)):
         raise ImageError(
             "unreadable", f"holds {len(shape)} axes; expected [H, W], [H, W, C], [D, H, W] or [D, H, W, C]"
@@ -81,6 +88,9 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             if len(names) != 1:
                 shown = ", ".join(names[:5]) or "none"
                 raise ImageError("unreadable", f"holds {len(names)} arrays ({shown}); expected one")
+            if archive.infolist()[0].compress_type not in PACKED_BY_NUMPY:
+                message = "is packed by bzip2 or LZMA; expected an archive that NumPy wrote, save it again"
+                raise ImageError("unsafe", message)
             with archive.open(names[0]) as file:
                 yield file
     except ImageError:

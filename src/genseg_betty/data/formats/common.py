@@ -1,4 +1,10 @@
-"""What all readers share: the header of a file, its faults, and the bounds on what a file may claim to hold."""
+"""What all readers share: the header of a file, its faults, and the bounds on what a file may claim to hold.
+
+The memory that one file takes is bounded whatever it contains. What claims more than MAX_VALUES values, or more than
+MAX_BYTES as they are stored, is refused by its header. What is read takes at most 32 bytes a value on its way to
+float32, 8 GiB for the largest. What is refused takes at most 1.5 GiB, or twice its own length where that is more.
+`genseg data check` reads up to four files at a time.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +16,9 @@ import numpy as np
 from genseg_betty.errors import UserError
 
 MAX_VALUES = 2**28  # values of one file that are read into memory: 1 GiB as float32
+MAX_BYTES = 2**30  # of those values as a file stores them, and of a file that is read as a whole
 MAX_CHANNELS = 4
+MAX_SHOWN = 100  # characters of a size in a message: a header may claim thousands of digits
 
 
 class ImageError(UserError):
@@ -29,13 +37,28 @@ class Header:
     spacing: tuple[float, ...] | None = None  # mm, in the order of `shape`; None where the format has none
 
 
-def bounded(shape: Sequence[int], name: str = "") -> None:
-    """Raise ImageError (`too_large`, or `unreadable` for an empty shape) for what a header claims."""
+def bounded(shape: Sequence[int], itemsize: int = 1) -> None:
+    """Raise ImageError (`too_large`, or `unreadable` for an empty shape) for what a header claims.
+
+    `itemsize` is the bytes of one value as stored.
+    """
     sides = " x ".join(str(side) for side in shape)
+    sides = f"{sides[:MAX_SHOWN]}..." if len(sides) > MAX_SHOWN else sides
     if not shape or min(shape) < 1:
-        raise ImageError("unreadable", f"{name}holds {sides or 'no'} values; expected at least one along each axis")
+        raise ImageError("unreadable", f"holds {sides or 'no'} values; expected at least one along each axis")
     if math.prod(shape) > MAX_VALUES:
-        message = f"{name}holds {sides} values; expected at most {MAX_VALUES / 1e6:.0f} million, scale it down or crop"
+        message = f"holds {sides} values; expected at most {MAX_VALUES / 1e6:.0f} million, scale it down or crop"
+        raise ImageError("too_large", message)
+    if math.prod(shape) * itemsize > MAX_BYTES:
+        message = f"holds {sides} values of {itemsize} bytes; expected at most {MAX_BYTES / 1e6:.0f} MB in all"
+        raise ImageError("too_large", f"{message}, store it in a smaller type, scale it down or crop")
+
+
+def require_short(path: Path) -> None:
+    """Raise ImageError (`too_large`) for a file that is too long to be read as a whole. Raises OSError."""
+    length = path.stat().st_size
+    if length > MAX_BYTES:
+        message = f"is {length / 1e6:.0f} MB long; expected at most {MAX_BYTES / 1e6:.0f} MB, scale it down or crop"
         raise ImageError("too_large", message)
 
 

@@ -5,23 +5,36 @@ calibrated unit (not for CT and PET), and MONOCHROME1, where large values are da
 is one volume, in the order of the slices' positions.
 """
 
+import io
+import itertools
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, damaged, whole_numbers
+from genseg_betty.data.formats.common import (
+    Header,
+    ImageError,
+    as_image,
+    bounded,
+    damaged,
+    require_short,
+    whole_numbers,
+)
+from genseg_betty.data.formats.jpeg import require_few_scans
 
 EXTENSIONS = (".dcm", ".dicom")
 EXPECTED = "a DICOM image"
 CALIBRATED = ("CT", "PT")
+MAX_RLE = 2**24  # bytes of a run-length encoded frame, which may decode to 64 times as many
 UNEVEN = 0.1  # relative difference of slice distances from which a slice is taken to be missing
 
 
 def read_image(path: Path) -> np.ndarray:
     """[H, W, C], of a folder or several frames [D, H, W, C], float32."""
     if path.is_dir():
-        return as_image(np.stack([_intensities(slice_) for slice_, _ in _series(path)]))
+        return np.stack([as_image(_intensities(slice_)) for slice_, _ in _series(path)])
     return as_image(_intensities(path))
 
 
@@ -45,22 +58,29 @@ def read_header(path: Path) -> Header:
     if first.spacing is None:
         return Header(shape)
     positions = [_position(data) for _, data in series]
-    thickness = float(getattr(series[0][1], "SliceThickness", None) or 1.0)
-    distance = (positions[-1] - positions[0]) / (len(positions) - 1) if len(positions) > 1 else thickness
-    return Header(shape, (distance, *first.spacing))
+    distance = (positions[-1] - positions[0]) / (len(positions) - 1) if len(positions) > 1 else None
+    return Header(shape, (distance or _thickness(series[0][1]) or 1.0, *first.spacing))
 
 
 def _header(data: Any) -> Header:
     rows, columns = int(data.Rows), int(data.Columns)
     frames = int(getattr(data, "NumberOfFrames", None) or 1)
-    bounded((frames, rows, columns, int(getattr(data, "SamplesPerPixel", 1))))
+    itemsize = max(1, int(getattr(data, "BitsAllocated", 8)) // 8)
+    bounded((frames, rows, columns, int(getattr(data, "SamplesPerPixel", 1))), itemsize)
     given = getattr(data, "PixelSpacing", None) or getattr(data, "ImagerPixelSpacing", None)
     spacing = tuple(float(step) for step in given) if given else None
+    if spacing and len(spacing) != 2:
+        raise ImageError("unreadable", f"has {len(spacing)} pixel spacings; expected 2, of rows and columns")
     if frames == 1:
         return Header((rows, columns), spacing)
-    between = getattr(data, "SpacingBetweenSlices", None) or getattr(data, "SliceThickness", None)
+    between = getattr(data, "SpacingBetweenSlices", None) or _thickness(data)
     volume = (float(between), *spacing) if spacing and between else None
     return Header((frames, rows, columns), volume)
+
+
+def _thickness(data: Any) -> float | None:
+    given = getattr(data, "SliceThickness", None)
+    return float(given) if given else None
 
 
 def _opened(path: Path, pixels: bool = True) -> Any:
@@ -68,11 +88,12 @@ def _opened(path: Path, pixels: bool = True) -> Any:
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     try:
+        require_short(path)
         syntax = getattr(pydicom.filereader.read_file_meta_info(path), "TransferSyntaxUID", None)
         if syntax == DeflatedExplicitVRLittleEndian:  # unpacked as a whole, however large
             raise ImageError("unsafe", "is a deflated DICOM file; expected another transfer syntax, convert it")
         data = pydicom.dcmread(path, stop_before_pixels=not pixels)
-        _header(data)
+        _header(data), _position(data), _thickness(data)  # what they raise is told of this file
     except ImageError:
         raise
     except Exception as error:  # pydicom raises what its parsers raise
@@ -84,9 +105,38 @@ def _pixels(data: Any, path: Path) -> np.ndarray:
     """[H, W, C] or [D, H, W, C] stored values; colour as RGB."""
     header = _header(data)
     try:
+        _check_frames(data, header.shape)
+        data.pixel_array_options(allow_excess_frames=False)
         return np.asarray(data.pixel_array).reshape((*header.shape, -1))
+    except ImageError:
+        raise
     except Exception as error:
         raise damaged(path, error, f"{EXPECTED} whose compression is installed") from error
+
+
+def _check_frames(data: Any, shape: tuple[int, ...]) -> None:
+    """Raise ImageError for compressed frames that would decode to more than their header says."""
+    from PIL import Image, UnidentifiedImageError
+    from pydicom.encaps import generate_frames
+    from pydicom.pixels.utils import as_pixel_options
+    from pydicom.uid import RLELossless
+
+    syntax = data.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return
+    options = as_pixel_options(data)
+    count, offsets = options["number_of_frames"], options.get("extended_offsets")
+    frames = generate_frames(data.PixelData, number_of_frames=count, extended_offsets=offsets)
+    for frame in itertools.islice(frames, count):
+        if syntax == RLELossless and len(frame) > MAX_RLE:
+            message = f"holds {len(frame) / 1e6:.0f} MB of run-length encoded values in a frame; expected at most "
+            raise ImageError("too_large", f"{message}{MAX_RLE / 1e6:.0f} MB, save it uncompressed")
+        with suppress(UnidentifiedImageError), Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
+            if picture.size != shape[:-3:-1]:
+                found, expected = ("x".join(map(str, size)) for size in (picture.size, shape[:-3:-1]))
+                raise ImageError("unreadable", f"holds a frame of {found} pixels; expected {expected}, as its header")
+            if picture.format == "JPEG":
+                require_few_scans(frame)
 
 
 def _intensities(path: Path) -> np.ndarray:
@@ -100,11 +150,11 @@ def _intensities(path: Path) -> np.ndarray:
         values = apply_modality_lut(values, data)
         if getattr(data, "Modality", None) not in CALIBRATED:
             values = apply_voi_lut(values, data)
+        if getattr(data, "PhotometricInterpretation", "") == "MONOCHROME1":
+            low, high = _range(data)
+            values = low + high - values
     except Exception as error:
         raise damaged(path, error, EXPECTED) from error
-    if getattr(data, "PhotometricInterpretation", "") == "MONOCHROME1":
-        low, high = _range(data)
-        values = low + high - values
     return values
 
 

@@ -1,10 +1,16 @@
-"""MetaImage (.mha, .mhd with its .raw or .zraw), by SimpleITK.
+"""MetaImage (.mha, .mhd with its .raw or .zraw), by NumPy.
 
 A header names the file that holds its values. Only a name beside the header is followed: another path would be
-read as an image whatever lies there.
+read as an image whatever lies there. ITK's own reader is not asked: it takes "Key : value" for "Key = value" and so
+reads other sizes and files than those that are checked here, and gives what lies in memory where values are missing.
+Format: https://itk.org/Wiki/ITK/MetaIO/Documentation
 """
 
+import math
+import os
+import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -13,6 +19,11 @@ from genseg_betty.data.formats.common import Header, ImageError, as_image, bound
 EXTENSIONS = (".mha", ".mhd")
 EXPECTED = "a MetaImage file (.mha, or .mhd beside its .raw)"
 HEADER_BYTES = 65536
+TYPES = {
+    **{"CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4"},
+    **{"ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8"},
+}
+BLOCK = 2**20  # bytes of a compressed file that are unpacked at a time
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -30,14 +41,17 @@ def read_mask(path: Path) -> np.ndarray:
 
 def read_header(path: Path) -> Header:
     """Shape and spacing in mm, from the header alone."""
-    keys = _keys(path)
+    return _header(path, _keys(path)[0])
+
+
+def _header(path: Path, keys: dict[str, str]) -> Header:
     try:
         sides = tuple(int(side) for side in keys["DimSize"].split())
         given = keys.get("ElementSpacing") or keys.get("ElementSize")
         spacing = tuple(float(step) for step in given.split()) if given else (1.0,) * len(sides)
     except (KeyError, ValueError) as error:
         raise damaged(path, error, EXPECTED) from error
-    bounded((*sides, _channels(keys)))
+    bounded((*sides, _channels(keys)), _type(keys).itemsize)
     if len(sides) not in (2, 3) or len(spacing) != len(sides):
         raise ImageError("unreadable", f"has {len(sides)} dimensions; expected 2 or 3")
     if len(sides) == 3 and sides[2] == 1:
@@ -47,19 +61,54 @@ def read_header(path: Path) -> Header:
 
 def data_files(path: Path) -> list[Path]:
     """The file beside the header that holds the values; none where they follow the header."""
-    name = _keys(path)["ElementDataFile"]
+    name = _keys(path)[0]["ElementDataFile"]
     return [] if name == "LOCAL" else [path.parent / name]
 
 
 def _values(path: Path) -> np.ndarray:
-    import SimpleITK
-
-    header = read_header(path)
+    """[..., C] as stored."""
+    keys, start = _keys(path)
+    shape = (*_header(path, keys).shape, _channels(keys))
+    dtype = _type(keys)
+    length = math.prod(shape) * dtype.itemsize
+    source = (data_files(path) or [path])[0]
     try:
-        array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path), imageIO="MetaImageIO"))
-    except RuntimeError as error:
+        skipped = int(keys.get("HeaderSize", 0))
+        with source.open("rb") as file:
+            if skipped < 0:  # the values are at the end
+                file.seek(-length, os.SEEK_END)
+            else:
+                file.seek(start if source == path else skipped)
+            packed = _is_true(keys, "CompressedData")
+            content: bytes | bytearray = _unpacked(file, length) if packed else file.read(length)
+    except (OSError, ValueError, zlib.error) as error:
         raise damaged(path, error, EXPECTED) from error
-    return array.reshape((*header.shape, -1))
+    if len(content) < length:
+        raise ImageError("unreadable", f"holds {len(content)} bytes of values; expected {length}, it is cut off")
+    return np.frombuffer(content, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
+
+
+def _unpacked(file: IO[bytes], length: int) -> bytearray:
+    """So many bytes of a zlib or gzip stream, however much it holds."""
+    unpacker = zlib.decompressobj(wbits=47)
+    content = bytearray()
+    while len(content) < length and not unpacker.eof and (block := unpacker.unconsumed_tail or file.read(BLOCK)):
+        content += unpacker.decompress(block, length - len(content))
+    return content
+
+
+def _type(keys: dict[str, str]) -> np.dtype:
+    name = keys.get("ElementType", "none").removeprefix("MET_").removesuffix("_ARRAY")
+    if name not in TYPES:
+        raise ImageError("unreadable", f"holds values of the type {name}; expected one of {', '.join(TYPES)}")
+    if not _is_true(keys, "BinaryData", "True"):
+        raise ImageError("unreadable", "holds its values as text; expected binary values (BinaryData = True)")
+    high_first = _is_true(keys, "BinaryDataByteOrderMSB") or _is_true(keys, "ElementByteOrderMSB")
+    return np.dtype(TYPES[name]).newbyteorder(">" if high_first else "<")
+
+
+def _is_true(keys: dict[str, str], name: str, default: str = "False") -> bool:
+    return keys.get(name, default)[:1] in ("T", "t", "1")
 
 
 def _channels(keys: dict[str, str]) -> int:
@@ -67,22 +116,24 @@ def _channels(keys: dict[str, str]) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _keys(path: Path) -> dict[str, str]:
-    """The header's lines; its data file is checked."""
+def _keys(path: Path) -> tuple[dict[str, str], int]:
+    """The header's lines, and where they end; its data file is checked."""
     try:
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)
     except OSError as error:
         raise damaged(path, error, EXPECTED) from error
     keys: dict[str, str] = {}
+    end = 0
     for line in head.split(b"\n"):
+        end += len(line) + 1
         key, separator, value = line.decode("latin-1").partition("=")
         if not separator:
             break
         keys[key.strip()] = value.strip()
         if key.strip() == "ElementDataFile":
             _check_data_file(path, keys["ElementDataFile"])
-            return keys
+            return keys, end
     raise ImageError("unreadable", f"has no line ElementDataFile; expected {EXPECTED}")
 
 
@@ -90,7 +141,7 @@ def _check_data_file(path: Path, name: str) -> None:
     if name == "LOCAL":
         return
     beside = path.parent / name
-    if Path(name).name != name or "%" in name or name == "LIST":
+    if Path(name).name != name or not name.isprintable() or "%" in name or name.split()[:1] == ["LIST"]:
         message = f"keeps its values in {name!r}; expected LOCAL or the name of one file beside it"
         raise ImageError("unsafe", message)
     if not beside.is_file():

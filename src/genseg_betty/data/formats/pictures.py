@@ -3,6 +3,8 @@
 A TIFF of several pages is a volume, a page a slice. EXIF orientation is applied, alpha dropped, palettes resolved.
 """
 
+import itertools
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
-from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, whole_numbers
+from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, require_short, whole_numbers
+from genseg_betty.data.formats.jpeg import require_few_scans
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # Only these decoders: a file's extension must not reach the others (EPS, for one, runs a program).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow itself refuses: 178 956 970
+MAX_PAGES = 4096  # Pillow takes the longer for a page the more there are
 ORIENTATION = 0x0112  # the EXIF tag, and its values that swap height and width
 SIDEWAYS = (5, 6, 7, 8)
 COLOUR_NOISE = 16  # JPEG leaves a gray RGB mask with channels this far apart
@@ -110,6 +115,7 @@ def mismatch(mask: Sequence[int], image: Sequence[int]) -> str:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open a file and turn whatever goes wrong into an ImageError."""
     try:
+        require_short(path)
         with Image.open(path, formats=FORMATS) as image:
             if image.format == "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS:
                 # Pillow reads the rows of an uncompressed one at the wrong length.
@@ -133,17 +139,33 @@ def _pages(path: Path) -> Iterator[Image.Image]:
         for page in range(count):
             if count > 1:
                 image.seek(page)
-            bounded((count, *image.size, len(image.getbands())))
+            bounded((count, *image.size, 3 if image.mode in ("P", "PA") else len(image.getbands())))
+            if isinstance(image, JpegImageFile) and image.fp:
+                with mmap.mmap(image.fp.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    require_few_scans(content)
             image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
             yield ImageOps.exif_transpose(image)
 
 
 def _count(image: Image.Image) -> int:
-    """Pages of a TIFF; one of anything else. Raises ImageError for an animation."""
+    """Pages of a TIFF; one of anything else. Raises ImageError for an animation, and for too many pages."""
+    if image.format == "TIFF":
+        return _count_pages(image)
     frames: int = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format not in ("TIFF", "MPO"):  # MPO: a photograph with previews behind it
+    if frames > 1 and image.format != "MPO":  # MPO: a photograph with previews behind it
         raise ImageError("unreadable", f"holds {frames} frames; expected one image a file")
-    return frames if image.format == "TIFF" else 1
+    return 1
+
+
+def _count_pages(image: Image.Image) -> int:
+    try:
+        for page in itertools.count(1):
+            image.seek(page)
+            if page == MAX_PAGES:
+                raise ImageError("too_large", f"holds more than {MAX_PAGES} pages; split it, or save it as NIfTI")
+    except EOFError:
+        image.seek(0)
+    return page
 
 
 def _joined(pages: Iterable[np.ndarray]) -> np.ndarray:
