@@ -1,6 +1,7 @@
 """Imports run one way: a room imports only from rooms below its own."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import genseg_betty
@@ -40,6 +41,17 @@ def imported_rooms(path: Path, top_level_only: bool = False) -> set[str]:
     return rooms
 
 
+def imported_modules(path: Path) -> set[str]:
+    """Full names; of `from package import name` both the package and, should it be a module, the name in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
 def rows() -> dict[str, int]:
     return {name: row for row, names in enumerate(ROWS) for name in names}
 
@@ -58,6 +70,18 @@ def test_no_import_runs_back():
         if name in height and height[name] > height[room(path)]
     ]
     assert not backwards, "\n".join(backwards)
+
+
+def test_no_two_modules_import_each_other():
+    """Along imports one never comes back to where one began, not even through those that wait inside a function."""
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    graph = {name: imported_modules(path) & modules.keys() - {name} for name, path in modules.items()}
+    # A package's name stands for its __init__, which each of its modules may use; the package itself uses them.
+    circles = TopologicalSorter(
+        {name: {n for n in used if not name.startswith(f"{n}.")} for name, used in graph.items()}
+    )
+    circles.prepare()
 
 
 def test_reports_and_commands_load_no_model():

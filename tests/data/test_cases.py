@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genseg_betty.data.cases import Sample, open_dataset, resolve_root, scan_dataset
+from genseg_betty.data.case import Sample
+from genseg_betty.data.cases import open_dataset, resolve_root, scan_dataset
 from genseg_betty.errors import UserError
 
 
@@ -255,14 +256,13 @@ def test_label_values_are_those_of_the_files(folder: Path, dataset_yaml, high: i
 
 
 def test_phantom_cases_are_drawn_on_load(dataset_yaml, monkeypatch: pytest.MonkeyPatch) -> None:
-    phantom = pytest.importorskip("genseg_betty.data.phantom")
     drawn = []
 
     def render(kind: str, domain: str, size: int, seed: int, index: int) -> Sample:
         drawn.append((kind, domain, size, seed, index))
         return Sample(np.full((4, 4, 1), index, np.float32), np.zeros((4, 4), np.int64))
 
-    monkeypatch.setattr(phantom, "render", render)
+    monkeypatch.setattr("genseg_betty.data.cases.render", render)
     keys = {
         "name": "p",
         "reader": "phantom",

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from genseg_betty.data.cases import Sample
+from genseg_betty.data.case import Sample
 from genseg_betty.data.fingerprint import (
     CaseFacts,
     Fingerprint,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from genseg_betty.data.case import Case, Sample
 from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.files import Finding
 from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
@@ -19,29 +20,11 @@ from genseg_betty.data.formats import ImageError, content_digest, read_image, re
 from genseg_betty.data.labels import LabelMap, LabelValue
 from genseg_betty.data.masks import read_indices
 from genseg_betty.data.pairing import Pairing, case_groups, case_ids, layout, pair
+from genseg_betty.data.phantom import render
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.errors import UserError
 
 MAX_SHOWN = 100  # faults listed in one error message
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image and its mask, at the file's own size."""
-
-    image: np.ndarray  # [H, W, C] or [D, H, W, C] float32, raw file intensities (8-bit: 0..255, 16-bit: 0..65535)
-    mask: np.ndarray | None  # [H, W] or [D, H, W] int64, class indices 0..num_classes-1
-
-
-@dataclass(frozen=True)
-class Case:
-    """One labelled image, the masks whose union is its truth, and the group it must stay with."""
-
-    id: str
-    image: Path
-    masks: tuple[Path, ...]
-    group: str
-    dataset: str
 
 
 @dataclass
@@ -135,8 +118,6 @@ class PhantomDataset(Dataset):
 
     def load(self, case: Case) -> Sample:
         """Draw a case; the same recipe and case give the same arrays."""
-        from genseg_betty.data.phantom import render  # phantom.py builds on Sample above
-
         return render(**self.recipe, index=int(case.image.name))
 
     def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genseg_betty.data.cases import Sample
+from genseg_betty.data.case import Sample
 from genseg_betty.data.preprocessing import PERCENTILES, is_eight_bit, is_gray
 from genseg_betty.errors import UserError
 

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from genseg_betty.data.cache import Cache
-from genseg_betty.data.cases import Case, Dataset, describe, scan_dataset
+from genseg_betty.data.case import Case
+from genseg_betty.data.cases import Dataset, describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import Fingerprint, Settings, default_batch_size, fingerprint

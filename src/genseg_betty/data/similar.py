@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genseg_betty.data.cases import Case, Dataset
+from genseg_betty.data.case import Case
+from genseg_betty.data.cases import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.folds import TooFew
 from genseg_betty.data.formats import read_image

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from genseg_betty.data.cases import Case, Dataset
+from genseg_betty.data.case import Case
+from genseg_betty.data.cases import Dataset
 from genseg_betty.data.folds import TooFew, held_out_count, shuffled
 from genseg_betty.data.formats import content_digest
 from genseg_betty.errors import UserError

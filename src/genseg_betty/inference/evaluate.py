@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.cases import Case, Dataset, open_dataset
+from genseg_betty.data.case import Case
+from genseg_betty.data.cases import Dataset, open_dataset
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 from genseg_betty.files import file_label

@@ -66,7 +66,7 @@ def _header(data: Any) -> Header:
     rows, columns = int(data.Rows), int(data.Columns)
     frames = int(getattr(data, "NumberOfFrames", None) or 1)
     itemsize = max(1, int(getattr(data, "BitsAllocated", 8)) // 8)
-    bounded((frames, rows, columns, int(getattr(data, "SamplesPerPixel", 1))), itemsize)
+    bounded((frames, rows, columns, _channels(data)), itemsize)
     given = getattr(data, "PixelSpacing", None) or getattr(data, "ImagerPixelSpacing", None)
     spacing = tuple(float(step) for step in given) if given else None
     if spacing and len(spacing) != 2:
@@ -76,6 +76,10 @@ def _header(data: Any) -> Header:
     between = getattr(data, "SpacingBetweenSlices", None) or _thickness(data)
     volume = (float(between), *spacing) if spacing and between else None
     return Header((frames, rows, columns), volume)
+
+
+def _channels(data: Any) -> int:
+    return int(getattr(data, "SamplesPerPixel", 1))
 
 
 def _thickness(data: Any) -> float | None:
@@ -194,7 +198,7 @@ def _series(folder: Path) -> list[tuple[Path, Any]]:
     if len(steps) and (steps.min() <= 0 or steps.max() > (1 + UNEVEN) * np.median(steps)):
         message = f"has slices {steps.min():.3g} to {steps.max():.3g} mm apart; expected equal distances"
         raise ImageError("unreadable", f"{message}, one is missing or there twice")
-    bounded((len(found), *next(iter(shapes))))
+    bounded((len(found), *next(iter(shapes)), _channels(found[0][1])))
     return found
 
 
