@@ -87,7 +87,12 @@ class Tree:
         relative = unicodedata.normalize("NFC", path.relative_to(self.root).as_posix())
         if any(expression.fullmatch(relative) for expression in self._ignored):
             return
-        real = path.resolve()
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError):  # Python 3.13 raises neither and takes such a link for one that dangles
+            message = "is a link that leads back to itself; remove it, or copy the file in"
+            self._found[Finding("unsafe", relative, message)] = None
+            return
         if not real.is_relative_to(self._real_root):
             message = "is a link that leads out of the dataset's root and was not followed; copy the files in"
             self._found[Finding("unsafe", relative, message)] = None
@@ -97,7 +102,7 @@ class Tree:
                     self.files[relative] = path
                     self._folders.add(relative)
                 self._list(path, relative, above | {real})
-        elif path.is_file() or path.is_symlink():  # a dangling link is kept, to be reported as unreadable
+        elif path.is_file() or not path.exists():  # a dangling link is kept, to be reported as unreadable
             self.files[relative] = path
 
     def _list(self, path: Path, relative: str, above: frozenset[Path]) -> None:

@@ -6,6 +6,8 @@ sizes are bounded before memory is taken, no code is run, and nothing outside th
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -48,13 +50,15 @@ def split_name(name: str) -> tuple[str, str]:
 
 def read_image(path: Path) -> np.ndarray:
     """[H, W, C] or [D, H, W, C] float32. Raises ImageError (a UserError)."""
-    image: np.ndarray = _reader(path).read_image(path)
+    with _enough_memory():
+        image: np.ndarray = _reader(path).read_image(path)
     return image
 
 
 def read_mask(path: Path) -> np.ndarray:
     """[H, W] or [D, H, W] integers, the values as the file holds them. Raises ImageError."""
-    mask: np.ndarray = _reader(path).read_mask(path)
+    with _enough_memory():
+        mask: np.ndarray = _reader(path).read_mask(path)
     return mask
 
 
@@ -96,6 +100,16 @@ def _files(path: Path) -> list[Path]:
 def _file_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """What is within the bounds may still be too much for a small machine: that is the file's fault, not the run's."""
+    try:
+        yield
+    except MemoryError as error:
+        message = "does not fit into the memory that is left; expected a smaller file, scale it down or crop"
+        raise ImageError("too_large", message) from error
 
 
 def _reader(path: Path) -> ModuleType:

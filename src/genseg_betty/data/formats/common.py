@@ -81,6 +81,13 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64)
 
 
+def labels(values: np.ndarray) -> np.ndarray:
+    """[..., C] values as stored -> [...] label values. Raises ImageError (`unexpected_label`) for several channels."""
+    if values.shape[-1] != 1:
+        raise ImageError("unexpected_label", f"holds {values.shape[-1]} channels; expected one label a pixel or voxel")
+    return whole_numbers(values[..., 0])
+
+
 def damaged(path: Path, error: Exception, expected: str) -> ImageError:
     """The fault of a file whose reader raised `error`."""
     reason = str(error).replace(str(path), path.name).strip() or type(error).__name__

@@ -19,8 +19,8 @@ from genseg_betty.data.formats.common import (
     as_image,
     bounded,
     damaged,
+    labels,
     require_short,
-    whole_numbers,
 )
 from genseg_betty.data.formats.jpeg import require_few_scans
 
@@ -42,10 +42,7 @@ def read_mask(path: Path) -> np.ndarray:
     """[H, W] or [D, H, W] integers, as stored."""
     if path.is_dir():
         return np.stack([read_mask(slice_) for slice_, _ in _series(path)])
-    values = _pixels(_opened(path), path)
-    if values.shape[-1] != 1:
-        raise ImageError("unexpected_label", f"holds {values.shape[-1]} channels; expected one label a pixel")
-    return whole_numbers(values[..., 0])
+    return labels(_pixels(_opened(path), path))
 
 
 def read_header(path: Path) -> Header:

@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, damaged, whole_numbers
+from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, damaged, labels
 
 EXTENSIONS = (".mha", ".mhd")
 EXPECTED = "a MetaImage file (.mha, or .mhd beside its .raw)"
@@ -33,10 +33,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """[H, W] or [D, H, W] integers."""
-    values = _values(path)
-    if values.shape[-1] != 1:
-        raise ImageError("unexpected_label", f"holds {values.shape[-1]} channels; expected one label a voxel")
-    return whole_numbers(values[..., 0])
+    return labels(_values(path))
 
 
 def read_header(path: Path) -> Header:

@@ -16,7 +16,7 @@ from genseg_betty.data.formats.common import (
     as_image,
     bounded,
     damaged,
-    whole_numbers,
+    labels,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".nii", ".nii.gz")
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+CIFTI = range(3000, 3100)  # intent codes: such files end in .nii as well
+MAX_OFFSET = 2**26  # bytes before the values, which are unpacked to come to them
 EXPECTED = "a NIfTI file (.nii, .nii.gz)"
 
 
@@ -34,10 +36,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """[H, W] or [D, H, W] integers."""
-    values = _values(path)
-    if values.shape[-1] != 1:
-        raise ImageError("unexpected_label", f"holds {values.shape[-1]} channels; expected one label a voxel")
-    return whole_numbers(values[..., 0])
+    return labels(_values(path))
 
 
 def read_header(path: Path) -> Header:
@@ -91,7 +90,7 @@ def _opened(path: Path) -> tuple["Nifti1Image", tuple[int, ...], int, tuple[floa
         unit = MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     except Exception as error:
         raise damaged(path, error, EXPECTED) from error
-    bounded(stored)
+    bounded(stored, image.get_data_dtype().itemsize)
     spatial = _three(stored)
     rest = [side for side in stored[3:] if side != 1]
     channels = rest[0] if rest else 1
@@ -108,13 +107,28 @@ def _opened(path: Path) -> tuple["Nifti1Image", tuple[int, ...], int, tuple[floa
 
 
 def _loaded(path: Path) -> "Nifti1Image":
-    """Of NIfTI 1 or 2, which nibabel derives from it. Raises ImageError."""
+    """Of NIfTI 1 or 2, which nibabel derives from it. Raises ImageError.
+
+    `nibabel.load` is not asked: it reads what follows a header as well, extensions of any number and length.
+    """
     import nibabel
+    from nibabel.arrayproxy import ArrayProxy
+    from nibabel.openers import ImageOpener
 
     try:
-        image = nibabel.load(path)
+        with ImageOpener(str(path)) as file:
+            start = file.read(nibabel.Nifti2Header.sizeof_hdr)
+        length = start[:4]
+        two = nibabel.Nifti2Header.sizeof_hdr in (int.from_bytes(length, "little"), int.from_bytes(length, "big"))
+        kind = nibabel.Nifti2Image if two else nibabel.Nifti1Image
+        header = kind.header_class(start[: kind.header_class.sizeof_hdr])
+        offset, intent = header.get_data_offset(), int(header["intent_code"])
+        image = kind(ArrayProxy(str(path), header), header.get_best_affine(), header)
     except Exception as error:
         raise damaged(path, error, EXPECTED) from error
-    if not isinstance(image, nibabel.Nifti1Image):  # CIFTI files end in .nii as well
-        raise ImageError("unreadable", f"holds a {type(image).__name__}; expected an image or a volume")
+    if intent in CIFTI:
+        raise ImageError("unreadable", "holds a Cifti2Image; expected an image or a volume")
+    if offset > MAX_OFFSET:
+        message = f"begins its values at byte {offset}; expected one up to {MAX_OFFSET}"
+        raise ImageError("unsafe", f"{message}, save it without extensions")
     return image
