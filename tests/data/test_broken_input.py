@@ -146,3 +146,18 @@ def test_links_to_themselves_and_to_pipes_are_not_opened(root: Path) -> None:
     assert tree.findings == [
         Finding("unsafe", "images/loop.png", "is a link that leads back to itself; remove it, or copy the file in")
     ]
+
+
+def test_names_that_cannot_be_printed_are_told_and_passed_over(root: Path, dataset_yaml, capsys) -> None:
+    for part in ("images", "masks"):
+        for old, new in ((b"sound00", b"\xff\xc3\xa9"), (b"sound01", b"line\nbreak"), (b"sound02", b"\x1b[31mred")):
+            os.rename(os.fsencode(root / part) + b"/" + old + b".png", os.fsencode(root / part) + b"/" + new + b".png")
+    message = "has a name with control characters, or one that is no UTF-8 text; rename it"
+    names = [r"\xffé.png", r"\x1b[31mred.png", r"line\nbreak.png"]
+    expected = [("unsafe", f"{part}/{name}", message) for part in ("images", "masks") for name in names]
+    assert_told(check_dataset(dataset_yaml("folder", root=str(root))).errors, expected)
+    for flags in ([], ["--json"]):
+        with pytest.raises(SystemExit) as caught:
+            main(["data", "check", "folder", f"root={root}", *flags])
+        assert caught.value.code == 1
+        assert "\x1b" not in capsys.readouterr().out

@@ -19,6 +19,7 @@ _ANY_FORMAT = "|".join(re.escape(extension[1:]) for extension in EXTENSIONS)
 # there it travels as a control character.
 _HIDE = str.maketrans("*?", "\0\1")
 _SHOW = str.maketrans("\0\1", "*?")
+UNPRINTABLE = ("Cc", "Cs")  # control characters, and the surrogates that stand for bytes which are no UTF-8
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,20 @@ class Tree:
             self._found[Finding("unreadable", relative, message)] = None
             return
         for name in names:
-            if not name.startswith(".") and name.upper() != "__MACOSX":
+            if any(unicodedata.category(letter) in UNPRINTABLE for letter in name):
+                message = "has a name with control characters, or one that is no UTF-8 text; rename it"
+                self._found[Finding("unsafe", posixpath.join(relative, _printable(name)), message)] = None
+            elif not name.startswith(".") and name.upper() != "__MACOSX":
                 self._walk(path / name, above)
+
+
+def _printable(name: str) -> str:
+    """A file's name with control characters, and bytes that are no UTF-8, as their codes."""
+    letters = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) == "Cc" else letter
+        for letter in letters
+    )
 
 
 def expand(pattern: str, folder: str, stem: str | None = None, group: str | None = None) -> str:
