@@ -12,14 +12,14 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from genseg_betty.errors import UserError
-from genseg_betty.generators.cells import Architecture
-from genseg_betty.generators.discriminators import PatchDiscriminator
+from genseg_betty.generators.cells import OPERATIONS, Architecture, operations_of
+from genseg_betty.generators.objectives import Objective
 from genseg_betty.randomness import derived_seed, seeded
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
 
 # Keys of conf/generator that are no argument of the generator's constructor.
-BESIDE_THE_GENERATOR = ("name", "alpha", "l1_weight", "discriminator")
+BESIDE_THE_GENERATOR = ("name", "alpha", "objective", "discriminator")
 
 
 def _component(section: DictConfig, without: tuple[str, ...]) -> dict[str, Any]:
@@ -61,14 +61,22 @@ def build_generator(config: DictConfig, num_classes: int, channels: int, image_s
 def build_architecture(config: DictConfig, generator: nn.Module) -> Architecture:
     """A: one weight for each operation of each searchable cell of `generator`."""
     cells: dict[str, int] = generator.cells  # type: ignore[assignment]
-    return Architecture(**cells, parametrisation=config.generator.alpha)
+    operations = operations_of(config.generator.get("kernels") or [kernel for kernel, _, _ in OPERATIONS])
+    choices = operations if any(cells.values()) else OPERATIONS
+    return Architecture(cells["down"], cells["up"], choices, config.generator.alpha)
+
+
+def build_objective(config: DictConfig) -> Objective:
+    """The losses of stage I."""
+    objective: Objective = _instantiate(_component(config.generator.objective, ()))
+    return objective
 
 
 def build_discriminator(config: DictConfig, num_classes: int, channels: int) -> nn.Module:
-    """H: encoded mask and image -> patch logits."""
+    """H: encoded mask and image -> a verdict, whatever its family takes for one."""
     with seeded(derived_seed(config.seed, "discriminator")):
-        return PatchDiscriminator(
-            condition_channels(num_classes) + channels, **_component(config.generator.discriminator, ())
+        return _instantiate(
+            _component(config.generator.discriminator, ()), in_channels=condition_channels(num_classes) + channels
         )
 
 

@@ -20,7 +20,10 @@ MULTICLASS = ("ce", "ce_dice")
 
 
 def segmentation_loss(name: str, num_outputs: int) -> Loss:
-    """The loss called `name`: (logits [B, num_outputs, H, W], mask [B, H, W] of class indices) -> scalar.
+    """The loss called `name`: (logits [B, num_outputs, *], target) -> scalar; images and volumes alike.
+
+    The target is a mask [B, *] of class indices, or shares of the classes [B, num_outputs, *] in 0..1 (one output:
+    the foreground's), as a generator gives them that draws image and mask: differentiable in these as well.
 
     Args:
         name: "bce" or "bce_dice" for one output, "ce" or "ce_dice" for several; "auto" is the one with Dice.
@@ -40,13 +43,13 @@ def segmentation_loss(name: str, num_outputs: int) -> Loss:
     return losses[name] if name in losses else _with_dice(num_outputs)
 
 
-def _binary_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
+def _binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     logits = _at_least_float32(logits)
-    return functional.binary_cross_entropy_with_logits(logits, mask[:, None].to(logits.dtype))
+    return functional.binary_cross_entropy_with_logits(logits, _shares(target, 1).to(logits.dtype))
 
 
-def _cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    return functional.cross_entropy(_at_least_float32(logits), mask)
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    return functional.cross_entropy(_at_least_float32(logits), target)
 
 
 def _with_dice(num_outputs: int) -> Loss:
@@ -56,8 +59,17 @@ def _with_dice(num_outputs: int) -> Loss:
     if num_outputs == 1:
         loss = DiceCELoss(sigmoid=True, batch=True)
     else:
-        loss = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
-    return lambda logits, mask: loss(_at_least_float32(logits), mask[:, None])
+        loss = DiceCELoss(softmax=True, include_background=False, batch=True)
+    return lambda logits, target: loss(_at_least_float32(logits), _shares(target, num_outputs))
+
+
+def _shares(target: Tensor, num_outputs: int) -> Tensor:
+    """The shares of the classes, [B, num_outputs, *], whichever form the target has."""
+    if target.is_floating_point():
+        return target
+    if num_outputs == 1:
+        return target[:, None]
+    return functional.one_hot(target, num_outputs).movedim(-1, 1)
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

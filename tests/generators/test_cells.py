@@ -154,7 +154,7 @@ def test_refuses_operations_without_a_common_centre() -> None:
 @pytest.mark.parametrize("parametrisation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("operations", [2, 3])
 def test_architecture_starts_uniform_from_logits_of_zero(parametrisation: str, operations: int) -> None:
-    architecture = Architecture(2, 4, operations, parametrisation)
+    architecture = Architecture(2, 4, OPERATIONS[:operations], parametrisation)
     alpha = architecture()
     assert all(parameter.abs().max() == 0 for parameter in architecture.parameters())
     torch.testing.assert_close(alpha["down"], torch.full((2, operations), 1 / operations))

@@ -100,10 +100,10 @@ def test_reads_the_mask_through_the_bottleneck() -> None:
     """The single innermost pixel still depends on the mask: no norm wipes it out."""
     generator = build(dropout=0.0)
     x = torch.randn(1, 1, 32, 32, requires_grad=True)
-    alpha = uniform(generator)
+    rows = generator.rows(uniform(generator))
     features = x
-    for level, weights in zip(generator.down, alpha["down"], strict=True):
-        features = level(features, weights)
+    for level in generator.down:
+        features = level(features, rows)
     assert features.shape[-2:] == (1, 1)
     (gradient,) = torch.autograd.grad(features.square().sum(), x)
     assert gradient.abs().max() > 0
@@ -179,9 +179,9 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(searched: st
 
 def test_the_shipped_config_names_the_arguments(request: pytest.FixtureRequest) -> None:
     config = OmegaConf.load(request.config.rootpath / "conf" / "generator" / "pix2pix.yaml")
-    consumed_elsewhere = {"name", "_target_", "alpha", "l1_weight", "discriminator"}
+    consumed_elsewhere = {"name", "_target_", "alpha", "objective", "discriminator"}
     settings = {key: value for key, value in config.items() if key not in consumed_elsewhere}
     with torch.device("meta"):
         assert count(Pix2Pix(1, 3, 256, **settings)) == count(Pix2Pix(1, 3, 256))
     assert config._target_ == f"{Pix2Pix.__module__}.{Pix2Pix.__qualname__}"
-    assert set(config.discriminator) == {"base_channels", "layers"}
+    assert set(config.discriminator) == {"_target_", "base_channels", "layers"}

@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from genseg_betty.augment import Augmentation
 from genseg_betty.data.loading import Batch
 from genseg_betty.generators.cells import Architecture, SearchableCell
+from genseg_betty.generators.objectives import ConditionalGAN
 from genseg_betty.levels.architecture import ArchitectureSearch
 from genseg_betty.levels.engine import GenSegEngine, Phase, hop_configs, joint_plan
 from genseg_betty.levels.generation import Discrimination, Generation
@@ -97,7 +98,7 @@ def toy_engine(
     discrimination = level(Discrimination, "discrimination", networks[0], training, Config())
     generation = level(
         Generation, "generation", networks[1], training, hops["generation"],
-        architecture=networks[3], num_classes=2, l1_weight=10.0,
+        architecture=networks[3], num_classes=2, objective=ConditionalGAN(10.0),
     )  # fmt: skip
     segmentation = level(
         Segmentation, "segmentation", networks[2], batches(2), hops["segmentation"],
@@ -108,7 +109,7 @@ def toy_engine(
     )
     leaves = ("discrimination", "generation")
     phases = [Phase("warmup", warmup, leaves), Phase("joint", joint, leaves)]
-    plan = joint_plan(discrimination, generation, segmentation, search, phases, hypergradient, arch_every)
+    plan = joint_plan([discrimination, generation], segmentation, search, phases, hypergradient, arch_every)
     return GenSegEngine(plan, max_nonfinite=max_nonfinite)
 
 

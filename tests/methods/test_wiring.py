@@ -21,8 +21,8 @@ from states import joined, relative_error
 
 REAL_WEIGHT, L1_WEIGHT = 0.7, 30.0
 OVERRIDES = [
-    *TINY, "method=genseg", f"method.real_weight={REAL_WEIGHT}", f"generator.l1_weight={L1_WEIGHT}", "precision=fp32",
-    "seed=7", "ood=[]", "trainer.warmup_iterations=2", "trainer.iterations=6",
+    *TINY, "method=genseg", f"method.real_weight={REAL_WEIGHT}", f"generator.objective.l1_weight={L1_WEIGHT}",
+    "precision=fp32", "seed=7", "ood=[]", "trainer.warmup_iterations=2", "trainer.iterations=6",
 ]  # fmt: skip
 STEPS_BEFORE = 2  # joint ones, so that no moment is at rest
 

@@ -107,11 +107,19 @@ class Backbone(Component):
     name: str = ""
 
 
-@dataclass
-class Discriminator:
-    base_channels: Positive = 64
-    layers: Positive = 3
-    norm: Literal["instance", "batch"] = "instance"
+@dataclass(kw_only=True)
+class Opponent(Component):
+    """H of stage I, which stands against the generator."""
+
+    supplied: ClassVar = ("in_channels",)
+    arguments: ClassVar = {"base_channels": Positive, "layers": Positive}
+
+
+@dataclass(kw_only=True)
+class Objective(Component):
+    """The losses of stage I."""
+
+    arguments: ClassVar = {"l1_weight": Weight}
 
 
 @dataclass(kw_only=True)
@@ -122,13 +130,14 @@ class Generator(Component):
         "max_channels": Positive,
         "depth": Positive | None,
         "dropout": Fraction,
+        "kernels": list[Positive],
         "searched": Literal["both", "decoder", "encoder"],
     }
 
     name: str = ""
     alpha: Literal["softmax", "sigmoid"] = "softmax"
-    l1_weight: Weight = 100.0
-    discriminator: Discriminator = field(default_factory=Discriminator)
+    objective: Objective
+    discriminator: Opponent | None = None
 
 
 @dataclass(kw_only=True)

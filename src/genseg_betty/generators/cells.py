@@ -1,7 +1,8 @@
 """The searchable cell and the architecture that weighs it (GenSeg, Methods, "Architecture search space").
 
-A cell computes y = Σ_k α_k · o_k(x) over K = 3 (transposed) convolutions: Conv/UpConv-421, -622 and -823
-(kernel, stride, padding; Fig. 1b, c). All weights α together are the architecture A = {α_ik} of stage III.
+A cell computes y = Σ_k α_k · o_k(x) over K (transposed) convolutions, by default Conv/UpConv-421, -622 and -823
+(kernel, stride, padding; Fig. 1b, c), of images or of volumes. All weights α together are the architecture
+A = {α_ik} of stage III.
 
 A convolution is linear in its kernel, and the three kernels share their centre, so that
 Σ α_k conv(x, W_k) = conv(x, Σ α_k pad(W_k)): one 8x8 convolution in place of three, with 64 multiplications
@@ -23,7 +24,18 @@ from genseg_betty.errors import UserError
 Operation = tuple[int, int, int]
 
 OPERATIONS: tuple[Operation, ...] = ((4, 2, 1), (6, 2, 2), (8, 2, 3))
-"""The candidate operations as (kernel, stride, padding), ordered by kernel size."""
+"""The paper's candidates as (kernel, stride, padding), ordered by kernel size."""
+
+CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
+FUNCTIONS = {2: (F.conv2d, F.conv_transpose2d), 3: (F.conv3d, F.conv_transpose3d)}
+Convolution = nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d | nn.ConvTranspose3d
+
+
+def operations_of(kernels: Sequence[int]) -> tuple[Operation, ...]:
+    """The operations of these kernel sizes that halve or double a map. Raises UserError unless even and rising."""
+    if not kernels or any(k < 2 or k % 2 for k in kernels) or sorted(set(kernels)) != list(kernels):
+        raise UserError(f"generator.kernels is {list(kernels)}; expected even sizes in rising order, as [4, 6, 8]")
+    return tuple((kernel, 2, kernel // 2 - 1) for kernel in kernels)
 
 
 def operation_name(operation: Operation, transposed: bool) -> str:
@@ -40,19 +52,22 @@ class Architecture(nn.Module):
     Args:
         down: number of searchable cells in the encoder.
         up: number of searchable cells in the decoder.
-        operations: K, candidate operations per cell.
+        operations: the K candidates of every cell, at least two.
         parametrisation: `softmax` (weights of a cell sum to 1) or `sigmoid` (each by itself in 0..1).
     """
 
-    def __init__(self, down: int, up: int, operations: int = len(OPERATIONS), parametrisation: str = "softmax") -> None:
+    def __init__(
+        self, down: int, up: int, operations: Sequence[Operation] = OPERATIONS, parametrisation: str = "softmax"
+    ) -> None:
         super().__init__()
         if parametrisation not in ("softmax", "sigmoid"):
             raise UserError(f"generator.alpha is {parametrisation!r}; choose softmax or sigmoid")
-        if not 2 <= operations <= len(OPERATIONS):
-            raise ValueError(f"operations is {operations}; a cell chooses among 2 to {len(OPERATIONS)}")
+        if len(operations) < 2:
+            raise ValueError(f"operations is {operations}; a cell chooses among two or more")
         self.parametrisation = parametrisation
+        self.operations = tuple(operations)
         for name, count in (("down_logits", down), ("up_logits", up)):
-            logits = torch.zeros(count, operations)
+            logits = torch.zeros(count, len(operations))
             if count:
                 self.register_parameter(name, nn.Parameter(logits))
             else:
@@ -73,7 +88,7 @@ class Architecture(nn.Module):
         """The strongest operation of every cell, down cells first: `["conv_421", …, "upconv_823", …]`."""
         alpha = self()
         return [
-            operation_name(OPERATIONS[index], transposed=half == "up")
+            operation_name(self.operations[index], transposed=half == "up")
             for half in ("down", "up")
             for index in alpha[half].argmax(dim=-1).tolist()
         ]
@@ -93,8 +108,8 @@ class SearchableCell(nn.Module):
         in_channels, out_channels: channels of x and y. transposed: False halves the size of x, which must
         be even (Conv); True doubles it (UpConv). operations: candidates (kernel, 2, kernel / 2 - 1) by
         growing kernel. bias: give every operation a bias. fused: one convolution with the summed kernel
-        (`always`), one for each operation (`never`), or what is
-            faster for the size at hand (`auto`, see `fusing_pays`).
+        (`always`), one for each operation (`never`), or what is faster for the size at hand (`auto`, see
+        `fusing_pays`). spatial_dims: 2 for images, 3 for volumes.
     """
 
     def __init__(
@@ -105,6 +120,7 @@ class SearchableCell(nn.Module):
         operations: Sequence[Operation] = OPERATIONS,
         bias: bool = False,
         fused: str = "auto",
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
         if fused not in ("auto", "always", "never"):
@@ -114,14 +130,15 @@ class SearchableCell(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.transposed = transposed
         self.fused = fused
-        convolution = nn.ConvTranspose2d if transposed else nn.Conv2d
+        self.spatial_dims = spatial_dims
+        convolution = CONVOLUTIONS[spatial_dims][transposed]
         self.operations = nn.ModuleList(
             convolution(in_channels, out_channels, kernel, stride, padding, bias=bias)
             for kernel, stride, padding in operations
         )
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """x [B, C, H, W] and alpha [K] -> [B, C', H/2, W/2], or [B, C', 2H, 2W] if transposed."""
+        """x [B, C, H, W] and alpha [K] -> [B, C', H/2, W/2], or [B, C', 2H, 2W] if transposed; volumes alike."""
         if self.fused == "always" or (self.fused == "auto" and self.fusing_pays(x)):
             return self._one_convolution(x, alpha)
         weighted = (w * o(x) for w, o in zip(alpha.unbind(), self._convolutions(), strict=True))
@@ -133,9 +150,10 @@ class SearchableCell(nn.Module):
         Every position of the smaller map saves multiplications; summing the kernels costs work in the size of
         the weights, and more once they outgrow the cache. Measured on CPU in float32, both orders, the two
         break even near in_channels * out_channels / 512 + 32 positions, at an eighth of them where the larger
-        map is 4 pixels wide, and at any number where it is 2 wide: few taps reach such maps.
+        map is 4 pixels wide, and at any number where it is 2 wide: few taps reach such maps. Taken over to
+        volumes unmeasured.
         """
-        positions = x.shape[0] * x.shape[2] * x.shape[3] // (1 if self.transposed else 4)
+        positions = x.shape[0] * math.prod(x.shape[2:]) // (1 if self.transposed else 2**self.spatial_dims)
         break_even = self.in_channels * self.out_channels / 512 + 32
         side = self._larger_side(x)
         return side <= 2 or positions >= break_even / (8 if side <= 4 else 1)
@@ -147,22 +165,25 @@ class SearchableCell(nn.Module):
         kernel = alpha.new_zeros([])
         for weight, convolution in zip(alpha.unbind(), convolutions, strict=True):
             size = min(convolution.kernel_size[0], reach)
-            summed = resize_centrally(kernel, size) if kernel.ndim else kernel
-            kernel = torch.addcmul(summed, weight, resize_centrally(convolution.weight, size))
+            summed = self._resized(kernel, size) if kernel.ndim else kernel
+            kernel = torch.addcmul(summed, weight, self._resized(convolution.weight, size))
         biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
         bias = alpha @ torch.stack(biases) if biases else None
-        convolve = F.conv_transpose2d if self.transposed else F.conv2d
+        convolve = FUNCTIONS[self.spatial_dims][self.transposed]
         return convolve(x, kernel, bias, stride=2, padding=kernel.shape[-1] // 2 - 1)
 
-    def _convolutions(self) -> list[nn.Conv2d | nn.ConvTranspose2d]:
-        return cast(list[nn.Conv2d | nn.ConvTranspose2d], list(self.operations))
+    def _resized(self, kernel: Tensor, size: int) -> Tensor:
+        return resize_centrally(kernel, size, self.spatial_dims)
+
+    def _convolutions(self) -> list[Convolution]:
+        return cast(list[Convolution], list(self.operations))
 
     def _larger_side(self, x: Tensor) -> int:
         """The longer side of the larger of the two maps x and y."""
-        return max(x.shape[-2:]) * (2 if self.transposed else 1)
+        return max(x.shape[2:]) * (2 if self.transposed else 1)
 
     @torch.no_grad()
-    def keep_strongest(self, alpha: Tensor) -> nn.Conv2d | nn.ConvTranspose2d:
+    def keep_strongest(self, alpha: Tensor) -> Convolution:
         """The strongest operation alone as a plain layer, a copy with its α folded into weight and bias."""
         index = int(alpha.argmax())
         kept = copy.deepcopy(self._convolutions()[index])
@@ -171,7 +192,7 @@ class SearchableCell(nn.Module):
         return kept
 
 
-def resize_centrally(kernel: Tensor, size: int) -> Tensor:
-    """Pad a kernel [..., k, k] with zeros, or crop it, to [..., size, size] around its centre."""
+def resize_centrally(kernel: Tensor, size: int, spatial_dims: int = 2) -> Tensor:
+    """Pad a kernel [..., k, k] with zeros, or crop it, to [..., size, size] around its centre; 3D alike."""
     margin = (size - kernel.shape[-1]) // 2
-    return F.pad(kernel, [margin] * 4) if margin else kernel
+    return F.pad(kernel, [margin] * (2 * spatial_dims)) if margin else kernel

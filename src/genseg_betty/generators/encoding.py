@@ -8,13 +8,23 @@ def encode_mask(mask: Tensor, num_classes: int) -> Tensor:
     """Encode class indices as channels of -1 and 1.
 
     Args:
-        mask: int64 [B, H, W], values 0..num_classes-1.
+        mask: int64 [B, H, W] or [B, D, H, W], values 0..num_classes-1.
         num_classes: 2 for binary masks (background and one foreground class).
 
     Returns:
-        float32 [B, M, H, W] in {-1, 1}: M = 1 (the foreground) for two classes, else one channel per class.
+        float32 [B, M, *] in {-1, 1}: M = 1 (the foreground) for two classes, else one channel per class.
     """
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes}; a mask has at least 2, background included")
     channels = torch.arange(1 if num_classes == 2 else 0, num_classes, device=mask.device)
-    return (mask.unsqueeze(1) == channels.view(1, -1, 1, 1)).float() * 2 - 1
+    return (mask.unsqueeze(1) == channels.view(1, -1, *(1,) * (mask.ndim - 1))).float() * 2 - 1
+
+
+def decode_mask(encoded: Tensor) -> Tensor:
+    """Shares of the classes in 0..1 [B, M, *] of a soft mask in -1..1, as `encode_mask` has its channels."""
+    return (encoded + 1) / 2
+
+
+def class_masks(channels: Tensor) -> Tensor:
+    """Class indices [N, *] of logits, or of a soft mask in -1..1, [N, O, *]; one channel is foreground above 0."""
+    return (channels[:, 0] > 0).long() if channels.shape[1] == 1 else channels.argmax(dim=1)

@@ -6,30 +6,40 @@ and 394 M parameters; 272 M with the decoder alone searched, as in the reference
 operation a cell.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
-from genseg_betty.generators.cells import OPERATIONS, SearchableCell
+from genseg_betty.generators.cells import Convolution, operations_of
+from genseg_betty.generators.searchable import (
+    Alpha,
+    Rows,
+    SearchableGenerator,
+    Searched,
+    build_convolution,
+    convolve,
+)
 
 MAX_DEPTH = 8
 DROPOUT_LEVELS = 3
 INITIAL_STD = 0.02
-Alpha = dict[str, Tensor]
+NORMS: dict[str, dict[int, type[nn.Module]]] = {
+    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
+    "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
+}
 
 
-def build_norm(name: str, channels: int) -> nn.Module:
+def build_norm(name: str, channels: int, spatial_dims: int = 2) -> nn.Module:
     """`instance` (no learned scale, as in Pix2Pix) or `batch`."""
-    if name not in ("instance", "batch"):
+    if name not in NORMS:
         raise UserError(f"generator.norm is {name!r}; choose instance or batch")
-    return nn.InstanceNorm2d(channels) if name == "instance" else nn.BatchNorm2d(channels)
+    return NORMS[name][spatial_dims](channels)
 
 
 def initialise(module: nn.Module) -> None:
@@ -38,23 +48,14 @@ def initialise(module: nn.Module) -> None:
     All operations of a cell are drawn alike: at rest (α = 1/3) the output variance of the cell is 116/144 =
     0.81 of the plain 4x4 convolution's, which calls for no rescaling.
     """
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, Convolution):
         nn.init.normal_(module.weight, 0.0, INITIAL_STD)
-    elif isinstance(module, nn.BatchNorm2d):
+    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
         nn.init.normal_(module.weight, 1.0, INITIAL_STD)
     else:
         return
     if module.bias is not None:
         nn.init.zeros_(module.bias)
-
-
-def build_convolution(half: str, searched: str, inputs: int, outputs: int, bias: bool, fused: str) -> nn.Module:
-    """A searchable cell where `searched` (both, encoder or decoder) names this half, else a plain 4x4."""
-    transposed = half == "decoder"
-    if searched in ("both", half):
-        return SearchableCell(inputs, outputs, transposed, bias=bias, fused=fused)
-    plain = nn.ConvTranspose2d if transposed else nn.Conv2d
-    return plain(inputs, outputs, *OPERATIONS[0], bias=bias)
 
 
 class Level(nn.Module):
@@ -67,17 +68,11 @@ class Level(nn.Module):
         self.norm = norm
         self.dropout = nn.Dropout(dropout)
 
-    @property
-    def searchable(self) -> bool:
-        return isinstance(self.convolution, SearchableCell)
-
-    def forward(self, x: Tensor, alpha: Tensor | None) -> Tensor:
-        x = self.activation(x)
-        x = self.convolution(x) if alpha is None else self.convolution(x, alpha)
-        return self.dropout(self.norm(x))
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        return self.dropout(self.norm(convolve(self.convolution, self.activation(x), rows)))
 
 
-class Pix2Pix(nn.Module):
+class Pix2Pix(SearchableGenerator):
     """U-Net generator G with searchable cells.
 
     Level i of `depth` brings the size to ceil(size / 2^i): an odd map first gets a row or column of zeros,
@@ -89,13 +84,15 @@ class Pix2Pix(nn.Module):
     Args:
         in_channels: channels of the encoded mask, see `encoding.encode_mask`.
         out_channels: channels of the image.
-        image_size: (H, W) or one number for both, at least 32.
+        image_size: (H, W), (D, H, W) or one number for all, at least 32.
         base_channels: width of the first level; doubled by each next one up to `max_channels`.
         depth: levels; None takes log2 of the smaller side, at most 8.
         searched: `both`, `decoder` or `encoder`.
         dropout: its probability, in those of the three innermost up levels whose output has `max_channels`.
         norm: `instance` or `batch`.
         fused: see `cells.SearchableCell`.
+        kernels: sizes of the operations that a cell chooses among; a single one leaves nothing to search.
+        spatial_dims: 2 for images, 3 for volumes.
     """
 
     def __init__(
@@ -106,15 +103,18 @@ class Pix2Pix(nn.Module):
         base_channels: int = 64,
         max_channels: int = 512,
         depth: int | None = None,
-        searched: Literal["both", "decoder", "encoder"] = "both",
+        searched: Searched = "both",
         dropout: float = 0.5,
         norm: Literal["instance", "batch"] = "instance",
         fused: str = "auto",
+        kernels: Sequence[int] = (4, 6, 8),
+        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
         if searched not in ("both", "decoder", "encoder"):
             raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
         depth = choose_depth(image_size, depth)
+        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels), "spatial_dims": spatial_dims}
         widths = [min(base_channels * 2**i, max_channels) for i in range(depth)]
         self.down = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths])):
@@ -122,8 +122,8 @@ class Pix2Pix(nn.Module):
             self.down.append(
                 Level(
                     nn.LeakyReLU(0.2) if i else nn.Identity(),
-                    build_convolution("encoder", searched, inputs, outputs, not normed, fused),
-                    build_norm(norm, outputs) if normed else nn.Identity(),
+                    build_convolution("encoder", searched, inputs, outputs, not normed, **space),
+                    build_norm(norm, outputs, spatial_dims) if normed else nn.Identity(),
                 )
             )
         self.up = nn.ModuleList()
@@ -133,59 +133,34 @@ class Pix2Pix(nn.Module):
             self.up.append(
                 Level(
                     nn.ReLU(),
-                    build_convolution("decoder", searched, inputs + skipped, outputs, not normed, fused),
-                    build_norm(norm, outputs) if normed else nn.Identity(),
+                    build_convolution("decoder", searched, inputs + skipped, outputs, not normed, **space),
+                    build_norm(norm, outputs, spatial_dims) if normed else nn.Identity(),
                     dropout if normed and i < DROPOUT_LEVELS and outputs == max_channels else 0.0,
                 )
             )
         self.apply(initialise)
 
-    @property
-    def cells(self) -> dict[str, int]:
-        """Number of searchable cells: {"down": n, "up": n}."""
-        return {half: sum(level.searchable for level in self._levels(half)) for half in ("down", "up")}
-
-    def _levels(self, half: str) -> list[Level]:
-        return cast(list[Level], list(self.down if half == "down" else self.up))
-
     def forward(self, condition: Tensor, alpha: Alpha | None = None) -> Tensor:
         """Render masks.
 
         Args:
-            condition: encoded masks [B, M, H, W] in -1..1. alpha: weights of the searchable cells {"down":
-            [n, K], "up": [n, K]}; None where no cell is left.
+            condition: encoded masks [B, M, H, W] in -1..1, or [B, M, D, H, W]. alpha: weights of the searchable
+            cells {"down": [n, K], "up": [n, K]}; None where no cell is left.
 
         Returns:
-            Images [B, C, H, W] in -1..1.
+            Images [B, C, H, W] in -1..1, or [B, C, D, H, W].
         """
+        rows = self.rows(alpha)
         x, skips = condition, []
-        for level, weights in self._weighted_levels("down", alpha):
+        for level in self.down:
             skips.append(x)
-            x = level(pad_even(x), weights)
-        for level, weights in self._weighted_levels("up", alpha):
+            x = level(pad_even(x), rows)
+        for level in self.up:
             skip = skips.pop()
-            x = level(x, weights)[..., : skip.shape[-2], : skip.shape[-1]]
+            x = crop(level(x, rows), skip)
             if skips:
                 x = torch.cat([skip, x], dim=1)
         return torch.tanh(x)
-
-    def _weighted_levels(self, half: str, alpha: Alpha | None) -> list[tuple[Level, Tensor | None]]:
-        levels, count = self._levels(half), self.cells[half]
-        if not count:
-            return [(level, None) for level in levels]
-        if alpha is None or len(alpha[half]) != count:
-            found = "none" if alpha is None else f"those of {len(alpha[half])}"
-            raise ValueError(f"the generator has {count} searchable {half} cells, weights given: {found}")
-        return list(zip(levels, alpha[half].unbind(), strict=True))
-
-    def keep_strongest(self, alpha: Alpha) -> "Pix2Pix":
-        """A copy with the strongest operation of every cell alone, its α folded in; it needs no α."""
-        kept = copy.deepcopy(self)
-        for half in ("down", "up"):
-            for level, weights in kept._weighted_levels(half, alpha):
-                if weights is not None:
-                    level.convolution = cast(SearchableCell, level.convolution).keep_strongest(weights)
-        return kept
 
 
 def choose_depth(image_size: int | Sequence[int], depth: int | None) -> int:
@@ -200,6 +175,13 @@ def choose_depth(image_size: int | Sequence[int], depth: int | None) -> int:
 
 
 def pad_even(x: Tensor) -> Tensor:
-    """Add a row and a column of zeros where H or W is odd."""
-    odd_rows, odd_columns = x.shape[-2] % 2, x.shape[-1] % 2
-    return F.pad(x, (0, odd_columns, 0, odd_rows)) if odd_rows or odd_columns else x
+    """Add a plane of zeros behind each axis of odd length."""
+    odd = [side % 2 for side in x.shape[2:]]
+    return F.pad(x, [pad for last in reversed(odd) for pad in (0, last)]) if any(odd) else x
+
+
+def crop(x: Tensor, like: Tensor) -> Tensor:
+    """x without what lies beyond the size of `like`."""
+    for axis, side in enumerate(like.shape[2:], start=2):
+        x = x.narrow(axis, 0, side)
+    return x

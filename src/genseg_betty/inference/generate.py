@@ -16,14 +16,14 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from genseg_betty.augment import Augmentation
-from genseg_betty.build import build_generator
+from genseg_betty.build import build_generator, build_objective
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import write_mask
 from genseg_betty.data.loading import StepSampler
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
-from genseg_betty.generators.encoding import encode_mask
+from genseg_betty.generators.encoding import class_masks, encode_mask
 from genseg_betty.inference.predictor import damaged, load_weights, repeatable, trained_segmenter
 from genseg_betty.randomness import derived_seed, seeded
 from genseg_betty.run import Run
@@ -57,18 +57,22 @@ def generate(
     digits = max(4, len(str(count - 1)))
     for index in track(range(count), description="generate", console=Console(stderr=True)):
         with seeded(derived_seed(seed, "generate", index)):
-            mask = augment.mask(masks[order.indices(index)])
-        image = to_intensities(renderer(mask), preprocessing)
-        _write_pair(out, f"{index:0{digits}d}.png", image, mask[0].numpy(), preprocessing)
+            image, mask = renderer(augment.mask(masks[order.indices(index)]))
+        pixels = to_intensities(image, preprocessing)
+        _write_pair(out, f"{index:0{digits}d}.png", pixels, mask.numpy(), preprocessing)
     return out
 
 
 class Renderer:
-    """The Run's generator in eval mode: masks int64 [1, h, w] -> image float32 [C, h, w] in [-1, 1]."""
+    """The Run's generator in eval mode: a mask int64 [1, h, w] -> an image float32 [C, h, w] in [-1, 1] and its mask.
+
+    That is the mask given, but of a generator that draws both. What is random follows PyTorch's default generator.
+    """
 
     def __init__(self, run: Run, strongest: bool, device: torch.device):
         checkpoint = _generator_checkpoint(run, "generator")
         self.device = device
+        self.objective = build_objective(run.config)
         try:
             self.num_classes: int = checkpoint["num_classes"]
             self.network = self._build(run, checkpoint, strongest).to(device).eval()
@@ -86,10 +90,11 @@ class Renderer:
             load_weights(network, _generator_checkpoint(run, "generator_strongest")["weights"])
         return network
 
-    def __call__(self, mask: Tensor) -> Tensor:
+    def __call__(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         condition = encode_mask(mask.to(self.device), self.num_classes)
         with torch.no_grad(), repeatable():
-            return self.network(condition, self.alpha)[0].float().cpu()
+            image, drawn = self.objective.draw(lambda *inputs: self.network(*inputs, self.alpha), condition)
+        return image[0].float().cpu(), mask[0] if drawn is condition else class_masks(drawn.float().cpu())[0]
 
 
 def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.engine import GenSegEngine, Phase, Plan
 from genseg_betty.levels.generation import Discrimination, Generation
+from genseg_betty.levels.level import Level
 
 COMPARED_BATCHES = 8
 
@@ -23,7 +24,7 @@ def _reconstruction(generation: Generation) -> float:
     """Mean L1 distance of the synthetic images to the real ones, over the first training batches, no dropout."""
     generation.module.eval()
     batches = [generation.batches(count).to(generation.device) for count in range(COMPARED_BATCHES)]
-    losses = [l1_loss(generation.synthesise(batch.mask), batch.image) for batch in batches]
+    losses = [l1_loss(generation.synthesise(batch.mask)[0], batch.image) for batch in batches]
     generation.module.train()
     return float(torch.stack(losses).mean())
 
@@ -44,10 +45,11 @@ def discretise(
     searched: Generation = engine.generation
     kept = generator.keep_strongest(architecture())  # type: ignore[operator]
 
-    rival = copy.deepcopy(engine.discrimination.module)
-    discrimination = Discrimination(
-        "discrimination", rival, optimizer("discriminator", rival), searched.batches, searched.conditions
-    )
+    levels: list[Level] = []
+    if searched.objective.has_opponent:
+        rival = copy.deepcopy(engine.discrimination.module)
+        common = (optimizer("discriminator", rival), searched.batches, searched.conditions)
+        levels.append(Discrimination("discrimination", rival, *common))
     generation = Generation(
         "generation",
         kept,
@@ -56,11 +58,11 @@ def discretise(
         searched.conditions,
         architecture=None,
         num_classes=searched.num_classes,
-        l1_weight=searched.l1_weight,
+        objective=searched.objective,
         augment=searched.augment,
     )
-    phase = Phase("finetune", steps, ("discrimination", "generation"))
-    plan = Plan([discrimination, generation], [phase])
+    levels.append(generation)
+    plan = Plan(levels, [Phase("finetune", steps, tuple(level.name for level in levels))])
     never = steps + 1  # what diverges here must not cost the training that is over
     finetuning = GenSegEngine(plan, torch.device(engine.device).type, max_nonfinite=never)
     losses = {"searched": _reconstruction(searched), "before": _reconstruction(generation)}

@@ -63,14 +63,17 @@ def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[
 
 
 def joint_plan(
-    discrimination: Level, generation: Level, segmentation: Level, architecture: Level,
+    gan: Sequence[Level], segmentation: Level, architecture: Level | None,
     phases: list[Phase], hypergradient: str, arch_every: int,
 ) -> Plan:  # fmt: skip
-    """GenSeg's graph (Eq. 4). With `none` the generator still trains beside the segmenter and A rests."""
-    if hypergradient == "none":
-        levels = [discrimination, generation, segmentation]
-        return Plan(levels, phases, {}, {generation: [segmentation]})
-    levels = [discrimination, generation, segmentation, architecture]  # order of the steps
+    """GenSeg's graph (Eq. 4); `gan` ends with the generation, its opponent before it where there is one.
+
+    With `none` the generator still trains beside the segmenter and A rests.
+    """
+    generation = gan[-1]
+    if hypergradient == "none" or architecture is None:
+        return Plan([*gan, segmentation], phases, {}, {generation: [segmentation]})
+    levels = [*gan, segmentation, architecture]  # order of the steps
     upper_to_lower = {architecture: [generation]}  # A shapes G
     if hypergradient == "exact_full":
         upper_to_lower = {architecture: [generation, segmentation]}  # and Î itself

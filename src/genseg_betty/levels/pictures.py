@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from genseg_betty.data.loading import DataBundle, LabelledSet
+from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.levels.generation import Generation
 from genseg_betty.levels.level import buffers_kept
@@ -13,11 +14,6 @@ from genseg_betty.randomness import seeded
 from genseg_betty.samples import image_pixels, mask_pixels, overlay, save_samples
 
 ROWS = 4
-
-
-def class_masks(logits: Tensor) -> Tensor:
-    """Class indices [N, H, W] of logits [N, O, H, W]; one output means binary, foreground above 0."""
-    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
 
 
 @torch.no_grad()
@@ -39,7 +35,7 @@ def _draw_synthetic(path: Path, generation: Generation, labelled: LabelledSet) -
     images, masks = labelled.images[:ROWS], labelled.masks[:ROWS].to(generation.device)
     with seeded(0), buffers_kept([generation.module]):
         moved = generation.segmentation.augment.mask(masks)
-        again, synthetic = generation.synthesise(masks), generation.synthesise(moved)
+        again, synthetic = (generation.synthesise(given)[0] for given in (masks, moved))
     columns = {
         "real image": [image_pixels(image) for image in images],
         "its mask": [mask_pixels(mask) for mask in masks],

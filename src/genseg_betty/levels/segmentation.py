@@ -80,7 +80,7 @@ class Segmentation(SegmenterLevel):
 
     def training_step(self, batch: Batch) -> Tensor:
         mask = self.augment.mask(batch.mask)  # M̂
-        image = self.generation.render(mask)  # Î(M̂, G′, A)
+        image, mask = self.generation.render(mask)  # Î(M̂, G′, A); M̂, but of generators that draw both
         with self.statistics_aside():
             synthetic = self.criterion(self(image), mask)
         image, mask = self.real_pairs(batch)  # I, M

@@ -16,8 +16,9 @@ from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
 from genseg_betty.generators.cells import OPERATIONS, Architecture, operation_name
+from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.engine import GenSegEngine, Phase
-from genseg_betty.levels.pictures import class_masks, draw_samples
+from genseg_betty.levels.pictures import draw_samples
 from genseg_betty.levels.segmentation import SegmenterLevel, predict_logits
 from genseg_betty.metrics import case_scores
 from genseg_betty.progress import Progress

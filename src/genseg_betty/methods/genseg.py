@@ -12,8 +12,6 @@ from genseg_betty.methods.method import Method
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.run import Run
 
-GAN = ("discrimination", "generation")
-
 AugmentPairs = Literal["none", "segmenter", "both"]
 
 
@@ -68,14 +66,14 @@ class GenSeg(Generative):
     def plan(self, workshop: Workshop) -> Plan:
         config = workshop.config
         trainer, kind = config.trainer, config.hypergradient
-        phases = [Phase("warmup", trainer.warmup_iterations, GAN), Phase("joint", trainer.iterations, GAN)]
         hops = hop_configs(kind, trainer.warmup_iterations, config.arch_every)
+        gan = workshop.gan(self.augments_generation, hops["generation"])
+        names = tuple(level.name for level in gan)
         return joint_plan(
-            workshop.discrimination(),
-            workshop.generation(self.augments_generation, hops["generation"]),
+            gan,
             workshop.segmentation(self.real_weight, self.augments_segmentation, hops["segmentation"]),
             workshop.search(),
-            phases,
+            [Phase("warmup", trainer.warmup_iterations, names), Phase("joint", trainer.iterations, names)],
             kind,
             config.arch_every,
         )
@@ -89,16 +87,13 @@ class Separate(Generative):
 
     def plan(self, workshop: Workshop) -> Plan:
         trainer = workshop.config.trainer
-        levels = [
-            workshop.discrimination(),
-            workshop.generation(self.augments_generation),
-            workshop.segmentation(self.real_weight, self.augments_segmentation),
-        ]
+        gan = workshop.gan(self.augments_generation)
+        segmentation = workshop.segmentation(self.real_weight, self.augments_segmentation)
         phases = [
-            Phase("warmup", trainer.warmup_iterations + trainer.iterations, GAN),
+            Phase("warmup", trainer.warmup_iterations + trainer.iterations, tuple(level.name for level in gan)),
             Phase("segmentation", trainer.iterations, ("segmentation",)),
         ]
-        return Plan(levels, phases)
+        return Plan([*gan, segmentation], phases)
 
 
 def on_cpu(module: nn.Module) -> dict[str, Any]:

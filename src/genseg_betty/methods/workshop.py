@@ -15,15 +15,17 @@ from genseg_betty.build import (
     build_discriminator,
     build_generator,
     build_named,
+    build_objective,
     build_optimizer,
     build_segmenter,
 )
 from genseg_betty.data.loading import Batch, DataBundle, LabelledSet, StepSampler, settings
 from genseg_betty.device import resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
+from genseg_betty.generators.objectives import Objective
 from genseg_betty.levels.architecture import ArchitectureSearch
 from genseg_betty.levels.generation import Discrimination, Generation
-from genseg_betty.levels.level import Conditions
+from genseg_betty.levels.level import Conditions, Level
 from genseg_betty.levels.segmentation import Segmentation, SupervisedSegmentation
 from genseg_betty.losses import segmentation_loss
 from genseg_betty.randomness import derived_seed
@@ -66,20 +68,26 @@ class Workshop:
     def augmentation(self) -> Augmentation:
         return build_named(self.config.augment)
 
-    def discrimination(self) -> Discrimination:
-        return Discrimination("discrimination", self.discriminator, *self._common("discriminator", "gan"))
+    @cached_property
+    def objective(self) -> Objective:
+        return build_objective(self.config)
 
-    def generation(self, augment: bool, betty: Config | None = None) -> Generation:
-        return Generation(
+    def gan(self, augment: bool, betty: Config | None = None) -> list[Level]:
+        """Stage I: G, and before it its opponent H where its family has one."""
+        levels: list[Level] = []
+        if self.objective.has_opponent:
+            levels.append(Discrimination("discrimination", self.discriminator, *self._common("discriminator", "gan")))
+        generation = Generation(
             "generation",
             self.generator,
             *self._common("generator", "gan"),
             betty,
+            objective=self.objective,
             architecture=self.architecture,
             augment=self.augmentation if augment else None,
             num_classes=self.data.num_classes,
-            l1_weight=self.config.generator.l1_weight,
         )
+        return [*levels, generation]
 
     def segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
         return Segmentation(
@@ -102,7 +110,10 @@ class Workshop:
             **self._segmenter_options(),
         )
 
-    def search(self) -> ArchitectureSearch:
+    def search(self) -> ArchitectureSearch | None:
+        """Stage III; None for a generator without searchable cells."""
+        if not list(self.architecture.parameters()):
+            return None
         # The graph of L_val is walked once for each path of the hypergradient.
         optimizer, draws, conditions = self._common("architecture", "validation")
         betty = Config(retain_graph=True)
