@@ -162,11 +162,11 @@ def test_autocast_does_not_move_pixels() -> None:
 
 def test_all_faults_are_listed_at_once() -> None:
     with pytest.raises(UserError) as raised:
-        Augmentation(rotate=-5, flip=(0, 2), translate=1.5, mask_border="zero", pair_border="wrap")
+        Augmentation(rotate=-5, flip=(0, 3), translate=1.5, mask_border="zero", pair_border="wrap")
     for expected in (
         "rotate=-5",
         "0 to 180",
-        "flip=[0, 2]",
+        "flip=[0, 3]",
         "translate=1.5",
         "mask_border=zero",
         "pair_border=wrap",
@@ -174,3 +174,39 @@ def test_all_faults_are_listed_at_once() -> None:
         assert expected in str(raised.value)
     with pytest.raises(UserError, match="each once"):
         Augmentation(flip=(1, 1))
+
+
+def test_volumes_match_scipy() -> None:
+    size = (10, 24, 18)
+    fields = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((3, *size)), (0, 3, 3, 3))
+    mask = torch.from_numpy(np.digitize(fields, np.quantile(fields, [0.5, 0.8])))
+    image = torch.rand(3, 1, *size, dtype=torch.float64) * 2 - 1
+    augment = Augmentation(rotate=25, flip=(0, 1, 2), translate=0.2, pair_border="border")
+    torch.manual_seed(6)
+    matrices = augment.draw(3, *size).numpy()
+    torch.manual_seed(6)
+    moved_image, moved_mask = augment.pair(image, mask)
+    for index, matrix in enumerate(matrices):
+        labels = ndimage.affine_transform(mask[index].numpy(), matrix, order=0, mode="nearest")
+        assert (labels == moved_mask[index].numpy()).mean() > 0.999
+        values = ndimage.affine_transform(image[index, 0].numpy(), matrix, order=1, mode="nearest")
+        np.testing.assert_allclose(moved_image[index, 0].numpy(), values, atol=1e-9)
+
+
+@pytest.mark.parametrize(("axis", "dimension"), [(2, 1), (0, 2), (1, 3)])
+def test_flips_of_volumes_are_named_as_those_of_images(axis: int, dimension: int) -> None:
+    mask = torch.randint(0, 5, (4, 6, 5)).expand(64, 4, 6, 5)
+    moved = Augmentation(rotate=0, flip=(axis,), translate=0).mask(mask)
+    expected = mask[:1].flip(dimension)[0]
+    flipped = [torch.equal(one, expected) for one in moved]
+    assert all(same or torch.equal(one, mask[0]) for same, one in zip(flipped, moved, strict=True))
+    assert 16 < sum(flipped) < 48
+
+
+def test_rotation_of_volumes_turns_about_every_axis() -> None:
+    matrices = Augmentation(rotate=20, flip=(), translate=0).draw(200, 9, 31, 51)
+    centre = torch.tensor([4.0, 15.0, 25.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(matrices @ centre, centre.expand(200, 4))
+    turns = matrices[:, :3, :3]
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(3, dtype=torch.float64).expand(200, 3, 3))
+    assert (turns - torch.eye(3)).abs().amax(dim=0).min() > 0.005

@@ -29,8 +29,8 @@ class Augmentation:
     `torch.manual_seed` replays a call on any device.
 
     Args:
-        rotate: degrees; the angle is uniform in [-rotate, rotate], 0 <= rotate <= 180.
-        flip: axes (0 = up-down, 1 = left-right), each mirrored with probability 0.5.
+        rotate: degrees; the angle, of volumes one about each axis, is uniform in [-rotate, rotate], 0 <= rotate <= 180.
+        flip: axes (0 = up-down, 1 = left-right, 2 = first to last slice), each mirrored with probability 0.5.
         translate: fraction of a side; the shift is uniform in [-translate, translate], 0 <= translate < 1.
         mask_border: what `mask` shows outside the old frame: "zeros" (background), "border" (the nearest
             pixel repeated) or "reflection".
@@ -53,8 +53,8 @@ class Augmentation:
             faults.append(f"augment.rotate={rotate}: expected degrees within 0 to 180")
         if not 0 <= translate < 1:
             faults.append(f"augment.translate={translate}: expected a fraction of the side, 0 <= translate < 1")
-        if len(set(flip)) != len(flip) or not set(flip) <= {0, 1}:
-            faults.append(f"augment.flip={list(flip)}: expected axes out of [0, 1], each once, or []")
+        if len(set(flip)) != len(flip) or not set(flip) <= {0, 1, 2}:
+            faults.append(f"augment.flip={list(flip)}: expected axes out of [0, 1, 2], each once, or []")
         for name, border in (("mask_border", mask_border), ("pair_border", pair_border)):
             if border not in BORDERS:
                 faults.append(f"augment.{name}={border}: expected one of {', '.join(BORDERS)}")
@@ -67,26 +67,30 @@ class Augmentation:
         self.pair_border = pair_border
 
     def mask(self, mask: Tensor) -> Tensor:
-        """Mask [B, H, W] of class indices -> augmented mask, same shape, type and device; no new labels."""
+        """Mask [B, H, W] or [B, D, H, W] of class indices -> augmented mask, same shape, type and device; no new
+        labels."""
         return _move_mask(mask, self.draw(*mask.shape), self.mask_border)
 
     def pair(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Image [B, C, H, W] in [-1, 1] and mask [B, H, W], moved by the same draw; the image bilinearly."""
+        """Image [B, C, *] in [-1, 1] and mask [B, *], moved by the same draw; the image linearly."""
         matrices = self.draw(*mask.shape)
         moved = _resample(image + 1, matrices, "bilinear", self.pair_border) - 1  # so that "zeros" is black
         return moved, _move_mask(mask, matrices, self.pair_border)
 
-    def draw(self, count: int, height: int, width: int) -> Tensor:
-        """Matrices [count, 3, 3], float64: (row, column, 1) of a result's pixel -> that of its source."""
+    def draw(self, count: int, *size: int) -> Tensor:
+        """Matrices [count, n + 1, n + 1], float64: (row, column, 1) of a result's pixel -> that of its source.
+
+        `size` is (H, W) or (D, H, W); of volumes the slice comes before row and column.
+        """
         from monai.transforms.utils import create_translate
 
         random = np.random.RandomState(int(torch.randint(2**31, ())))
-        row, column = (height - 1) / 2, (width - 1) / 2
-        to_centre, back = create_translate(2, (row, column)), create_translate(2, (-row, -column))
-        moves = [to_centre @ self._draw_one(random, height, width) @ back for _ in range(count)]
+        centre = [(side - 1) / 2 for side in size]
+        to_centre, back = (create_translate(len(size), [sign * at for at in centre]) for sign in (1, -1))
+        moves = [to_centre @ self._draw_one(random, size) @ back for _ in range(count)]
         return torch.from_numpy(np.stack(moves))
 
-    def _draw_one(self, random: np.random.RandomState, height: int, width: int) -> np.ndarray:
+    def _draw_one(self, random: np.random.RandomState, size: Sequence[int]) -> np.ndarray:
         """One image's matrix about its centre.
 
         The first operation stands leftmost: a pixel of the result is traced back through the last operation
@@ -94,10 +98,11 @@ class Augmentation:
         """
         from monai.transforms.utils import create_rotate, create_scale, create_translate
 
-        angle = math.radians(random.uniform(-self.rotate, self.rotate))
-        signs = [-1.0 if axis in self.flip and random.rand() < 0.5 else 1.0 for axis in (0, 1)]
-        shift = [side * random.uniform(-self.translate, self.translate) for side in (height, width)]
-        operations = [create_rotate(2, angle), create_scale(2, signs), create_translate(2, shift)]
+        dims = len(size)
+        angles = [math.radians(random.uniform(-self.rotate, self.rotate)) for _ in range(2 * dims - 3)]
+        signs = [-1.0 if axis in self.flip and random.rand() < 0.5 else 1.0 for axis in (2, 0, 1)[-dims:]]
+        shift = [side * random.uniform(-self.translate, self.translate) for side in size]
+        operations = [create_rotate(dims, angles), create_scale(dims, signs), create_translate(dims, shift)]
         first, second, third = random.permutation(3)
         return operations[first] @ operations[second] @ operations[third]
 

@@ -3,10 +3,11 @@
 Every network draws its first weights from a seed of its own, so that all methods start from the same segmenter.
 """
 
+from inspect import signature
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -42,19 +43,25 @@ def condition_channels(num_classes: int) -> int:
     return 1 if num_classes == 2 else num_classes
 
 
-def build_segmenter(config: DictConfig, channels: int, num_outputs: int) -> nn.Module:
-    """S: images [B, channels, H, W] -> logits [B, num_outputs, H, W]."""
+def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
+    """S: images [B, channels, *] -> logits [B, num_outputs, *]."""
     arguments = _component(config.backbone, ("name",))
+    space = _space(config.backbone, spatial_dims)
     with seeded(derived_seed(config.seed, "segmenter")):
-        return _instantiate(arguments, in_channels=channels, num_outputs=num_outputs)
+        return _instantiate(arguments, in_channels=channels, num_outputs=num_outputs, **space)
 
 
-def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """G: encoded masks and α -> images [B, channels, H, W]."""
+def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, ...]) -> nn.Module:
+    """G: encoded masks and α -> images [B, channels, *]."""
     arguments = _component(config.generator, BESIDE_THE_GENERATOR)
+    space = _space(config.generator, len(image_size))
     with seeded(derived_seed(config.seed, "generator")):
         return _instantiate(
-            arguments, in_channels=condition_channels(num_classes), out_channels=channels, image_size=list(image_size)
+            arguments,
+            in_channels=condition_channels(num_classes),
+            out_channels=channels,
+            image_size=list(image_size),
+            **space,
         )
 
 
@@ -72,12 +79,25 @@ def build_objective(config: DictConfig) -> Objective:
     return objective
 
 
-def build_discriminator(config: DictConfig, num_classes: int, channels: int) -> nn.Module:
+def build_discriminator(config: DictConfig, num_classes: int, channels: int, spatial_dims: int = 2) -> nn.Module:
     """H: encoded mask and image -> a verdict, whatever its family takes for one."""
+    section = config.generator.discriminator
+    arguments, space = _component(section, ()), _space(section, spatial_dims)
     with seeded(derived_seed(config.seed, "discriminator")):
-        return _instantiate(
-            _component(config.generator.discriminator, ()), in_channels=condition_channels(num_classes) + channels
-        )
+        return _instantiate(arguments, in_channels=condition_channels(num_classes) + channels, **space)
+
+
+def _space(section: DictConfig, spatial_dims: int) -> dict[str, int]:
+    """`spatial_dims` for a target that takes it. Raises UserError for volumes and one that does not."""
+    parameters = signature(get_object(section._target_)).parameters
+    if "spatial_dims" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return {"spatial_dims": spatial_dims}
+    if spatial_dims == 2:
+        return {}
+    raise UserError(
+        f"the data are volumes, and {section.get('name') or section._target_} takes images alone (it has no argument "
+        "spatial_dims); choose backbone=unet3d or monai, and generator=pix2pix3d"
+    )
 
 
 def build_named(section: DictConfig) -> Any:

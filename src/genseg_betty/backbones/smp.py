@@ -1,4 +1,4 @@
-"""UNet and DeepLab from segmentation_models.pytorch (SMP).
+"""UNet, DeepLab, and every other architecture of segmentation_models.pytorch (SMP), with every encoder it has.
 
 UNet: Ronneberger et al., MICCAI 2015, on a ResNet-like encoder. DeepLabV3: Chen et al., arXiv:1706.05587;
 DeepLabV3+: Chen et al., ECCV 2018. Nothing is downloaded unless `encoder_weights` is set.
@@ -6,22 +6,32 @@ DeepLabV3+: Chen et al., ECCV 2018. Nothing is downloaded unless `encoder_weight
 SMP is imported where a network is built: that takes seconds, which a mistyped command should not cost.
 """
 
-import difflib
-from types import ModuleType
-from typing import Literal
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from torch import nn
 
+from genseg_betty.backbones.checkpointing import NOTE as CHECKPOINTING_NOTE
+from genseg_betty.backbones.checkpointing import checkpoint_blocks
+from genseg_betty.backbones.dimensions import images_only
+from genseg_betty.backbones.encoders import TIMM, check_encoder, explain, nearest, size_options
 from genseg_betty.backbones.padding import PadToMultiple
+from genseg_betty.backbones.probe import find_padding
 from genseg_betty.errors import UserError
 
 UNET_STRIDE = 32
 DEEPLAB_VERSIONS = {"v3": ("DeepLabV3", 8), "v3plus": ("DeepLabV3Plus", 16)}  # SMP's class, output stride
+FITTING = {"DPT": "tu-vit_tiny_patch16_224", "Segformer": "mit_b0"}  # elsewhere resnet34
+LIBRARY_WIDTH = 16  # base_channels at which every architecture has the library's own widths
+OURS = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs", "self")
+FROZEN_NOTE = "the frozen encoder has random weights: set backbone.encoder_weights"
 
 
 def unet(
     in_channels: int,
     num_outputs: int,
+    spatial_dims: int = 2,
     base_channels: int = 16,
     encoder: str = "resnet34",
     encoder_weights: str | None = None,
@@ -34,16 +44,19 @@ def unet(
         encoder_weights: None (random weights), or a pretrained set such as "imagenet", which is downloaded.
 
     Raises:
-        UserError: unknown encoder or weights, or a download that failed.
+        UserError: unknown encoder or weights, a download that failed, or volumes (spatial_dims=3).
     """
+    images_only("unet", spatial_dims)
+    check_encoder(encoder, encoder_weights)
     decoder_channels = tuple(base_channels * factor for factor in (16, 8, 4, 2, 1))
-    network = _build("Unet", in_channels, num_outputs, encoder, encoder_weights, decoder_channels=decoder_channels)
+    network = _build("Unet", in_channels, num_outputs, encoder, encoder_weights, {"decoder_channels": decoder_channels})
     return PadToMultiple(network, UNET_STRIDE)
 
 
 def deeplab(
     in_channels: int,
     num_outputs: int,
+    spatial_dims: int = 2,
     base_channels: int = 16,
     encoder: str = "resnet50",
     encoder_weights: str | None = None,
@@ -55,13 +68,106 @@ def deeplab(
     16 * base_channels channels, 256 by default. It pools each image to one value a channel, so its BatchNorm
     needs 2 or more images a batch in training. The other arguments and errors are those of `unet`.
     """
+    images_only("deeplab", spatial_dims)
     if version not in DEEPLAB_VERSIONS:
         raise UserError(f"backbone.version={version}: expected one of {', '.join(DEEPLAB_VERSIONS)}.")
     architecture, stride = DEEPLAB_VERSIONS[version]
-    network = _build(
-        architecture, in_channels, num_outputs, encoder, encoder_weights, decoder_channels=16 * base_channels
-    )
-    return PadToMultiple(network, stride)
+    check_encoder(encoder, encoder_weights)
+    widths = {"decoder_channels": 16 * base_channels}
+    return PadToMultiple(_build(architecture, in_channels, num_outputs, encoder, encoder_weights, widths), stride)
+
+
+def smp(
+    in_channels: int,
+    num_outputs: int,
+    spatial_dims: int = 2,
+    arch: str = "Unet",
+    encoder: str = "resnet34",
+    encoder_weights: str | None = None,
+    base_channels: int = LIBRARY_WIDTH,
+    frozen_encoder: bool = False,
+    activation_checkpointing: bool = False,
+    arguments: dict[str, Any] | None = None,
+) -> nn.Module:
+    """Any architecture of SMP: [B, in_channels, H, W] -> logits [B, num_outputs, H, W], any H and W.
+
+    Args:
+        arch: a class of SMP: Unet, FPN, Segformer, DPT, …; in any case.
+        encoder, encoder_weights: as for `unet`. DPT takes Vision Transformers alone ("tu-vit…").
+        base_channels: the decoder's widths; 16 stands for the library's own, 8 for half of them.
+        frozen_encoder: its weights and BatchNorm statistics stay as they are.
+        activation_checkpointing: see `checkpointing.py`.
+        arguments: other arguments of SMP's class, such as {decoder_attention_type: scse}.
+
+    Raises:
+        UserError: an unknown name, a combination that SMP refuses, a download that failed, volumes.
+    """
+    images_only("smp", spatial_dims)
+    name, signature = _architecture(arch)
+    check_encoder(encoder, encoder_weights)
+    options = _widths(signature, base_channels) | _checked(name, signature, encoder, arguments or {})
+    network = _build(name, in_channels, num_outputs, encoder, encoder_weights, options, size_options(encoder))
+    try:
+        stride = int(network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+        multiple, least = find_padding(network, in_channels, num_outputs, 2, (stride, 2 * stride, 4 * stride))
+    except UserError as error:
+        raise UserError(
+            f"backbone.arch={name} does not work with backbone.encoder={encoder}: {error}\n"
+            f"Choose another encoder, e.g. {FITTING.get(name, 'resnet34')}."
+        ) from error
+    notes = []
+    if frozen_encoder and encoder_weights is None:
+        notes.append(FROZEN_NOTE)
+    if activation_checkpointing:
+        notes.append(CHECKPOINTING_NOTE)
+        checkpoint_blocks(network)
+    return PadToMultiple(network, multiple, least, ("encoder",) if frozen_encoder else (), tuple(notes))
+
+
+def architectures() -> list[str]:
+    """The classes of SMP that `smp` builds."""
+    import segmentation_models_pytorch as library
+
+    return [kind.__name__ for kind in library.MODEL_ARCHITECTURES_MAPPING.values()]
+
+
+def _architecture(arch: str) -> tuple[str, Mapping[str, inspect.Parameter]]:
+    """Name and constructor's parameters of an architecture."""
+    import segmentation_models_pytorch as library
+
+    kind = library.MODEL_ARCHITECTURES_MAPPING.get(arch.lower())
+    if kind is None:
+        names = architectures()
+        raise UserError(
+            f"backbone.arch={arch}: no such architecture. Nearest: {nearest(arch, names, 1)}. "
+            f"SMP has {', '.join(names)}."
+        )
+    return kind.__name__, inspect.signature(kind.__init__).parameters
+
+
+def _widths(signature: Mapping[str, inspect.Parameter], base_channels: int) -> dict[str, Any]:
+    """The widths in the signature, scaled."""
+
+    def scaled(width: int) -> int:
+        return max(1, width * base_channels // LIBRARY_WIDTH)
+
+    return {
+        name: scaled(parameter.default) if isinstance(parameter.default, int) else [*map(scaled, parameter.default)]
+        for name, parameter in signature.items()
+        if name.endswith("_channels") and name not in OURS
+    }
+
+
+def _checked(
+    architecture: str, signature: Mapping[str, inspect.Parameter], encoder: str, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """`arguments`, if the architecture takes them; what it does not take, timm's models may."""
+    known = [name for name in signature if name not in OURS]
+    for name in arguments:
+        if name in OURS or (name not in known and not encoder.startswith(TIMM)):
+            hint = "is set by the program" if name in OURS else f"no such argument. Nearest: {nearest(name, known, 1)}"
+            raise UserError(f"backbone.arguments.{name}: {hint}. {architecture} takes {', '.join(known)}.")
+    return arguments
 
 
 def _build(
@@ -70,49 +176,23 @@ def _build(
     num_outputs: int,
     encoder: str,
     encoder_weights: str | None,
-    decoder_channels: int | tuple[int, ...],
+    options: dict[str, Any],
+    sizes: list[dict[str, Any]] | None = None,
 ) -> nn.Module:
-    import segmentation_models_pytorch as smp
+    """SMP's network, with the first of `sizes` (see `size_options`) that its encoder takes."""
+    import segmentation_models_pytorch as library
 
-    _check_encoder(encoder, encoder_weights, smp.encoders)
+    first, *rest = sizes or [{}]
     try:
-        return getattr(smp, architecture)(
+        return getattr(library, architecture)(
             encoder_name=encoder,
             encoder_weights=encoder_weights,
-            decoder_channels=decoder_channels,
             in_channels=in_channels,
             classes=num_outputs,
+            **(first | options),
         )
     # Which exceptions a download ends in is up to the libraries below SMP, and changes with their versions.
     except Exception as error:
-        raise UserError(_explain(encoder, encoder_weights, error)) from error
-
-
-def _check_encoder(encoder: str, weights: str | None, library: ModuleType) -> None:
-    """Raises UserError for names SMP does not know; timm's ("tu-…") are left to timm."""
-    if encoder.startswith("tu-"):
-        return
-    names = library.get_encoder_names()
-    if encoder not in names:
-        nearest = difflib.get_close_matches(encoder, names, n=3, cutoff=0.0)
-        raise UserError(
-            f"backbone.encoder={encoder}: no such encoder. Nearest: {', '.join(nearest)}. "
-            "timm's encoders are reached as tu-<timm name>."
-        )
-    known = list(library.encoders[encoder]["pretrained_settings"])
-    if weights is not None and weights not in known:
-        raise UserError(
-            f"backbone.encoder_weights={weights}: {encoder} comes with {', '.join(known) or 'none'}; "
-            "set backbone.encoder_weights to one of these, or to null for random weights."
-        )
-
-
-def _explain(encoder: str, weights: str | None, error: Exception) -> str:
-    found = f"backbone.encoder={encoder} could not be built: {type(error).__name__}: {error}"
-    if weights is None:
-        return f"{found}\nChoose an encoder that fits this backbone and these images, e.g. resnet34."
-    return (
-        f"{found}\nIts pretrained weights ({weights}) may be out of reach. Set backbone.encoder_weights=null "
-        "for random weights, go online once, or place the files in the Hugging Face cache (HF_HUB_CACHE, "
-        "by default ~/.cache/huggingface/hub)."
-    )
+        if rest and "unexpected keyword argument" in str(error):
+            return _build(architecture, in_channels, num_outputs, encoder, encoder_weights, options, rest)
+        raise UserError(explain(encoder, encoder_weights, error, FITTING.get(architecture, "resnet34"))) from error

@@ -9,17 +9,21 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from genseg_betty.backbones.dimensions import images_only
 from genseg_betty.backbones.padding import PadToMultiple
 
 DEPTH = 4
 
 
-def unet_classic(in_channels: int, num_outputs: int, base_channels: int = 64, bilinear: bool = False) -> nn.Module:
+def unet_classic(
+    in_channels: int, num_outputs: int, spatial_dims: int = 2, base_channels: int = 64, bilinear: bool = False
+) -> nn.Module:
     """Classic UNet: [B, in_channels, H, W] -> logits [B, num_outputs, H, W], any H and W.
 
     `base_channels` at full resolution, doubled by each of the 4 halvings. `bilinear` doubles the size by
     interpolation and a 1 x 1 convolution instead of a transposed convolution (fewer parameters).
     """
+    images_only("unet_classic", spatial_dims)
     return PadToMultiple(ClassicUNet(in_channels, num_outputs, base_channels, bilinear), multiple=2**DEPTH)
 
 

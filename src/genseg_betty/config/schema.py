@@ -15,8 +15,9 @@ Fraction = Annotated[float, Range(least=0, below=1)]
 Weight = Annotated[float, Range(least=0)]
 Rate = Annotated[float, Range(least=0)]  # 0 freezes what it belongs to
 Side = Annotated[int, Range(least=32, most=4096)]
-ImageSize = Side | tuple[Side, Side]
+ImageSize = Side | tuple[Side, Side] | tuple[Side, Side, Side]
 Byte = Annotated[int, Range(least=0, most=255)]
+Step = Annotated[float, Range(above=0)]  # mm
 Colour = tuple[Byte, Byte, Byte]  # red, green, blue
 OtherDataset = str | dict[str, Any]
 Border = Literal["zeros", "border", "reflection"]
@@ -42,6 +43,7 @@ class Dataset:
     modality: str = ""
     channels: Literal[1, 3] | None = None
     intensity: Literal["8-bit", "percentiles"] | tuple[float, float] | None = None
+    spacing: tuple[Step, Step, Step] | None = None
     n_labelled: Annotated[int, Range(least=2)] | None = None
     n_test: Positive | None = None
     ood: list[OtherDataset] = field(default_factory=list)
@@ -151,7 +153,7 @@ class Method(Component):
 class Augment(Component):
     arguments: ClassVar = {
         "rotate": Annotated[float, Range(least=0, most=180)],
-        "flip": list[Literal[0, 1]],
+        "flip": list[Literal[0, 1, 2]],
         "translate": Fraction,
         "mask_border": Border,
         "pair_border": Border,

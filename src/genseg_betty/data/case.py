@@ -12,6 +12,7 @@ class Sample:
 
     image: np.ndarray  # [H, W, C] or [D, H, W, C] float32, raw file intensities (8-bit: 0..255, 16-bit: 0..65535)
     mask: np.ndarray | None  # [H, W] or [D, H, W] int64, class indices 0..num_classes-1
+    spacing: tuple[float, ...] | None = None  # mm, along each axis of the mask; None where the file states none
 
 
 @dataclass(frozen=True)

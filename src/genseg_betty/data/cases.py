@@ -16,7 +16,7 @@ from genseg_betty.data.case import Case, Sample
 from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.files import Finding
 from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
-from genseg_betty.data.formats import ImageError, content_digest, read_image, read_mask
+from genseg_betty.data.formats import ImageError, content_digest, read_header, read_image, read_mask
 from genseg_betty.data.labels import LabelMap, LabelValue
 from genseg_betty.data.masks import read_indices
 from genseg_betty.data.pairing import Pairing, case_groups, case_ids, layout, pair
@@ -78,9 +78,10 @@ class Dataset:
             masks = []
             for path in case.masks:
                 masks.append(self.read_mask(path, image.shape[:-1])[0])
+            spacing = read_header(case.image).spacing
         except ImageError as error:
             raise UserError(f"{self.name}: {path}: {error}") from error
-        return Sample(image, np.maximum.reduce(masks))
+        return Sample(image, np.maximum.reduce(masks), spacing)
 
     def read_mask(self, path: Path, size: Sequence[int] | None) -> tuple[np.ndarray, bool]:
         """`read_indices` of one mask file by this dataset's labels; `size` is that of its image."""

@@ -14,7 +14,9 @@ from genseg_betty.data.case import Sample
 from genseg_betty.data.preprocessing import PERCENTILES, is_eight_bit, is_gray
 from genseg_betty.errors import UserError
 
-LONGEST, STEP, LEAST = (256, 128), (32, 16), (64, 32)  # pixels of a default side, of an image and of a volume
+LONGEST, STEP, LEAST = 256, 32, 64  # pixels of a default side of an image
+PATCH, PATCH_STEP, LEAST_PATCH = 128, 16, 32  # voxels of a default side of a volume, or of a patch of it
+WHOLE = 160  # voxels along the longest side of the median volume, from which on volumes are made coarser
 NEARLY_SQUARE = 1.15  # ratio of the sides up to which an image is taken as a square
 PIXELS_OF_A_BATCH = 4 * 256 * 256
 SMALL_FOREGROUND = 0.02  # share of an image below which cross-entropy alone is content with background everywhere
@@ -33,7 +35,7 @@ class CaseFacts:
     counts: tuple[int, ...]  # pixels of each class
 
     @classmethod
-    def of(cls, sample: Sample, spacing: tuple[float, ...] | None, num_classes: int) -> "CaseFacts":
+    def of(cls, sample: Sample, num_classes: int) -> "CaseFacts":
         """The facts of a case as it was read."""
         assert sample.mask is not None
         image = sample.image
@@ -44,7 +46,8 @@ class CaseFacts:
         counts = np.bincount(sample.mask.ravel(), minlength=num_classes)
         channels = 1 if is_gray(image) else 3
         intensities = (low, *map(float, inner), high)
-        return cls(image.shape[:-1], spacing, channels, is_eight_bit(image), intensities, tuple(map(int, counts)))
+        eight_bit = is_eight_bit(image)
+        return cls(image.shape[:-1], sample.spacing, channels, eight_bit, intensities, tuple(map(int, counts)))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "CaseFacts":
@@ -66,6 +69,7 @@ class Settings:
     """What suits a fingerprint, or what a run uses: there the config has the last word."""
 
     image_size: tuple[int, ...]
+    spacing: tuple[float, ...] | None  # mm that volumes are resampled to; None of images, and where a file states none
     channels: int
     batch_size: int
     loss: str
@@ -91,12 +95,16 @@ class Fingerprint:
     @property
     def defaults(self) -> Settings:
         """Image size, channels, batch size, loss and normalisation that suit these cases."""
-        size = default_image_size(self.median)
+        volumes = len(self.median) == 3
+        coarser = max(1.0, max(self.median) / WHOLE)
+        spacing = tuple(round(step * coarser, 6) for step in self.spacing) if volumes and self.spacing else None
+        scale = coarser if spacing else 1.0
+        size = default_patch([side / scale for side in self.largest]) if volumes else default_image_size(self.median)
         # trainer.loss=auto has a Dice term whatever the share of foreground: it is needed where that is small, and
         # costs nothing elsewhere.
         loss = "bce_dice" if len(self.classes) == 2 else "ce_dice"
         normalisation = "8-bit" if self.eight_bit else "percentiles"
-        return Settings(size, self.channels, default_batch_size(size), loss, normalisation)
+        return Settings(size, spacing, self.channels, default_batch_size(size), loss, normalisation)
 
     def to_dict(self, used: Settings) -> dict[str, Any]:
         """Plain lists and numbers, as fingerprint.json keeps them, with what would suit and what is used."""
@@ -139,15 +147,16 @@ def fingerprint(facts: Sequence[CaseFacts], groups: Iterable[str], classes: Sequ
 def default_image_size(sides: Sequence[int]) -> tuple[int, ...]:
     """The network's input for images of these sides: their proportions, in steps that networks can halve.
 
-    Images: multiples of 32 within 64..256, a square where the sides are nearly equal. Volumes: multiples of 16
-    within 32..128.
+    Multiples of 32 within 64..256, a square where the sides are nearly equal.
     """
-    volume = len(sides) == 3
-    longest, step, least = LONGEST[volume], STEP[volume], LEAST[volume]
-    scale = min(1.0, longest / max(sides))
-    size = tuple(max(least, round(side * scale / step) * step) for side in sides)
-    square = not volume and max(sides) <= NEARLY_SQUARE * min(sides)
-    return (max(size),) * len(size) if square else size
+    scale = min(1.0, LONGEST / max(sides))
+    size = tuple(max(LEAST, round(side * scale / STEP) * STEP) for side in sides)
+    return (max(size),) * len(size) if max(sides) <= NEARLY_SQUARE * min(sides) else size
+
+
+def default_patch(sides: Sequence[float]) -> tuple[int, ...]:
+    """What volumes up to these sides fit into, in multiples of 16 voxels within 32..128; of larger ones a patch."""
+    return tuple(int(min(PATCH, max(LEAST_PATCH, -(-side // PATCH_STEP) * PATCH_STEP))) for side in sides)
 
 
 def default_batch_size(image_size: Sequence[int]) -> int:
@@ -176,7 +185,8 @@ def describe(found: Fingerprint, used: Settings) -> str:
         f"foreground: {middle} of a case (median; {least} to {greatest}) → loss {loss}{reason}",
     ]
     if found.spacing:
-        lines.insert(2, f"spacing: {' × '.join(f'{step:.3g}' for step in found.spacing)} mm (median)")
+        resampled = f" → {_either(_steps(used.spacing), _steps(suits.spacing))}" if len(found.median) == 3 else ""
+        lines.insert(2, f"spacing: {_steps(found.spacing)} mm (median){resampled}")
     if len(found.classes) > 2:
         lines.append("classes: " + ", ".join(f"{name} {_percent(share)}" for name, share in found.classes.items()))
     return "\n".join(lines)
@@ -188,6 +198,10 @@ def _either(used: object, suits: object) -> str:
 
 def _times(sides: Sequence[int]) -> str:
     return "×".join(map(str, sides))
+
+
+def _steps(spacing: Sequence[float] | None) -> str:
+    return " × ".join(f"{step:.3g}" for step in spacing) if spacing else "as it is"
 
 
 def _percent(share: float) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,12 +20,13 @@ from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 
+FOREGROUND_SHARE = 2 / 3  # of the patches of a volume, which are drawn about a voxel of the foreground
 DatasetConfig = Callable[..., Mapping[str, Any]]  # (name, config_dir=) -> the keys of a dataset YAML
 
 
 @dataclass
 class Batch:
-    """image [B, C, h, w] float32 in [-1, 1]; mask [B, h, w] int64 class indices; the case ids."""
+    """image [B, C, *] float32 in [-1, 1]; mask [B, *] int64 class indices; the case ids. * is h, w or d, h, w."""
 
     image: Tensor
     mask: Tensor
@@ -38,23 +39,47 @@ class Batch:
 
 @dataclass
 class LabelledSet:
-    """Preprocessed cases in memory: images [N, C, h, w] float32, masks [N, h, w] int64."""
+    """Preprocessed cases in memory: images [N, C, *] float32, masks [N, *] int64; * is h, w or d, h, w.
+
+    `patch`: what a training step sees of volumes that are larger than the network's input.
+    """
 
     ids: list[str]
     images: Tensor
     masks: Tensor
+    patch: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> "LabelledSet":
         """The same cases on another device."""
-        return LabelledSet(self.ids, self.images.to(device), self.masks.to(device))
+        return replace(self, images=self.images.to(device), masks=self.masks.to(device))
 
-    def batch(self, indices: Tensor | list[int]) -> Batch:
-        """The cases at these positions, in this order."""
+    def batch(self, indices: Tensor | list[int], seed: int = 0) -> Batch:
+        """The cases at these positions, in this order; of volumes that are larger a patch each, drawn by `seed`."""
         chosen = torch.as_tensor(indices, dtype=torch.long)
-        return Batch(self.images[chosen], self.masks[chosen], [self.ids[index] for index in chosen.tolist()])
+        ids = [self.ids[index] for index in chosen.tolist()]
+        if self.patch is None:
+            return Batch(self.images[chosen], self.masks[chosen], ids)
+        source = torch.Generator().manual_seed(seed)
+        images, masks = [], []
+        for index in chosen.tolist():
+            place = patch_at(self.masks[index], self.patch, source)
+            images.append(self.images[index][(slice(None), *place)])
+            masks.append(self.masks[index][place])
+        return Batch(torch.stack(images), torch.stack(masks), ids)
+
+
+def patch_at(mask: Tensor, size: tuple[int, ...], source: torch.Generator) -> tuple[slice, ...]:
+    """Where a patch of that size lies: in two of three draws about a voxel of the foreground, else anywhere."""
+    room = [side - want for side, want in zip(mask.shape, size, strict=True)]
+    starts = [int(torch.randint(free + 1, (), generator=source)) for free in room]
+    foreground = mask.nonzero() if float(torch.rand((), generator=source)) < FOREGROUND_SHARE else mask[:0].nonzero()
+    if len(foreground):
+        voxel = foreground[int(torch.randint(len(foreground), (), generator=source))].tolist()
+        starts = [min(max(at - want // 2, 0), free) for at, want, free in zip(voxel, size, room, strict=True)]
+    return tuple(slice(start, start + want) for start, want in zip(starts, size, strict=True))
 
 
 @dataclass
@@ -115,6 +140,7 @@ def settings(config: DictConfig, data: DataBundle) -> Settings:
     normalisation = config.dataset.get("intensity") or suits.normalisation
     return Settings(
         size,
+        data.preprocessing.spacing,
         data.preprocessing.channels,
         config.trainer.batch_size or default_batch_size(size),
         suits.loss if config.trainer.loss == "auto" else config.trainer.loss,
@@ -201,7 +227,7 @@ def _bundle(
     splits: Splits,
     contents: dict[str, str],
     test: dict[str, tuple[Dataset, list[Case]]],
-    size: tuple[int, int] | None,
+    size: tuple[int, ...] | None,
     config: DictConfig,
 ) -> DataBundle:
     dataset = reader.dataset
@@ -209,30 +235,46 @@ def _bundle(
     used = train + validation
     facts = reader.facts(used)
     found = fingerprint(facts, [case.group for case in used], dataset.classes)
-    if len(found.median) == 3:
-        sides = " x ".join(map(str, found.median))
-        raise UserError(
-            f"{dataset.name} holds volumes (mostly {sides} voxels), and the networks of this version take images; "
-            "export slices as pictures and train on them with dataset=folder dataset.group=… (a patient's slices "
-            "belong together)"
-        )
-    size = size or image_size_of(found.defaults.image_size)
-    intensity = _plain(config.get("intensity"))
-    intensity = tuple(intensity) if isinstance(intensity, list) else intensity
+    suits = found.defaults
+    size = _fitting(size, suits.image_size, dataset, found.median)
+    intensity, spacing = (_as_tuple(_plain(config.get(key))) for key in ("intensity", "spacing"))
     values = dataset.label_values_of(used)
-    preprocessing = reader.fit(train, facts[: len(train)], size, config.get("channels"), intensity, values)
-    sets = [
-        LabelledSet([case.id for case in part], *reader.tensors(part, preprocessing)) for part in (train, validation)
-    ]
+    preprocessing = reader.fit(
+        train, facts[: len(train)], size, config.get("channels"), intensity, spacing or suits.spacing, values
+    )
+    sets = []
+    for part in (train, validation):
+        images, masks = reader.tensors(part, preprocessing)
+        patch = None if tuple(masks.shape[1:]) == size else size
+        sets.append(LabelledSet([case.id for case in part], images, masks, patch))
     digest = hashlib.sha256()
     for case in used:
         digest.update(case.id.encode() + b"\0" + reader.digest(case))
     return DataBundle(preprocessing, sets[0], sets[1], dataset, splits, test, contents, digest.hexdigest(), found)
 
 
+def _fitting(
+    size: tuple[int, ...] | None, suits: tuple[int, ...], dataset: Dataset, usual: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The network's input: what suits, or what is asked for; of volumes one number is the most along each axis."""
+    if size is None or len(size) == len(suits):
+        return size or suits
+    if len(suits) == 3 and size[0] == size[1]:
+        return tuple(min(size[0], side) for side in suits)
+    kind = "volumes" if len(suits) == 3 else "images"
+    raise UserError(
+        f"{dataset.name} holds {kind} (mostly {' x '.join(map(str, usual))}), and image_size is {list(size)}; expected "
+        f"{len(suits)} numbers, as image_size={list(suits)}, or null for that"
+    )
+
+
 def _by_id(dataset: Dataset, ids: list[str]) -> list[Case]:
     chosen = set(ids)
     return [case for case in dataset.cases if case.id in chosen]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

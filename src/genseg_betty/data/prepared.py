@@ -23,7 +23,7 @@ from genseg_betty.data.cases import Dataset
 from genseg_betty.data.check import faults_before_training
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import CaseFacts
-from genseg_betty.data.formats import ImageError, read_header, split_name
+from genseg_betty.data.formats import ImageError, split_name
 from genseg_betty.data.labels import LabelValue
 from genseg_betty.data.ledger import Ledger, settled, size_of, state_of
 from genseg_betty.data.preprocessing import Intensity, Preprocessing
@@ -112,20 +112,21 @@ class CachedReader:
         self,
         cases: Sequence[Case],
         facts: Sequence[CaseFacts],
-        image_size: tuple[int, int],
+        image_size: tuple[int, ...],
         channels: int | None,
         intensity: Intensity | None,
+        spacing: tuple[float, ...] | None,
         label_values: tuple[LabelValue, ...],
     ) -> Preprocessing:
         """`Preprocessing.fit` on these cases, whose facts are known: only what is not 8-bit is read for it."""
         classes = self.dataset.classes
-        key = key_of("fit", [self._key(case) for case in cases], image_size, channels, intensity)
+        key = key_of("fit", [self._key(case) for case in cases], image_size, channels, intensity, spacing)
         if known := self._ledger.recall(key):
             return replace(Preprocessing.from_dict(known), classes=classes, label_values=label_values)
         stood_in = intensity != "percentiles"
         pairs = zip(cases, facts, strict=True)
         images = (one.stand_in() if one.eight_bit and stood_in else self._sample(case).image for case, one in pairs)
-        fitted = Preprocessing.fit(images, image_size, channels, classes, label_values, intensity)
+        fitted = Preprocessing.fit(images, image_size, channels, classes, label_values, intensity, spacing)
         if all(map(self._unchanged, cases)):
             self._ledger.note(key, fitted.to_dict())
         return fitted
@@ -140,6 +141,8 @@ class CachedReader:
         keys = [key_of("tensors", self._key(case), decided) for case in cases]
         with _threads_of_our_own():
             found = _ahead(lambda pair: self._prepared(*pair, preprocessing), zip(keys, cases, strict=True))
+            if preprocessing.spatial_dims == 3:
+                found = _padded(list(found), preprocessing.image_size)
             for index, (case, arrays) in enumerate(zip(cases, found, strict=True)):
                 if index == 0:
                     images = torch.empty((len(cases), *arrays["image"].shape))
@@ -155,8 +158,8 @@ class CachedReader:
         sample = self._sample(case)
         assert sample.mask is not None
         kind = np.uint8 if preprocessing.num_classes <= 256 else np.int64
-        image = preprocessing.image(sample.image).numpy()
-        mask = preprocessing.mask(sample.mask).numpy().astype(kind)
+        image = preprocessing.image(sample.image, sample.spacing).numpy()
+        mask = preprocessing.mask(sample.mask, sample.spacing).numpy().astype(kind)
         if self._unchanged(case):
             self._cache.put(key, image=image, mask=mask)
         return {"image": image, "mask": mask}
@@ -183,13 +186,12 @@ class CachedReader:
 
     def _read_facts(self, case: Case) -> tuple[Sample, CaseFacts]:
         sample = self.dataset.load(case)
-        spacing = read_header(case.image).spacing if self.dataset.root else None
-        return sample, CaseFacts.of(sample, spacing, len(self.dataset.classes))
+        return sample, CaseFacts.of(sample, len(self.dataset.classes))
 
     def _hold(self, case: Case, sample: Sample, eight_bit: bool) -> None:
         assert sample.mask is not None
         image = sample.image.astype(np.uint8) if eight_bit else sample.image
-        packed = Sample(image, sample.mask.astype(np.min_scalar_type(len(self.dataset.classes))))
+        packed = Sample(image, sample.mask.astype(np.min_scalar_type(len(self.dataset.classes))), sample.spacing)
         if self._held_bytes + _bytes(packed) <= HELD:
             self._held[case.id] = packed
             self._held_bytes += _bytes(packed)
@@ -200,6 +202,19 @@ class CachedReader:
 
     def _sample(self, case: Case) -> Sample:
         return self._held.get(case.id) or self.dataset.load(case)
+
+
+def _padded(volumes: list[dict[str, np.ndarray]], least: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:
+    """Volumes brought to one size, that of the largest along each axis and at least `least`, by the darkest intensity
+    and background around them."""
+    size = np.maximum.reduce([np.array(least), *(np.array(one["mask"].shape) for one in volumes)])
+    for one in volumes:
+        missing = size - one["mask"].shape
+        around = [(int(total) // 2, int(total) - int(total) // 2) for total in missing]
+        yield {
+            "image": np.pad(one["image"], [(0, 0), *around], constant_values=-1),
+            "mask": np.pad(one["mask"], around),
+        }
 
 
 def code_version() -> str:

@@ -22,21 +22,23 @@ Intensity = Literal["8-bit", "percentiles"] | tuple[float, float]
 class Preprocessing:
     """Everything that has to be known to read an image as the training images were read."""
 
-    image_size: tuple[int, int]  # height, width of the network's input
+    image_size: tuple[int, ...]  # of the network's input: height, width; of volumes, or patches of them, depth before
     channels: int  # 1 or 3
     intensity: tuple[float, float]  # file intensities that become -1 and 1
     classes: tuple[str, ...]  # class 0 is the background
     label_values: tuple[LabelValue, ...]  # file value of each class, or its colour (red, green, blue)
+    spacing: tuple[float, ...] | None = None  # mm between voxels that volumes are resampled to; None: as they are
 
     @classmethod
     def fit(
         cls,
         images: Iterable[np.ndarray],
-        image_size: tuple[int, int],
+        image_size: tuple[int, ...],
         channels: int | None,
         classes: tuple[str, ...],
         label_values: tuple[LabelValue, ...],
         intensity: Intensity | None = None,
+        spacing: tuple[float, ...] | None = None,
     ) -> "Preprocessing":
         """Fix channels and intensity on the training images, each [H, W, C] or [D, H, W, C], one at a time.
 
@@ -54,48 +56,68 @@ class Preprocessing:
             values.append(image.ravel()[:: image.size // SAMPLED | 1])  # odd, so that it does not walk down one column
         kind = intensity or ("8-bit" if eight_bit else "percentiles")
         window = (0.0, 255.0) if kind == "8-bit" else _percentiles(values) if kind == "percentiles" else kind
-        return cls(image_size, channels or (1 if gray else 3), (window[0], window[1]), classes, label_values)
+        return cls(image_size, channels or (1 if gray else 3), (window[0], window[1]), classes, label_values, spacing)
 
     @property
     def num_classes(self) -> int:
         """Number of classes, the background among them."""
         return len(self.classes)
 
-    def image(self, array: np.ndarray) -> Tensor:
-        """[H, W] or [H, W, C] file intensities -> [channels, h, w] float32 in [-1, 1], antialiased bilinear.
+    @property
+    def spatial_dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return len(self.image_size)
 
-        C may be 1, 3, or 2 and 4 with alpha, which is dropped; gray is repeated, colour becomes luma.
+    def grid(self, shape: Sequence[int], spacing: Sequence[float] | None = None) -> tuple[int, ...]:
+        """The size that a case of this size [H, W] or [D, H, W] is brought to: images all to one, volumes to one
+        spacing, so that a voxel is as large in each. Without a spacing theirs is taken to be that already."""
+        if self.spatial_dims == 2:
+            return self.image_size
+        if spacing is None or self.spacing is None:
+            return tuple(shape)
+        steps = zip(shape, spacing, self.spacing, strict=True)
+        return tuple(max(1, round(side * own / target)) for side, own, target in steps)
+
+    def image(self, array: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
+        """File intensities -> [channels, *grid] float32 in [-1, 1], by antialiased linear interpolation.
+
+        [H, W] or [H, W, C], of volumes [D, H, W] or [D, H, W, C]; `spacing` is theirs in mm. C may be 1, 3, or 2 and 4
+        with alpha, which is dropped; gray is repeated, colour becomes luma.
         """
         pixels = torch.from_numpy(np.array(array, dtype=np.float32))
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, None]
-        if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
-            raise UserError(f"found an image of shape {array.shape}; expected [H, W], [H, W, 1] or [H, W, 3]")
+        dims = self.spatial_dims
+        if pixels.ndim == dims:
+            pixels = pixels[..., None]
+        if pixels.ndim != dims + 1 or pixels.shape[-1] not in (1, 2, 3, 4) or 0 in pixels.shape:
+            expected = "[H, W], [H, W, 1] or [H, W, 3]" if dims == 2 else "[D, H, W], [D, H, W, 1] or [D, H, W, 3]"
+            kind = "an image" if dims == 2 else "a volume"
+            raise UserError(f"found {kind} of shape {array.shape}; expected {expected}")
         if not torch.isfinite(pixels).all():
             raise UserError("the image holds NaN or infinite intensities; expected finite numbers")
-        if pixels.shape[2] in (2, 4):
-            pixels = pixels[:, :, :-1]
-        if pixels.shape[2] > self.channels:
-            pixels = (pixels * torch.tensor(LUMA)).sum(dim=2, keepdim=True)
-        pixels = pixels.permute(2, 0, 1).expand(self.channels, -1, -1)
+        if pixels.shape[-1] in (2, 4):
+            pixels = pixels[..., :-1]
+        if pixels.shape[-1] > self.channels:
+            pixels = (pixels * torch.tensor(LUMA)).sum(dim=-1, keepdim=True)
+        pixels = pixels.movedim(-1, 0).expand(self.channels, *[-1] * dims)
         low, high = self.intensity
         pixels = ((pixels - low) / (high - low) * 2 - 1).clamp(-1, 1)
-        return _resize(pixels, self.image_size).clamp(-1, 1)
+        return resize(pixels, self.grid(pixels.shape[1:], spacing)).clamp(-1, 1)
 
-    def mask(self, labels: np.ndarray) -> Tensor:
-        """[H, W] class indices -> [h, w] int64: the class that covers most of each new pixel's area.
+    def mask(self, labels: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
+        """Class indices [H, W] or [D, H, W] -> [*grid] int64: the class that covers most of each new pixel's area.
 
-        The area is weighted by the same antialiased bilinear kernel as the image's, so the two stay aligned.
+        The area is weighted by the same antialiased linear kernel as the image's, so the two stay aligned.
         """
         indices = torch.from_numpy(np.array(labels, dtype=np.int64))
+        grid = self.grid(indices.shape, spacing)
         if self.num_classes == 2:
-            return (_resize(indices[None].float(), self.image_size)[0] > 0.5).long()
-        shares = F.one_hot(indices, self.num_classes).permute(2, 0, 1).float()
-        return _resize(shares, self.image_size).argmax(dim=0)
+            return (resize(indices[None].float(), grid)[0] > 0.5).long()
+        shares = F.one_hot(indices, self.num_classes).movedim(-1, 0).float()
+        return resize(shares, grid).argmax(dim=0)
 
-    def restore(self, logits: Tensor, shape: tuple[int, int]) -> np.ndarray:
-        """Logits [num_outputs, h, w] -> [H, W] int64 class indices: bilinear to `shape`, > 0 or argmax."""
-        full = _resize(logits.detach().float().cpu(), shape)
+    def restore(self, logits: Tensor, shape: Sequence[int]) -> np.ndarray:
+        """Logits [num_outputs, *grid] -> int64 class indices of `shape`, linearly; > 0 or argmax."""
+        full = resize(logits.detach().float().cpu(), shape)
         indices = full[0] > 0 if len(full) == 1 else full.argmax(dim=0)
         return indices.long().numpy()
 
@@ -122,12 +144,17 @@ class Preprocessing:
         return cls(**{key: _converted(value, list, tuple) for key, value in values.items()})
 
 
-def image_size_of(value: Any) -> tuple[int, int]:
-    """`image_size` of the config, an int or [height, width] in pixels, as a pair. Raises UserError."""
+def image_size_of(value: Any) -> tuple[int, ...]:
+    """`image_size` of the config, an int (for images), [height, width] or [depth, height, width] in pixels.
+
+    Raises UserError.
+    """
     sizes = [value, value] if isinstance(value, int) else list(value) if isinstance(value, Iterable) else []
-    if len(sizes) != 2 or not all(type(size) is int and size > 0 for size in sizes):
-        raise UserError(f"image_size is {value}; expected a whole number of pixels or [height, width]")
-    return sizes[0], sizes[1]
+    if len(sizes) not in (2, 3) or not all(type(size) is int and size > 0 for size in sizes):
+        raise UserError(
+            f"image_size is {value}; expected a whole number of pixels, [height, width] or [depth, height, width]"
+        )
+    return tuple(sizes)
 
 
 def is_gray(image: np.ndarray) -> bool:
@@ -151,5 +178,13 @@ def _converted(value: Any, old: type[list] | type[tuple], new: Callable[[Iterabl
     return new(_converted(item, old, new) for item in value) if isinstance(value, old) else value
 
 
-def _resize(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(planes[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
+def resize(planes: Tensor, size: Sequence[int]) -> Tensor:
+    """[C, *] -> [C, *size], antialiased; of volumes along two axes and then along the third, which is the same."""
+    if len(size) == 2:
+        return F.interpolate(planes[None], size=tuple(size), mode="bilinear", antialias=True, align_corners=False)[0]
+    if tuple(planes.shape[1:]) == tuple(size):
+        return planes
+    slices = planes.flatten(0, 1)  # [C * D, H, W]
+    slices = resize(slices, size[1:]).unflatten(0, planes.shape[:2])  # [C, D, h, w]
+    upright = slices.permute(0, 2, 1, 3).flatten(0, 1)  # [C * h, D, w]
+    return resize(upright, (size[0], size[2])).unflatten(0, (len(planes), size[1])).permute(0, 2, 1, 3).contiguous()

@@ -99,7 +99,7 @@ def score_cases(
         try:
             sample = dataset.load(case)
             assert sample.mask is not None  # a Case is a labelled image
-            scores = case_scores(predictor(sample.image), sample.mask, predictor.num_classes)
+            scores = case_scores(predictor(sample.image, sample.spacing), sample.mask, predictor.num_classes)
             rows.append({"id": case.id, **scores})
         except UserError as error:
             faults.append(str(error))

@@ -163,4 +163,6 @@ def _training_masks(run: Run, preprocessing: Preprocessing) -> Tensor:
             f"{splits.get('root') or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
             f"{error}"
         ) from error
-    return torch.stack([preprocessing.mask(sample.mask) for sample in samples if sample.mask is not None])
+    return torch.stack(
+        [preprocessing.mask(sample.mask, sample.spacing) for sample in samples if sample.mask is not None]
+    )

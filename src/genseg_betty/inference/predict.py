@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from genseg_betty.data.formats import EXTENSIONS, read_image, write_mask
+from genseg_betty.data.formats import holds_series, read_header, read_image, split_name, write_mask, write_volume
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor, load
 
@@ -34,8 +34,8 @@ def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "
     with a list of the images that could not be read or written.
     """
     out = Path(out)
-    jobs = plan([Path(path) for path in paths], out)
     predictor = load(run, device)
+    jobs = plan([Path(path) for path in paths], out, predictor.preprocessing.spatial_dims == 3)
     written, failures = [], []
     for job in track(jobs, description="predict", console=Console(stderr=True)):
         try:
@@ -49,17 +49,20 @@ def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "
     return written
 
 
-def plan(paths: list[Path], out: Path) -> list[Job]:
-    """What to read and what to write, in the order given; UserError with all faults at once."""
+def plan(paths: list[Path], out: Path, volumes: bool = False) -> list[Job]:
+    """What to read and what to write, in the order given; UserError with all faults at once.
+
+    Masks are PNG files, of `volumes` NIfTI files; there a folder of DICOM slices is one image.
+    """
     jobs: dict[tuple[Path, Path], Job] = {}
     faults = [] if out.is_dir() or not out.exists() else [f"--out {out} is a file; expected a folder"]
     for path in paths:
-        found = _images(path, out)
+        found = _images(path, out, volumes)
         if not found:
             wanted = "no image in this folder" if path.is_dir() else "no such file or folder"
             faults.append(f"{path}: {wanted}")
         for image, relative in found:
-            mask = out / relative.with_name(f"{relative.stem}.png")
+            mask = out / relative.with_name(split_name(relative.name)[0] + (".nii.gz" if volumes else ".png"))
             jobs.setdefault((image.resolve(), mask), Job(image, mask))
     faults += _conflicts(list(jobs.values()), out)
     if not paths:
@@ -69,15 +72,17 @@ def plan(paths: list[Path], out: Path) -> list[Job]:
     return list(jobs.values())
 
 
-def _images(path: Path, out: Path) -> list[tuple[Path, Path]]:
+def _images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]]:
     """Image files at `path` with their places below the output folder."""
-    if path.is_file():
+    if path.is_file() or (volumes and path.is_dir() and holds_series(path)):
         return [(path, Path(path.name))]
     inside = out.resolve() if out.resolve() != path.resolve() else None
+    files = sorted(path.rglob("*"))
+    series = {folder for folder in files if volumes and folder.is_dir() and holds_series(folder)}
     found = [
         (file, file.relative_to(path))
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in EXTENSIONS and file.is_file()
+        for file in files
+        if file in series or (split_name(file.name)[1] and file.is_file() and file.parent not in series)
     ]
     return [
         (file, relative)
@@ -114,7 +119,11 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _predict_file(predictor: Predictor, job: Job) -> None:
-    mask = predictor(read_image(job.image))
+    mask = predictor(read_image(job.image), read_header(job.image).spacing)
     job.mask.parent.mkdir(parents=True, exist_ok=True)
     preprocessing = predictor.preprocessing
-    write_mask(job.mask, preprocessing.to_file_values(mask), preprocessing.colours)
+    values = preprocessing.to_file_values(mask)
+    if preprocessing.spatial_dims == 3:
+        write_volume(job.mask, values, job.image)
+    else:
+        write_mask(job.mask, values, preprocessing.colours)

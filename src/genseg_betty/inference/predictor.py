@@ -5,19 +5,19 @@ All that it needs rides in the Run: the weights, and the preprocessing that the 
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from genseg_betty.backbones.sliding import slide
 from genseg_betty.build import build_segmenter
-from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
@@ -28,12 +28,13 @@ WHITE = 255  # of an 8-bit image
 class Predictor:
     """A segmenter in eval mode with its preprocessing; float32, no gradients, the same result every time.
 
-    `network` maps [1, C, h, w] in [-1, 1] to logits [1, num_outputs, h, w]; it is moved to `device` and set
-    to eval mode in place.
+    `network` maps [1, C, *] in [-1, 1] to logits [1, num_outputs, *]; it is moved to `device` and set to eval mode in
+    place.
 
-    Images are arrays [H, W] or [H, W, C] with 1 to 4 channels last (gray, gray + alpha, RGB, RGBA; alpha is
-    dropped) in the intensities of the files trained on: 0..255 for 8-bit, 0..65535 for 16-bit. Boolean images
-    count as 0 and 255. Gray is given to an RGB model as three equal channels, and the reverse as luminance.
+    Images are arrays [H, W] or [H, W, C], volumes [D, H, W] or [D, H, W, C], with 1 to 4 channels last (gray, gray +
+    alpha, RGB, RGBA; alpha is dropped) in the intensities of the files trained on: 0..255 for 8-bit, 0..65535 for
+    16-bit. Boolean images count as 0 and 255. Gray is given to an RGB model as three equal channels, and the reverse
+    as luminance.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, device: torch.device | str = "cpu"):
@@ -46,30 +47,35 @@ class Predictor:
         """Number of classes, background included: 2 for a binary model."""
         return self.preprocessing.num_classes
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Image [H, W] or [H, W, C] -> int64 mask [H, W] of class indices 0..num_classes-1.
+    def __call__(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> np.ndarray:
+        """Image [H, W] or [H, W, C] -> int64 mask [H, W] of class indices 0..num_classes-1; volumes alike.
 
+        `spacing` is that of a volume, in mm along each axis; without it, it is taken to be that of the training.
         `predictor.preprocessing.to_file_values(mask)` gives the label values of the training files (say 0 and
         255), which `genseg predict` writes. Raises UserError for what is no image, NaN and infinity included.
         """
-        return self.preprocessing.restore(self.logits(image), np.shape(image)[:2])
+        return self.preprocessing.restore(self.logits(image, spacing), self._size(image))
 
-    def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Class probabilities float32 [num_classes, H, W] at the size of the image; they sum to 1."""
-        logits = self.logits(image)[None]
-        size = np.shape(image)[:2]
-        logits = F.interpolate(logits, size=size, mode="bilinear", antialias=True, align_corners=False)[0]
+    def probabilities(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> np.ndarray:
+        """Class probabilities float32 [num_classes, *] at the size of the image; they sum to 1."""
+        logits = resize(self.logits(image, spacing), self._size(image))
         if len(logits) == 1:
             return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)]).numpy()
         return torch.softmax(logits, dim=0).numpy()
 
-    def logits(self, image: np.ndarray) -> Tensor:
-        """Logits [num_outputs, h, w] at the size of the network, on the CPU; one output if binary."""
+    def logits(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
+        """Logits [num_outputs, *] at the size of the network, of volumes at its spacing, on the CPU; one output if
+        binary."""
         values = _intensities(image)
-        network_input = self.preprocessing.image(values)[None].to(self.device)
+        network_input = self.preprocessing.image(values, spacing)[None].to(self.device)
         self._warn_of_scale(values)
         with torch.no_grad(), repeatable():
-            return self.network(network_input)[0].float().cpu()
+            if self.preprocessing.spatial_dims == 2:
+                return self.network(network_input)[0].float().cpu()
+            return slide(self.network, network_input, self.preprocessing.image_size)[0].float().cpu()
+
+    def _size(self, image: np.ndarray) -> tuple[int, ...]:
+        return np.shape(image)[: self.preprocessing.spatial_dims]
 
     def _warn_of_scale(self, values: np.ndarray) -> None:
         low, high = float(values.min()), float(values.max())
@@ -93,7 +99,7 @@ def load(path: Path | str, device: str = "auto") -> Predictor:
     config = _without_pretrained(run.config)
     try:
         preprocessing = Preprocessing.from_dict(checkpoint["preprocessing"])
-        network = build_segmenter(config, preprocessing.channels, checkpoint["num_outputs"])
+        network = build_segmenter(config, preprocessing.channels, checkpoint["num_outputs"], preprocessing.spatial_dims)
         load_weights(network, checkpoint["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise damaged(run, "segmenter", error) from error

@@ -1,6 +1,6 @@
 """Stage II: the segmenter's weights on synthetic and real pairs (GenSeg, Eq. 2 and 7), and its plain rivals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genseg_betty.augment import Augmentation
+from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.loading import Batch
 from genseg_betty.levels.level import Level
 
@@ -113,6 +114,8 @@ def validation_loss(level: SegmenterLevel, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def predict_logits(module: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    """Logits [N, O, H, W] of images [N, C, H, W], in batches."""
-    return torch.cat([module(part) for part in images.split(batch_size)])
+def predict_logits(module: nn.Module, images: Tensor, batch_size: int, window: Sequence[int]) -> Tensor:
+    """Logits [N, O, *] of images [N, C, *], in batches; what is larger than the network's input by sliding windows."""
+    if images.ndim == 4 or tuple(images.shape[2:]) == tuple(window):
+        return torch.cat([module(part) for part in images.split(batch_size)])
+    return torch.cat([slide(module, part, window, batch_size) for part in images.split(1)])

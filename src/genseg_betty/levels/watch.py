@@ -113,7 +113,9 @@ class Watch:
     def _validate(self, step: int) -> None:
         held_out = self.data.validation
         module = self.segmentation.predictor()
-        logits = predict_logits(module, held_out.images.to(self.engine.device), self.batch_size)
+        logits = predict_logits(
+            module, held_out.images.to(self.engine.device), self.batch_size, self.data.preprocessing.image_size
+        )
         loss = self.segmentation.criterion(logits, held_out.masks.to(logits.device))
         scores = mean_scores(logits, held_out.masks, self.data.num_classes) | {"loss": float(loss)}
         self.last = scores

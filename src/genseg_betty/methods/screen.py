@@ -18,12 +18,12 @@ def _say(*lines: str) -> None:
 def announce(run: Run, data: DataBundle) -> None:
     """Before the first step."""
     config, splits = run.config, data.splits
-    height, width = data.preprocessing.image_size
+    size = "×".join(map(str, data.preprocessing.image_size))
     tests = ", ".join(f"{name} ({len(cases)})" for name, (_, cases) in data.test.items())
     labelled = len(splits.train) + len(splits.validation)
     _say(
         f"{config.method.name}: {config.backbone.name} on {labelled} images of {data.dataset.name} "
-        f"({len(splits.train)} train, {len(splits.validation)} validation), {height}×{width} px, "
+        f"({len(splits.train)} train, {len(splits.validation)} validation), {size} px, "
         f"{data.num_classes} classes; test: {tests}; seed {config.seed}",
         *_indented("data:", *describe(data.fingerprint, settings(config, data)).splitlines()),
         *_indented("note:", *data.dataset.notes, *splits.notes),

@@ -34,7 +34,7 @@ from genseg_betty.randomness import derived_seed
 def batches(labelled: LabelledSet, size: int, seed: int, name: str) -> Callable[[int], Batch]:
     """Count of a step -> batch, in an order that `seed` and `name` determine."""
     sampler = StepSampler(len(labelled.ids), size, derived_seed(seed, "batches", name))
-    return lambda count: labelled.batch(sampler.indices(count))
+    return lambda count: labelled.batch(sampler.indices(count), derived_seed(seed, "patches", name, count))
 
 
 class Workshop:
@@ -49,7 +49,8 @@ class Workshop:
 
     @cached_property
     def segmenter(self) -> nn.Module:
-        return build_segmenter(self.config, self.data.preprocessing.channels, self.data.num_outputs)
+        preprocessing = self.data.preprocessing
+        return build_segmenter(self.config, preprocessing.channels, self.data.num_outputs, preprocessing.spatial_dims)
 
     @cached_property
     def generator(self) -> nn.Module:
@@ -58,7 +59,10 @@ class Workshop:
 
     @cached_property
     def discriminator(self) -> nn.Module:
-        return build_discriminator(self.config, self.data.num_classes, self.data.preprocessing.channels)
+        preprocessing = self.data.preprocessing
+        return build_discriminator(
+            self.config, self.data.num_classes, preprocessing.channels, preprocessing.spatial_dims
+        )
 
     @cached_property
     def architecture(self) -> Architecture:

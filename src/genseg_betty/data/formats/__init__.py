@@ -34,6 +34,7 @@ __all__ = [
     "split_name",
     "unpack",
     "write_mask",
+    "write_volume",
 ]
 
 READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, dicom, arrays, raw)
@@ -100,6 +101,11 @@ def _files(path: Path) -> list[Path]:
 def _file_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+def write_volume(path: Path, mask: np.ndarray, like: Path) -> None:
+    """Write [D, H, W] labels as NIfTI, where in space the image `like` lies. Raises ImageError."""
+    nifti.write_mask(path, mask, like if _reader(like) is nifti else None, read_header(like).spacing)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Axes are returned as stored, slowest first: NIfTI's (x, y, z) becomes [D, H, W] 
 is an image. Nothing is turned to a standard orientation: a prediction lies on the voxels of its input.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,13 +46,13 @@ def read_header(path: Path) -> Header:
     return Header(shape, spacing)
 
 
-def write_mask(path: Path, mask: np.ndarray, like: Path | None = None) -> None:
-    """Write [D, H, W] or [H, W] labels with the affine and header of the NIfTI file `like`, if given."""
+def write_mask(path: Path, mask: np.ndarray, like: Path | None = None, spacing: Sequence[float] | None = None) -> None:
+    """Write [D, H, W] or [H, W] labels with the affine and header of the NIfTI file `like`, else a spacing in mm."""
     import nibabel
 
     values = np.asarray(mask)
     stored = np.ascontiguousarray(values.T.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16))
-    header, affine = None, np.eye(4)
+    header, affine = None, np.diag([*(spacing or (1.0,) * values.ndim)[::-1], *(1.0,) * (4 - values.ndim)])
     if like is not None:
         source = _loaded(like)
         header, affine = source.header.copy(), source.affine

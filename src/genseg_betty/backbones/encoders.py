@@ -1,0 +1,68 @@
+"""Names of SMP's encoders and timm's models: checked before anything is built, a wrong one answered with the nearest."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from genseg_betty.errors import UserError
+
+TIMM = "tu-"
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """The names most like `name`, whatever their case, as a list in words."""
+    names = {other.lower(): other for other in known}
+    return ", ".join(names[match] for match in difflib.get_close_matches(name.lower(), names, n=count, cutoff=0.0))
+
+
+def check_encoder(encoder: str, weights: str | None) -> None:
+    """Raises UserError for an encoder that neither SMP nor timm knows, and for weights that it has not."""
+    from segmentation_models_pytorch import encoders
+
+    if encoder.startswith(TIMM):
+        _check_timm(encoder)
+        return
+    names = encoders.get_encoder_names()
+    if encoder not in names:
+        raise UserError(
+            f"backbone.encoder={encoder}: no such encoder. Nearest: {nearest(encoder, names)}. "
+            "timm's encoders are reached as tu-<timm name>."
+        )
+    known = list(encoders.encoders[encoder]["pretrained_settings"])
+    if weights is not None and weights not in known:
+        raise UserError(
+            f"backbone.encoder_weights={weights}: {encoder} comes with {', '.join(known) or 'none'}; "
+            "set backbone.encoder_weights to one of these, or to null for random weights."
+        )
+
+
+def size_options(encoder: str) -> list[dict[str, Any]]:
+    """Arguments by which a timm model takes images of any size, the likeliest first; models without them raise."""
+    if not encoder.startswith(TIMM):
+        return [{}]
+    return [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
+
+
+def explain(encoder: str, weights: str | None, error: Exception, fitting: str = "resnet34") -> str:
+    """What to tell the user of an encoder that could not be built; `fitting` names one that can."""
+    found = f"backbone.encoder={encoder} could not be built: {type(error).__name__}: {error}"
+    if weights is None:
+        return f"{found}\nChoose an encoder that fits this backbone and these images, e.g. {fitting}."
+    return (
+        f"{found}\nIts pretrained weights ({weights}) may be out of reach. Set backbone.encoder_weights=null "
+        "for random weights, go online once, or place the files in the Hugging Face cache (HF_HUB_CACHE, "
+        "by default ~/.cache/huggingface/hub)."
+    )
+
+
+def _check_timm(encoder: str) -> None:
+    import timm
+
+    name = encoder.removeprefix(TIMM)
+    if ":" in name or timm.is_model(name):  # "hf_hub:…" and "local-dir:…" are for timm to find
+        return
+    known = [TIMM + model for model in timm.list_models()]
+    raise UserError(
+        f"backbone.encoder={encoder} could not be built: timm has no such model. "
+        f"Nearest: {nearest(encoder.partition('.')[0], known)}."
+    )

@@ -1,0 +1,19 @@
+"""Logits of volumes that are larger, or smaller, than the patches that a network was trained on."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+OVERLAP = 0.5  # of neighbouring windows, whose logits are averaged with Gaussian weights
+DARKEST = -1.0  # the intensity beyond the border
+
+
+def slide(network: Callable[[Tensor], Tensor], image: Tensor, window: Sequence[int], batch_size: int = 1) -> Tensor:
+    """Logits [1, O, *] of one image [1, C, *] of any size, from windows of one size (MONAI)."""
+    from monai.inferers import sliding_window_inference  # takes seconds, which a mistyped command should not cost
+
+    logits = sliding_window_inference(
+        image, tuple(window), batch_size, network, overlap=OVERLAP, mode="gaussian", cval=DARKEST
+    )
+    assert isinstance(logits, Tensor)
+    return logits

@@ -1,0 +1,223 @@
+"""BBDM: a Brownian bridge from the mask to the image (Li et al., CVPR 2023, arXiv:2205.07952).
+
+Diffusion between two images in place of one image and noise: x_t goes from the image x_0 to the mask y = x_T, and a
+network learns the way back. The bridge is in pixels. y has the mask as grey levels, the classes evenly from -1 to 1,
+alike in all channels of the image: nothing is learned there.
+
+Changed to stand in GenSeg: what halves or doubles a map in the U-Net is a searchable cell; the U-Net sees the encoded
+mask beside x_t, since grey levels do not tell classes apart as well; it is smaller and without attention. What the
+segmenter trains on comes from a few steps of the accelerated sampler, differentiated through the last of them.
+At 256 pixels and 64 channels it has 116 M parameters, and 30 M with one operation a cell.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genseg_betty.errors import UserError
+from genseg_betty.generators.cells import operations_of
+from genseg_betty.generators.objectives import Network, Objective
+from genseg_betty.generators.pix2pix import choose_depth, crop, pad_even
+from genseg_betty.generators.searchable import (
+    Alpha,
+    Rows,
+    SearchableGenerator,
+    Searched,
+    build_convolution,
+    convolve,
+)
+
+DEEPEST = 4
+GROUPS = 8
+FREQUENCIES = 32
+LONGEST_PERIOD = 10_000.0
+TIMES = 1000.0  # the scale of t that the frequencies are made for
+
+
+class Block(nn.Module):
+    """A cell where given, then a 3x3 convolution beside a shortcut; the time shifts what comes out of the first."""
+
+    def __init__(self, inputs: int, outputs: int, embedded: int, cell: nn.Module | None = None) -> None:
+        super().__init__()
+        self.cell = nn.Conv2d(inputs, outputs, 3, padding=1) if cell is None else cell
+        self.time = nn.Linear(embedded, outputs)
+        self.norm = nn.GroupNorm(math.gcd(GROUPS, outputs), outputs)
+        self.convolution = nn.Conv2d(outputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor, time: Tensor, rows: Rows) -> Tensor:
+        x = convolve(self.cell, x, rows)
+        return x + self.convolution(F.silu(self.norm(x) + self.time(time)[:, :, None, None]))
+
+
+class BBDM(SearchableGenerator):
+    """The network ε_θ(x_t, t, mask), which tells x_t - x_0: a U-Net with searchable cells.
+
+    Args:
+        in_channels: channels of the encoded mask, see `encoding.encode_mask`.
+        out_channels: channels of the image.
+        image_size: (H, W) or one number for both, at least 32.
+        base_channels: width at full size; doubled by each level up to `max_channels`.
+        depth: levels below the full size; None takes log2 of the smaller side, at most 4.
+        searched: `both`, `decoder` or `encoder`.
+        fused, kernels: see `cells.SearchableCell`. spatial_dims: 2.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        image_size: int | Sequence[int],
+        base_channels: int = 64,
+        max_channels: int = 512,
+        depth: int | None = None,
+        searched: Searched = "both",
+        fused: str = "auto",
+        kernels: Sequence[int] = (4, 6, 8),
+        spatial_dims: int = 2,
+    ) -> None:
+        super().__init__()
+        if spatial_dims != 2:
+            raise UserError("bbdm draws images alone; take generator=pix2pix3d for volumes")
+        if searched not in ("both", "decoder", "encoder"):
+            raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
+        depth = choose_depth(image_size, depth) if depth else min(choose_depth(image_size, None), DEEPEST)
+        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
+        widths = [min(base_channels * 2**i, max_channels) for i in range(depth + 1)]
+        embedded = 4 * base_channels
+        self.out_channels = out_channels
+        self.time = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, embedded), nn.SiLU(), nn.Linear(embedded, embedded), nn.SiLU()
+        )
+        self.first = Block(in_channels + out_channels, widths[0], embedded)
+        self.down = nn.ModuleList()
+        for inputs, outputs in pairwise(widths):
+            cell = build_convolution("encoder", searched, inputs, outputs, True, **space)
+            self.down.append(Block(inputs, outputs, embedded, cell))
+        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        for inputs, outputs in pairwise(reversed(widths)):
+            self.up.append(build_convolution("decoder", searched, inputs, outputs, True, **space))
+            self.merge.append(Block(2 * outputs, outputs, embedded))
+        self.last = nn.Sequential(
+            nn.GroupNorm(math.gcd(GROUPS, widths[0]), widths[0]),
+            nn.SiLU(),
+            nn.Conv2d(widths[0], out_channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor, time: Tensor, condition: Tensor, alpha: Alpha | None = None) -> Tensor:
+        """Tell x_t - x_0.
+
+        Args:
+            x: x_t [B, C, H, W], or [B, 1, H, W] for channels alike. time: t / T [B], in 0..1.
+            condition: encoded masks [B, M, H, W] in -1..1. alpha: weights of the cells, see `SearchableGenerator`.
+
+        Returns:
+            [B, C, H, W].
+        """
+        rows = self.rows(alpha)
+        embedded = self.time(sinusoids(time))
+        x = torch.cat([x.expand(-1, self.out_channels, -1, -1), condition], dim=1)
+        x = self.first(x, embedded, rows)
+        skips = []
+        for block in self.down:
+            skips.append(x)
+            x = block(pad_even(x), embedded, rows)
+        for cell, merge in zip(self.up, self.merge, strict=True):
+            skip = skips.pop()
+            x = merge(torch.cat([skip, crop(convolve(cell, x, rows), skip)], dim=1), embedded, rows)
+        return self.last(x)
+
+
+class BrownianBridge(Objective):
+    """Training and sampling of the bridge, m_t = t / T and δ_t = 2 s (m_t - m_t²):
+
+        x_t = (1 - m_t) x_0 + m_t y + √δ_t ε
+        L_G = ‖m_t (y - x_0) + √δ_t ε - ε_θ(x_t, t, mask)‖², or its L1 form as in the authors' configurations
+
+    Sampling goes from x_T = y through `steps` even times to x_0, as the paper's accelerated sampler does from t to s:
+
+        x̂_0 = x_t - ε_θ,   σ² = (δ_t - δ_s (1 - m_t)² / (1 - m_s)²) δ_s / δ_t
+        x_s = (1 - m_s) x̂_0 + m_s y + √((δ_s - σ²) / δ_t) (x_t - (1 - m_t) x̂_0 - m_t y) + η σ ε
+
+    At t = T, where δ_T = 0, this has the limit x_s = (1 - m_s) x̂_0 + m_s y + η √δ_s ε. Each x̂_0 is clamped to [-1, 1].
+    Only the last `differentiated` steps are part of a graph: the x_t that they begin with counts as a constant.
+
+    Args:
+        times: T. variance: s. steps: of the sampler. differentiated: of these, at least 1. eta: η, 1 as published; 0
+        draws no noise. loss: `l2` or `l1`.
+    """
+
+    has_opponent = False
+
+    def __init__(
+        self,
+        times: int = 1000,
+        variance: float = 1.0,
+        steps: int = 4,
+        differentiated: int = 2,
+        eta: float = 1.0,
+        loss: Literal["l1", "l2"] = "l2",
+    ) -> None:
+        if not 1 <= differentiated <= steps <= times:
+            found = f"{differentiated}, {steps} and {times}"
+            raise UserError(
+                f"generator.objective.differentiated, steps and times are {found}; expected 1 or more, and none "
+                "larger than the next"
+            )
+        if loss not in ("l1", "l2"):
+            raise UserError(f"generator.objective.loss is {loss!r}; choose l1 or l2")
+        self.times, self.variance, self.eta = times, variance, eta
+        self.steps, self.differentiated = steps, differentiated
+        self.distance = F.l1_loss if loss == "l1" else F.mse_loss
+
+    def generator_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+        y = as_grey_levels(condition)
+        share = torch.randint(1, self.times + 1, (len(image),), device=image.device).to(image.dtype) / self.times
+        m = share[:, None, None, None]
+        away = m * (y - image) + self.spread(m) * torch.randn_like(image)
+        return self.distance(generator(image + away, share, condition), away)
+
+    def draw(self, generator: Network, condition: Tensor) -> tuple[Tensor, Tensor]:
+        x, recording = as_grey_levels(condition), torch.is_grad_enabled()
+        for step in range(self.steps):
+            with torch.set_grad_enabled(recording and step >= self.steps - self.differentiated):
+                x = self.step_back(generator, x, condition, step)
+        return x, condition
+
+    def step_back(self, generator: Network, x: Tensor, condition: Tensor, step: int) -> Tensor:
+        """x_s of x_t, for the `step`-th of the sampler's steps."""
+        m, after = 1 - step / self.steps, 1 - (step + 1) / self.steps  # m_t, m_s
+        y = as_grey_levels(condition)
+        image = (x - generator(x, x.new_full((len(x),), m), condition)).clamp(-1, 1)  # x̂_0
+        if step == self.steps - 1:
+            return image
+        delta, delta_after = (2 * self.variance * (at - at**2) for at in (m, after))
+        mean = (1 - after) * image + after * y
+        drawn = delta_after  # σ²
+        if step:
+            drawn = (delta - delta_after * ((1 - m) / (1 - after)) ** 2) * delta_after / delta
+            mean = mean + math.sqrt((delta_after - drawn) / delta) * (x - (1 - m) * image - m * y)
+        return mean + self.eta * math.sqrt(drawn) * torch.randn_like(mean)
+
+    def spread(self, m: Tensor) -> Tensor:
+        """√δ_t."""
+        return (2 * self.variance * (m - m.square())).sqrt()
+
+
+def as_grey_levels(condition: Tensor) -> Tensor:
+    """y [B, 1, H, W] in -1..1 of an encoded mask [B, M, H, W]: class k of K is -1 + 2 k / (K - 1)."""
+    if condition.shape[1] == 1:
+        return condition
+    levels = torch.linspace(-1, 1, condition.shape[1], dtype=condition.dtype, device=condition.device)
+    return torch.einsum("bmhw,m->bhw", (condition + 1) / 2, levels).unsqueeze(1)
+
+
+def sinusoids(time: Tensor) -> Tensor:
+    """Sines and cosines [B, 2 F] of a time [B] in 0..1, at F frequencies."""
+    exponents = torch.arange(FREQUENCIES, dtype=time.dtype, device=time.device) / FREQUENCIES
+    angles = TIMES * time[:, None] * LONGEST_PERIOD**-exponents
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,0 +1,182 @@
+"""SPADE with searchable up- and downsampling: mask -> image (Park et al., CVPR 2019, arXiv:1903.07291).
+
+Residual blocks whose normalised maps are scaled and shifted, pixel by pixel, by what two convolutions read from the
+mask at that resolution; so no normalisation washes the mask out. What differs from the published network:
+
+- The up cells stand where it repeats pixels (nearest neighbour). They also change the width, which its blocks do by a
+  third convolution on their shortcut; a block here keeps its width and has a plain shortcut.
+- The down cells are new: it begins with a convolution of the mask shrunk to the smallest map, here stride-2 cells
+  encode the mask to that map. With `searched: decoder` they are 4x4 convolutions.
+- One block at each resolution, where it has two at the second smallest.
+- Instance norm in place of synchronised batch norm, which has no use at a few images a step.
+- Spectral norm of the blocks' convolutions is a function of their weights (`discriminators.SpectralNorm`), so that a
+  step replays. Cells have none: α scales their kernels.
+
+At 256 pixels and 64 channels it has 5 levels and 185 M parameters, 47 M with one operation a cell.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genseg_betty.errors import UserError
+from genseg_betty.generators.cells import CONVOLUTIONS, operations_of
+from genseg_betty.generators.discriminators import normalise_spectrally
+from genseg_betty.generators.pix2pix import Level, build_norm, crop, initialise
+from genseg_betty.generators.searchable import (
+    Alpha,
+    SearchableGenerator,
+    Searched,
+    build_convolution,
+    convolve,
+)
+
+MAX_DEPTH = 5  # the published number of times a map doubles
+MAX_HIDDEN = 128  # and the published width of the maps read from the mask
+SLOPE = 0.2
+
+
+class Modulation(nn.Module):
+    """Spatially adaptive normalisation: norm(x) · (1 + γ(mask)) + β(mask) (Park et al., Eq. 1-3).
+
+    Args:
+        channels: of x. condition_channels: of the encoded mask. hidden: width of the map read from the mask.
+    """
+
+    def __init__(self, channels: int, condition_channels: int, hidden: int, spatial_dims: int = 2) -> None:
+        super().__init__()
+        convolution = CONVOLUTIONS[spatial_dims][False]
+        self.norm = build_norm("instance", channels, spatial_dims)
+        self.read = convolution(condition_channels, hidden, 3, padding=1)
+        self.scale_and_shift = convolution(hidden, 2 * channels, 3, padding=1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x [B, C, h, w] and the encoded mask [B, M, H, W], of which every (H/h)-th pixel is read, -> [B, C, h, w]."""
+        shrunk = F.interpolate(condition, size=x.shape[2:])
+        scale, shift = self.scale_and_shift(F.relu(self.read(shrunk))).chunk(2, dim=1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class Block(nn.Module):
+    """Residual block of one width: twice a modulation, a leaky ReLU and a 3x3 convolution."""
+
+    def __init__(self, channels: int, condition_channels: int, hidden: int, spatial_dims: int = 2) -> None:
+        super().__init__()
+        arguments = channels, condition_channels, hidden, spatial_dims
+        self.modulations = nn.ModuleList(Modulation(*arguments) for _ in range(2))
+        convolution = CONVOLUTIONS[spatial_dims][False]
+        self.convolutions = nn.ModuleList(convolution(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        y = x
+        for modulate, convolution in zip(self.modulations, self.convolutions, strict=True):
+            y = convolution(F.leaky_relu(modulate(y, condition), SLOPE))
+        return x + y
+
+
+class SPADE(SearchableGenerator):
+    """Generator G of modulated residual blocks with searchable cells between them.
+
+    The mask is continued beyond its border (last row, last column) up to a multiple of 2^depth, and the image cropped.
+
+    Args:
+        in_channels: channels of the encoded mask, see `encoding.encode_mask`.
+        out_channels: channels of the image.
+        image_size: (H, W), (D, H, W) or one number for all, at least 32.
+        base_channels: width at full resolution; doubled by each level up to `max_channels`.
+        depth: levels, each with a down and an up cell; None takes log2 of a quarter of the smaller side, at most 5.
+        hidden_channels: width of the maps read from the mask; None takes twice `base_channels`, at most 128.
+        spectral: divide the weights of the blocks' convolutions by their largest singular value.
+        searched: `both`, `decoder` or `encoder`.
+        fused: see `cells.SearchableCell`.
+        kernels: sizes of the operations that a cell chooses among; a single one leaves nothing to search.
+        spatial_dims: 2 for images, 3 for volumes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        image_size: int | Sequence[int],
+        base_channels: int = 64,
+        max_channels: int = 512,
+        depth: int | None = None,
+        hidden_channels: int | None = None,
+        spectral: bool = True,
+        searched: Searched = "both",
+        fused: str = "auto",
+        kernels: Sequence[int] = (4, 6, 8),
+        spatial_dims: int = 2,
+    ) -> None:
+        super().__init__()
+        if searched not in ("both", "decoder", "encoder"):
+            raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
+        self.depth = choose_depth(image_size, depth, MAX_DEPTH)
+        hidden = hidden_channels or min(2 * base_channels, MAX_HIDDEN)
+        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels), "spatial_dims": spatial_dims}
+        widths = [min(base_channels * 2**i, max_channels) for i in range(self.depth + 1)]
+        self.down = nn.ModuleList()
+        for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths[1:]])):
+            normed = 0 < i < self.depth - 1
+            self.down.append(
+                Level(
+                    nn.LeakyReLU(SLOPE) if i else nn.Identity(),
+                    build_convolution("encoder", searched, inputs, outputs, not normed, **space),
+                    build_norm("instance", outputs, spatial_dims) if normed else nn.Identity(),
+                )
+            )
+        rising = widths[::-1]
+        self.blocks = nn.ModuleList(Block(width, in_channels, hidden, spatial_dims) for width in rising)
+        self.up = nn.ModuleList(
+            build_convolution("decoder", searched, inputs, outputs, False, **space)
+            for inputs, outputs in pairwise(rising)
+        )
+        self.to_image = CONVOLUTIONS[spatial_dims][False](widths[0], out_channels, 3, padding=1)
+        self.apply(initialise)
+        if spectral:
+            for block in self.blocks:
+                for convolution in block.convolutions:  # type: ignore[union-attr]
+                    normalise_spectrally(convolution)
+
+    def forward(self, condition: Tensor, alpha: Alpha | None = None) -> Tensor:
+        """Render masks.
+
+        Args:
+            condition: encoded masks [B, M, H, W] in -1..1, or [B, M, D, H, W]. alpha: weights of the searchable
+            cells {"down": [n, K], "up": [n, K]}; None where no cell is left.
+
+        Returns:
+            Images [B, C, H, W] in -1..1, or [B, C, D, H, W].
+        """
+        rows = self.rows(alpha)
+        padded = pad_to_multiple(condition, 2**self.depth)
+        x = padded
+        for level in self.down:
+            x = level(x, rows)
+        first, *others = self.blocks
+        x = first(x, padded)
+        for cell, block in zip(self.up, others, strict=True):
+            x = block(convolve(cell, x, rows), padded)
+        return torch.tanh(crop(self.to_image(F.leaky_relu(x, SLOPE)), condition))
+
+
+def choose_depth(image_size: int | Sequence[int], depth: int | None, most: int) -> int:
+    """Levels that leave a map of 4 pixels on the smaller side, at most `most`; or `depth`, which may leave 2."""
+    side = image_size if isinstance(image_size, int) else min(image_size)
+    if side < 32:
+        raise UserError(f"image_size is {image_size}; the generator needs at least 32 pixels on each side")
+    deepest = int(math.log2(side)) - 1
+    if depth is not None and not 2 <= depth <= deepest:
+        raise UserError(f"generator.depth is {depth}; an image of {image_size} pixels allows 2 to {deepest}, or null")
+    return depth or min(deepest - 1, most)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last plane of each axis until its length is a multiple of `multiple`."""
+    missing = [-side % multiple for side in x.shape[2:]]
+    return F.pad(x, [pad for last in reversed(missing) for pad in (0, last)], "replicate") if any(missing) else x
