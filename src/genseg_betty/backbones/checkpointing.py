@@ -44,8 +44,8 @@ def checkpoint_blocks(network: nn.Module) -> nn.Module:
             "set it to false."
         )
     for block in blocks:
-        block.as_written = False
-        block.forward = types.MethodType(_recomputed, block)  # type: ignore[method-assign]
+        block.as_written = False  # type: ignore[assignment]
+        block.forward = types.MethodType(_recomputed, block)
     return network
 
 
@@ -86,8 +86,8 @@ def _recomputed(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 @contextmanager
 def _as_written(block: nn.Module) -> Iterator[None]:
-    block.as_written = True
+    block.as_written = True  # type: ignore[assignment]
     try:
         yield
     finally:
-        block.as_written = False
+        block.as_written = False  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Names of SMP's encoders and timm's models: checked before anything is built, a wrong one answered with the nearest."""
+"""Names of SMP's encoders and timm's models, checked before anything is built; a wrong one is answered."""
 
 import difflib
 from collections.abc import Iterable

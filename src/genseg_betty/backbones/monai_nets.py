@@ -51,7 +51,7 @@ def monai(
     for names, value in (
         (INPUTS, in_channels), (OUTPUTS, num_outputs), (DIMENSIONS, spatial_dims), (SIZES, size)
     ):  # fmt: skip
-        supplied |= {name: value for name in [name for name in names if name in signature][:1]}
+        supplied |= dict.fromkeys([name for name in names if name in signature][:1], value)
     network = _build(net, kind, signature, supplied, arguments or {})
     try:
         network = _single_output(network, [2, in_channels, *(size or [max(STRIDES)] * spatial_dims)])

@@ -115,7 +115,8 @@ class SwinUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         features = self.encoder.forward_intermediates(image, norm=True, intermediates_only=True)
-        *skips, x = [feature.permute(0, 2, 3, 1) for feature in features]  # [B, H, W, C], as Swin's blocks take it
+        # Swin's blocks take [B, H, W, C].
+        *skips, x = [torch.movedim(feature, 1, -1) for feature in features]  # type: ignore[arg-type]
         for up in self.decoder:
             x = up(x, skips.pop())
         return self.head(self.expand(self.norm(x))).permute(0, 3, 1, 2)

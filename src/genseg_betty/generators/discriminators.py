@@ -157,7 +157,8 @@ class SpectralNorm(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         matrix = weight.flatten(1)
         with torch.no_grad():
-            left = F.normalize(matrix[:, matrix.norm(dim=0).argmax()], dim=0)
+            longest = matrix.norm(dim=0).argmax()
+            left = F.normalize(matrix.index_select(1, longest.reshape(1))[:, 0], dim=0)  # the device need not be asked
             for _ in range(self.iterations):
                 right = F.normalize(left @ matrix, dim=0)
                 left = F.normalize(matrix @ right, dim=0)
