@@ -204,7 +204,7 @@ def test_faults_of_all_datasets_come_together(config_of, other_yaml, folder: Pat
 
 def test_ood_with_other_classes_is_refused(config_of, other_yaml) -> None:
     labels = {"background": 0, "a": 1, "b": 255}
-    with pytest.raises(UserError, match="expected as many"):
+    with pytest.raises(UserError, match="expected the same in their order"):
         load_data(config_of(ood=({"name": "north", "labels": labels},)), other_yaml)
 
 
@@ -486,3 +486,13 @@ def test_what_the_config_sets_stands_and_the_fingerprint_fills_the_rest(config_o
     assert data.preprocessing.intensity == (10, 99.5)
     config.trainer.batch_size = 7
     assert settings(config, data).batch_size == 7
+
+
+def test_a_window_of_percentiles_is_that_of_every_image(config_of, folder: Path) -> None:
+    """Images of a 16-bit dataset whose values happen to fit into 8 bits are no exception."""
+    for index, path in enumerate(sorted((folder / "images").iterdir())):
+        values = np.asarray(Image.open(path)).astype(np.uint16)
+        Image.fromarray(values + 1000 * (index % 2)).save(path)
+    found = [load_data(config_of(intensity=kind)).preprocessing.intensity for kind in (None, "percentiles")]
+    assert found[0] == found[1]
+    assert found[0][0] < 255

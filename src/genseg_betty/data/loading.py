@@ -149,7 +149,7 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             if yaml["name"] in test:
                 raise UserError(f"{yaml['name']} is tested on already; name each dataset once")
             other, findings = scan_dataset({**yaml, **keys, "name": yaml["name"]})
-            n_test = keys.get("n_test") or config.dataset.get("n_test")
+            n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test")
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
             _require_usable(*test[other.name], dataset, findings, cache)
         except UserError as error:
@@ -182,10 +182,12 @@ def _require_usable(
     dataset: Dataset, cases: list[Case], trained: Dataset, findings: list[Finding], cache: Cache
 ) -> None:
     """Refuse an OOD dataset that cannot be scored; `findings` are the faults of its pairing."""
-    if trained.cases and len(dataset.classes) != len(trained.classes):
+    same = len(dataset.classes) == len(trained.classes) == 2 or dataset.classes == trained.classes
+    if trained.cases and not same:
         raise UserError(
             f"{dataset.name} has the classes {', '.join(dataset.classes)}, {trained.name} has "
-            f"{', '.join(trained.classes)}; expected as many, merge some with the dataset's `foreground`"
+            f"{', '.join(trained.classes)}; expected the same in their order (of two, any), declare or merge them with "
+            "the dataset's `labels` and `foreground`"
         )
     reader = CachedReader(dataset, cache)
     findings += reader.faults([case.id for case in cases])

@@ -127,7 +127,7 @@ def _any_mask(config: Mapping[str, Any], images: list[str]) -> list[str]:
     """The mask patterns with any stem, for every folder that holds images or would if there were some."""
     folders = {posixpath.dirname(name) for name in images}
     folders |= {posixpath.dirname(p) for p in config["images"] if not re.search(r"[*?]", posixpath.dirname(p))}
-    return [f"./{expand(p, folder or '.')}" for p in config["masks"] for folder in sorted(folders)]
+    return sorted({f"./{expand(p, folder or '.')}" for p in config["masks"] for folder in folders})
 
 
 def _matching(tree: Tree, patterns: list[str]) -> list[str]:
