@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,17 @@ def test_ood_with_other_classes_is_refused(config_of, other_yaml) -> None:
         load_data(config_of(ood=({"name": "north", "labels": labels},)), other_yaml)
 
 
+def test_ood_of_another_depth_needs_a_range(config_of, other_yaml, folder: Path) -> None:
+    other_yaml("north")
+    for path in (folder / "images").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
+    with pytest.raises(UserError, match=r"ood: north: its intensities are 8-bit, those trained on are of more than 8"):
+        load_data(config_of(ood=("north",)), other_yaml)
+    bundle = load_data(config_of(ood=("north",), range=[0, 4095]), other_yaml)
+    assert bundle.preprocessing.scale == (0, 4095)
+    assert bundle.preprocessing.intensity[1] > 3000
+
+
 @pytest.mark.parametrize(("n", "batch_size"), [(7, 4), (2, 4), (1, 3), (8, 4), (5, 1)])
 def test_sampler_lays_permutations_end_to_end(n: int, batch_size: int) -> None:
     sampler = StepSampler(n, batch_size, seed=3)
@@ -299,7 +311,7 @@ def test_what_is_loaded_is_what_the_files_hold(config_of, folder: Path) -> None:
     samples = {case.id: dataset.load(case) for case in used}
     raw = [samples[id].image for id in bundle.train.ids]
     fitted = Preprocessing.fit(raw, (24, 40), None, dataset.classes, dataset.label_values_of(used))
-    assert bundle.preprocessing == fitted
+    assert bundle.preprocessing == replace(fitted, scale=(0.0, 255.0))
     for part in (bundle.train, bundle.validation):
         for index, id in enumerate(part.ids):
             assert torch.equal(part.images[index], fitted.image(samples[id].image))

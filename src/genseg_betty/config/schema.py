@@ -24,9 +24,13 @@ Border = Literal["zeros", "border", "reflection"]
 
 @dataclass
 class Split:
-    """Which cases are tested on: globs of a published test part, or a file that names every part's cases."""
+    """Which cases are tested on: globs of a published test part, or a file that names every part's cases.
+
+    An `optional` test part may be missing: 30 % of the cases are then set aside for it.
+    """
 
     test: list[str] | None = None
+    optional: bool = False
     file: str | None = None
 
 
@@ -70,6 +74,7 @@ class FileDataset(Dataset):
     group_starts: list[Count] | None = None
     ignore: list[str] = field(default_factory=list)
     scaled_masks: bool = False
+    range: tuple[float, float] | None = None
     convert: str | None = None
 
 

@@ -21,6 +21,7 @@ from genseg_betty.data.labels import LabelMap, LabelValue
 from genseg_betty.data.masks import read_indices
 from genseg_betty.data.pairing import Pairing, case_groups, case_ids, layout, pair
 from genseg_betty.data.phantom import render
+from genseg_betty.data.scale import EIGHT_BIT, Scale, scale_of_files
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.errors import UserError
 
@@ -39,6 +40,7 @@ class Dataset:
     metric: str
     published_test: frozenset[str] = field(default=frozenset())  # ids; empty where nothing is published
     scaled_masks: bool = False  # whether masks may have another size than their image
+    range: Scale | None = None  # black and white, declared, of files that are not 8-bit
     folds: Folds | None = None  # test on one of K parts
     own_split: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids by part, from the user's own file
     notes: Sequence[str] = ()  # what its conversion passed over, a sentence each
@@ -82,6 +84,10 @@ class Dataset:
             raise UserError(f"{self.name}: {path}: {error}") from error
         return Sample(image, np.maximum.reduce(masks))
 
+    def scale(self, cases: Iterable[Case]) -> Scale | None:
+        """Black and white of the images of these cases; None where that is not known."""
+        return scale_of_files((case.image for case in cases), self.range)
+
     def read_mask(self, path: Path, size: Sequence[int] | None) -> tuple[np.ndarray, bool]:
         """`read_indices` of one mask file by this dataset's labels; `size` is that of its image."""
         return read_indices(path, self.labels, size, self.scaled_masks)
@@ -123,6 +129,10 @@ class PhantomDataset(Dataset):
     def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:
         """Phantoms have no files; their masks are written with 0 and 255."""
         return self.labels.values
+
+    def scale(self, cases: Iterable[Case]) -> Scale | None:
+        """Phantoms are drawn as 8-bit images."""
+        return EIGHT_BIT
 
     def digest(self, case: Case) -> bytes:
         """A hash of the case's arrays."""
@@ -182,7 +192,7 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     paired = pair(root, plain)
     findings = [*converted.findings, *paired.findings]
     dataset = _from_files(root, plain, paired)
-    dataset.notes = converted.notes
+    dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings)]
     if not dataset.cases and not findings:
         findings.append(Finding("too_few", ".", f"holds no image with its mask. {layout(plain)}"))
     return dataset, findings + _take_split(dataset, plain)
@@ -209,8 +219,7 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
         Case(ids[name], files[name], tuple(files[mask] for mask in masks), groups[name], config["name"])
         for name, masks in paired.masks.items()
     ]
-    published = (config.get("split") or {}).get("test") or ()
-    test = {name for pattern in published for name in paired.tree.match(pattern)}
+    test = {name for pattern in _published(config) for name in paired.tree.match(pattern)}
     return Dataset(
         config["name"],
         root,
@@ -220,7 +229,36 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
         config.get("metric") or "dice",
         frozenset(ids[name] for name in names if name in test),
         bool(config.get("scaled_masks")),
+        _scale_of(config),
     )
+
+
+def _published(config: Mapping[str, Any]) -> list[str]:
+    """The patterns of the test part that the publisher has set aside."""
+    return (config.get("split") or {}).get("test") or []
+
+
+def _require_test_part(dataset: Dataset, config: Mapping[str, Any], findings: list[Finding]) -> list[str]:
+    """A finding, or where it is `optional` a note, if no labelled image lies where the test part should."""
+    patterns = " or ".join(_published(config))
+    if not patterns or dataset.published_test or not dataset.cases:
+        return []
+    if config["split"].get("optional"):
+        return [f"no labelled image of the published test part is there ({patterns}), so 30 % are set aside instead"]
+    message = f"dataset.split.test: {patterns} matches no labelled image; mend the pattern, upper and lower case too"
+    findings.append(Finding("too_few", ".", message))
+    return []
+
+
+def _scale_of(config: Mapping[str, Any]) -> Scale | None:
+    """The declared `range`. Raises UserError unless white is above black."""
+    given = config.get("range")
+    if not given:
+        return None
+    black, white = map(float, given)
+    if not black < white:
+        raise UserError(f"dataset.range is [{black:g}, {white:g}]; expected [black, white], white above black")
+    return black, white
 
 
 def _phantom(config: Mapping[str, Any]) -> Dataset:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from genseg_betty.data.cases import Dataset, describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import Fingerprint, Settings, default_batch_size, fingerprint
+from genseg_betty.data.formats import ImageError
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
+from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 
@@ -152,6 +155,7 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test")
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
             _require_usable(*test[other.name], dataset, findings, cache)
+            _require_same_scale(*test[other.name], reader, splits)
         except UserError as error:
             faults.append(f"ood: {error}")
     if faults:
@@ -196,6 +200,19 @@ def _require_usable(
     reader.save()
     if not cases:
         raise UserError(f"{dataset.name}: every labelled case is trained or validated on; none is left to test on")
+
+
+def _require_same_scale(dataset: Dataset, cases: list[Case], reader: CachedReader, splits: Splits) -> None:
+    """Refuse an OOD dataset whose intensities do not compare with those trained on."""
+    trained = _by_id(reader.dataset, splits.train)
+    if not trained:  # its own faults are told
+        return
+    with suppress(ImageError):
+        own, other = dataset.scale(cases), reader.dataset.scale(trained)
+        try:
+            require_comparable(own, other)
+        except UserError as error:
+            raise UserError(f"{dataset.name}: {error}") from error
 
 
 def _bundle(

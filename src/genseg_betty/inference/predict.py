@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from genseg_betty.data.formats import EXTENSIONS, read_image, write_mask
+from genseg_betty.data.scale import rescaled, scale_of_files
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor, load
 
@@ -114,7 +115,8 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _predict_file(predictor: Predictor, job: Job) -> None:
-    mask = predictor(read_image(job.image))
-    job.mask.parent.mkdir(parents=True, exist_ok=True)
     preprocessing = predictor.preprocessing
+    scale = scale_of_files([job.image], preprocessing.scale)
+    mask = predictor(rescaled(read_image(job.image), scale, preprocessing.scale))
+    job.mask.parent.mkdir(parents=True, exist_ok=True)
     write_mask(job.mask, preprocessing.to_file_values(mask), preprocessing.colours)

@@ -47,6 +47,13 @@ def read_header(path: Path) -> Header:
     return Header(shape[:-1] if _has_channels(shape) else shape)
 
 
+def bit_depth(path: Path) -> int | None:
+    """8 for arrays of bytes; None for all others, whose range is not that of their type."""
+    with _opened(path) as file:
+        _, kind = _claimed(file)
+    return 8 if kind == np.uint8 else None
+
+
 def _values(path: Path) -> np.ndarray:
     with _opened(path) as file:
         _claimed(file)
