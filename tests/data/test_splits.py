@@ -227,8 +227,7 @@ def test_a_test_part_that_no_file_matches_is_a_fault(folder: Path, dataset_yaml)
     assert [(finding.code, finding.message) for finding in findings] == [
         (
             "too_few",
-            "dataset.split.test: Test/images/*.png matches no labelled image; mend the pattern, upper and lower case "
-            "too",
+            "dataset.split: Test/images/*.png finds no labelled image to test on; mend it, upper and lower case too",
         )
     ]
     split = {"test": ["Test/images/*.png"], "optional": True}

@@ -26,10 +26,12 @@ Border = Literal["zeros", "border", "reflection"]
 class Split:
     """Which cases are tested on: globs of a published test part, or a file that names every part's cases.
 
-    An `optional` test part may be missing: 30 % of the cases are then set aside for it.
+    `test_groups`, globs too, are text files that name a group of the test part in each line. An `optional` test part
+    may be missing: 30 % of the cases are then set aside for it.
     """
 
     test: list[str] | None = None
+    test_groups: list[str] | None = None
     optional: bool = False
     file: str | None = None
 

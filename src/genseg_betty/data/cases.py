@@ -19,13 +19,15 @@ from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
 from genseg_betty.data.formats import ImageError, content_digest, read_image, read_mask
 from genseg_betty.data.labels import LabelMap, LabelValue
 from genseg_betty.data.masks import read_indices
-from genseg_betty.data.pairing import Pairing, case_groups, case_ids, layout, pair
+from genseg_betty.data.pairing import Pairing, case_ids, layout, pair
 from genseg_betty.data.phantom import render
 from genseg_betty.data.scale import EIGHT_BIT, Scale, scale_of_files
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.errors import UserError
 
 MAX_SHOWN = 100  # faults listed in one error message
+MAX_LIST = 2**20  # bytes of a list of groups that are read
+MAX_NAMED = 8  # files of a folder named in one error message
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Dataset:
     range: Scale | None = None  # black and white, declared, of files that are not 8-bit
     folds: Folds | None = None  # test on one of K parts
     own_split: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids by part, from the user's own file
-    notes: Sequence[str] = ()  # what its conversion passed over, a sentence each
+    notes: list[str] = field(default_factory=list)  # what was passed over, a sentence each
 
     @classmethod
     def empty(cls, name: str) -> "Dataset":
@@ -192,10 +194,19 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     paired = pair(root, plain)
     findings = [*converted.findings, *paired.findings]
     dataset = _from_files(root, plain, paired)
-    dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings)]
+    dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings), *paired.notes]
+    if dataset.cases and dataset.unlabelled:
+        dataset.notes.append(f"{len(dataset.unlabelled)} images have no mask and count as unlabelled data")
     if not dataset.cases and not findings:
-        findings.append(Finding("too_few", ".", f"holds no image with its mask. {layout(plain)}"))
+        message = f"holds no image with its mask{_content(root)}. {layout(plain)}"
+        findings.append(Finding("too_few", ".", message))
     return dataset, findings + _take_split(dataset, plain)
+
+
+def _content(root: Path) -> str:
+    names = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir() if path.name[0] != ".")
+    more = ", ..." if len(names) > MAX_NAMED else ""
+    return f", only {', '.join(names[:MAX_NAMED])}{more}" if names else ""
 
 
 def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
@@ -214,12 +225,14 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
     labels = LabelMap.declared(*(config.get(key) for key in ("labels", "foreground", "classes", "threshold")))
     files, names = paired.tree.files, list(paired.masks)
     ids = case_ids(names)
-    groups = case_groups(config, names) or ids
+    groups = {**ids, **paired.groups}
     cases = [
         Case(ids[name], files[name], tuple(files[mask] for mask in masks), groups[name], config["name"])
         for name, masks in paired.masks.items()
     ]
-    test = {name for pattern in _published(config) for name in paired.tree.match(pattern)}
+    split = config.get("split") or {}
+    test = {name for pattern in split.get("test") or () for name in paired.tree.match(pattern)}
+    tested = {group for pattern in split.get("test_groups") or () for group in _listed_groups(root, pattern)}
     return Dataset(
         config["name"],
         root,
@@ -227,25 +240,31 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
         [files[name] for name in paired.unlabelled],
         labels,
         config.get("metric") or "dice",
-        frozenset(ids[name] for name in names if name in test),
+        frozenset(ids[name] for name in names if name in test or groups[name] in tested),
         bool(config.get("scaled_masks")),
         _scale_of(config),
     )
 
 
-def _published(config: Mapping[str, Any]) -> list[str]:
-    """The patterns of the test part that the publisher has set aside."""
-    return (config.get("split") or {}).get("test") or []
+def _listed_groups(root: Path, pattern: str) -> set[str]:
+    """The lines of the text files below the root that match, each the name of a group."""
+    lines: set[str] = set()
+    for path in root.glob(pattern):
+        if path.resolve().is_relative_to(root.resolve()) and path.is_file():
+            with path.open("rb") as file:
+                lines |= set(file.read(MAX_LIST).decode("utf-8", "replace").split())
+    return lines
 
 
 def _require_test_part(dataset: Dataset, config: Mapping[str, Any], findings: list[Finding]) -> list[str]:
     """A finding, or where it is `optional` a note, if no labelled image lies where the test part should."""
-    patterns = " or ".join(_published(config))
+    split = config.get("split") or {}
+    patterns = " or ".join([*(split.get("test") or []), *(split.get("test_groups") or [])])
     if not patterns or dataset.published_test or not dataset.cases:
         return []
-    if config["split"].get("optional"):
+    if split.get("optional"):
         return [f"no labelled image of the published test part is there ({patterns}), so 30 % are set aside instead"]
-    message = f"dataset.split.test: {patterns} matches no labelled image; mend the pattern, upper and lower case too"
+    message = f"dataset.split: {patterns} finds no labelled image to test on; mend it, upper and lower case too"
     findings.append(Finding("too_few", ".", message))
     return []
 

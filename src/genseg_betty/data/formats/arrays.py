@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from genseg_betty.data.formats.common import (
-    MAX_CHANNELS,
+    CHANNELS,
     Header,
     ImageError,
     as_image,
@@ -21,6 +21,7 @@ from genseg_betty.data.formats.common import (
 
 EXTENSIONS = (".npy", ".npz")
 EXPECTED = "a NumPy array of numbers (.npy, or .npz with one array)"
+WITH_ALPHA = 4  # channels
 MAX_HEADER = 10_000  # bytes; NumPy refuses longer ones as well, but reads them first, however long
 PACKED_BY_NUMPY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others, zipfile unpacks all at once
 
@@ -31,7 +32,7 @@ def read_image(path: Path) -> np.ndarray:
     if np.iscomplexobj(values):
         raise ImageError("unreadable", "holds complex numbers; expected real intensities")
     image = as_image(values if _has_channels(values.shape) else values[..., None])
-    return image[..., :3] if image.shape[-1] == MAX_CHANNELS else image
+    return image[..., :3] if image.shape[-1] == WITH_ALPHA else image
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -80,7 +81,7 @@ def _claimed(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _has_channels(shape: tuple[int, ...]) -> bool:
-    return len(shape) > 2 and shape[-1] in (1, 3, MAX_CHANNELS)
+    return len(shape) > 2 and shape[-1] in (*CHANNELS, WITH_ALPHA)
 
 
 @contextmanager

@@ -255,6 +255,9 @@ def _gray_value(rgb: np.ndarray) -> np.ndarray:
     if spread.max() > COLOUR_NOISE:
         row, column = np.unravel_index(spread.argmax(), spread.shape)
         found = tuple(int(value) for value in rgb[row, column])
-        message = f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label"
+        message = (
+            f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label, or declare "
+            "colours, as in dataset.labels={background: [0, 0, 0], ulcer: [255, 0, 0]}"
+        )
         raise ImageError("unexpected_label", message)
     return rgb[:, :, 1]
