@@ -265,6 +265,16 @@ def test_data_list_has_a_line_for_each(
     assert sum("not found" in line for line in lines) >= len(lines) - 3
 
 
+def test_data_list_goes_on_past_a_faulty_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "bad.yaml").write_text("name: bad\nimages: [\n")
+    assert status_of("data", "list", "--config-dir", str(tmp_path)) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2 + len(dataset_names())
+    assert "bad  " in shown.out
+    assert "bad.yaml" in shown.err
+
+
 def test_starts_fast_and_from_anywhere(tmp_path: Path) -> None:
     code = (
         "import sys, genseg_betty, genseg_betty.cli as cli\n"

@@ -149,7 +149,7 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "nifti-channels.nii": (
         "unreadable",
-        "holds 8 x 8 x 1 x 9 values; expected an image or a volume of at most 4 channels",
+        "holds 8 x 8 x 1 x 9 values; expected an image or a volume of 1 or 3 channels",
         lambda path: path.write_bytes(bombs.nifti((8, 8, 1, 9)) + bytes(576)),
     ),
     "mhd-outside.mhd": (
@@ -271,7 +271,8 @@ MASKS: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "coloured.png": (
         "unexpected_label",
-        "is in colour (RGB (0, 200, 0) at row 0, column 8); expected a gray value a label",
+        "is in colour (RGB (0, 200, 0) at row 0, column 8); expected a gray value a label, or declare colours, "
+        "as in dataset.labels={background: [0, 0, 0], ulcer: [255, 0, 0]}",
         lambda path: picture(path, np.where(COLUMNS[..., None] < 8, 0, [0, 200, 0]).astype(np.uint8)),
     ),
     "fractions.tif": (

@@ -128,7 +128,7 @@ def camus(mini: Miniature, label: int) -> None:
         folder = f"CAMUS_public/database_nifti/{patient}"
         for view in ("2CH", "4CH"):
             id = f"{patient}_{view}_ED"
-            mini.image(f"{folder}/{id}.nii.gz", id, group=patient)
+            mini.image(f"{folder}/{id}.nii.gz", id, group=patient, test=patient == "patient0001")
             drawn = labels(id, 3)
             mini.mask(f"{folder}/{id}_gt.nii.gz", id, drawn == label, values=drawn)
             for other in ("ES", "ES_gt"):

@@ -103,8 +103,8 @@ def test_metaimage_is_read_as_itk_writes_it(tmp_path: Path, kind: str, packed: b
 
 
 def test_metaimage_byte_order_channels_and_offset(tmp_path: Path) -> None:
-    values = np.arange(2 * 3 * 2, dtype=">i2").reshape(2, 3, 2)
-    keys = {"DimSize": "3 2", "ElementType": "MET_SHORT", "ElementNumberOfChannels": "2"}
+    values = np.arange(2 * 3 * 3, dtype=">i2").reshape(2, 3, 3)
+    keys = {"DimSize": "3 2", "ElementType": "MET_SHORT", "ElementNumberOfChannels": "3"}
     path = tmp_path / "x.mha"
     for start, skipped in ((b"", "0"), (b"before", "-1")):
         content = start + values.tobytes()

@@ -208,7 +208,7 @@ def test_unlabelled_images_are_no_fault_where_published(
 def test_groups_come_from_the_path(folder: Path, dataset_yaml) -> None:
     dataset = open_dataset(dataset_yaml("folder", root=str(folder), group=r"case(\d)"))
     assert [case.group for case in dataset.cases] == ["0"] * 10 + ["1"] * 10
-    with pytest.raises(UserError, match=r"finds no group in images/case00\.png"):
+    with pytest.raises(UserError, match=r"finds no group for images/case00\.png"):
         open_dataset(dataset_yaml("folder", root=str(folder), group=r"patient(\d)"))
 
 

@@ -259,7 +259,7 @@ def tile_top(sheet: np.ndarray) -> int:
     return next(rows.start for rows, _ in ndimage.find_objects(parts) if rows.stop - rows.start == BOX)
 
 
-@pytest.mark.parametrize("names", [("écho", "echo"), ("Жук", "Жуп"), ("患者", "患者1"), ("患", "者"), ("a\nb", "a\tb")])
+@pytest.mark.parametrize("names", [("écho", "echo"), ("Жук", "Жуп"), ("患者", "患者1"), ("患", "者")])
 def test_ids_in_any_script_can_be_told_apart(folder: Path, show, names: tuple[str, str]) -> None:
     drawn = []
     for name in names:

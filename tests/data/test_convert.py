@@ -107,7 +107,7 @@ def test_a_dataset_that_names_a_converter_is_converted_when_it_is_opened(raw: Ec
     assert (before.cases, {finding.code for finding in findings}) == ([], {"too_few", "unreadable"})
     report = check_dataset(config)
     assert (report.pairs, report.errors) == (8, [])
-    assert report.notes == ("passed over 0X9A: videos without tracing",)
+    assert report.notes == ["passed over 0X9A: videos without tracing"]
     dataset = open_dataset(config)
     assert {part: len(ids) for part, ids in dataset.own_split.items()} == {"train": 4, "validation": 2, "test": 2}
     (raw.root / "Videos" / "0X0A.avi").write_bytes(b"RIFF")

@@ -28,7 +28,7 @@ from genseg_betty.data.cases import open_dataset, scan_dataset
         ("fetreg", {"FetReg2021_dataset/Train": ".", "FetReg2021_dataset/Test": "Test"}),
         ("ph2", {"PH2Dataset/PH2 Dataset images": "PH2_Dataset_images"}),
         ("dermis", {"Skin Image Data Set-1": ".", "Skin Image Data Set-2": "."}),
-        ("etab_myo", {"CAMUS_public/database_nifti": "."}),
+        ("etab_myo", {"CAMUS_public/database_nifti": ".", "CAMUS_public/database_split": "database_split"}),
     ],
 )
 def test_other_folders_are_read_the_same(name: str, moves: dict[str, str], tmp_path: Path) -> None:
@@ -95,6 +95,33 @@ def test_the_authors_copy_of_jsrt(tmp_path: Path) -> None:
     assert_read_as_drawn(config_of("jsrt", tmp_path, *keys), mini)
 
 
+@pytest.mark.parametrize("kind", ["dcm", "png"])
+def test_jsrt_as_dicom_and_as_mirrors_convert_it(kind: str, tmp_path: Path) -> None:
+    mini = Miniature(tmp_path)
+    for id in ("JPCLN001", "JPCLN002", "JPCNN001", "JPCNN002"):
+        mini.case(id)
+        if kind == "png":
+            mini.image(f"images/images/{id}.png", id, mode="L")
+        else:
+            image = SimpleITK.GetImageFromArray(
+                np.random.default_rng(int(id[5:])).integers(0, 4096, blob(id).shape, np.uint16)
+            )
+            (tmp_path / "Nodule154images").mkdir(exist_ok=True)
+            SimpleITK.WriteImage(image, str(tmp_path / "Nodule154images" / f"{id}.dcm"))
+        for side in ("left", "right"):
+            mini.mask(f"scratch/fold1/masks/{side} lung/{id}.gif", id, blob(id, salt=side))
+    dataset = open_dataset(config_of("jsrt", tmp_path))
+    assert_read_as_drawn(config_of("jsrt", tmp_path), mini)
+    assert dataset.scale(dataset.cases) == ((0, 255) if kind == "png" else (0, 4095))
+
+
+def test_a_mirror_of_shenzhen_has_another_folder(tmp_path: Path) -> None:
+    mini = build("nlm_sz", tmp_path)
+    (tmp_path / "mask" / "mask").rename(tmp_path / "masks")
+    (tmp_path / "ChinaSet_AllFiles" / "CXR_png").rename(tmp_path / "CXR_png")
+    assert_read_as_drawn(config_of("nlm_sz", tmp_path), mini)
+
+
 @pytest.mark.parametrize(
     ("name", "published"),
     [
@@ -121,6 +148,15 @@ def test_without_the_published_test_part_cases_are_set_aside(name: str, publishe
     assert {case.id for case in dataset.cases} == left
     assert not dataset.published_test
     assert 0 < len(dataset.test_ids()) <= len(left) / 2
+
+
+def test_without_the_published_lists_of_camus_patients_are_set_aside(tmp_path: Path) -> None:
+    mini = build("etab_lv", tmp_path)
+    (tmp_path / "CAMUS_public" / "database_split" / "subgroup_testing.txt").unlink()
+    dataset = open_dataset(config_of("etab_lv", tmp_path))
+    assert {case.id for case in dataset.cases} == set(mini.groups)
+    assert not dataset.published_test
+    assert "so 30 % are set aside instead" in dataset.notes[0]
 
 
 def test_ids_of_covid_qu_ex_are_unique_where_names_repeat(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,8 +205,19 @@ def test_faults_of_all_datasets_come_together(config_of, other_yaml, folder: Pat
 
 def test_ood_with_other_classes_is_refused(config_of, other_yaml) -> None:
     labels = {"background": 0, "a": 1, "b": 255}
-    with pytest.raises(UserError, match="expected as many"):
+    with pytest.raises(UserError, match="expected the same in their order"):
         load_data(config_of(ood=({"name": "north", "labels": labels},)), other_yaml)
+
+
+def test_ood_of_another_depth_needs_a_range(config_of, other_yaml, folder: Path) -> None:
+    other_yaml("north")
+    for path in (folder / "images").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
+    with pytest.raises(UserError, match=r"ood: north: its intensities are 8-bit, those trained on are of more than 8"):
+        load_data(config_of(ood=("north",)), other_yaml)
+    bundle = load_data(config_of(ood=("north",), range=[0, 4095]), other_yaml)
+    assert bundle.preprocessing.scale == (0, 4095)
+    assert bundle.preprocessing.intensity[1] > 3000
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(7, 4), (2, 4), (1, 3), (8, 4), (5, 1)])
@@ -299,7 +311,7 @@ def test_what_is_loaded_is_what_the_files_hold(config_of, folder: Path) -> None:
     samples = {case.id: dataset.load(case) for case in used}
     raw = [samples[id].image for id in bundle.train.ids]
     fitted = Preprocessing.fit(raw, (24, 40), None, dataset.classes, dataset.label_values_of(used))
-    assert bundle.preprocessing == fitted
+    assert bundle.preprocessing == replace(fitted, scale=(0.0, 255.0))
     for part in (bundle.train, bundle.validation):
         for index, id in enumerate(part.ids):
             assert torch.equal(part.images[index], fitted.image(samples[id].image))
@@ -486,3 +498,13 @@ def test_what_the_config_sets_stands_and_the_fingerprint_fills_the_rest(config_o
     assert data.preprocessing.intensity == (10, 99.5)
     config.trainer.batch_size = 7
     assert settings(config, data).batch_size == 7
+
+
+def test_a_window_of_percentiles_is_that_of_every_image(config_of, folder: Path) -> None:
+    """Images of a 16-bit dataset whose values happen to fit into 8 bits are no exception."""
+    for index, path in enumerate(sorted((folder / "images").iterdir())):
+        values = np.asarray(Image.open(path)).astype(np.uint16)
+        Image.fromarray(values + 1000 * (index % 2)).save(path)
+    found = [load_data(config_of(intensity=kind)).preprocessing.intensity for kind in (None, "percentiles")]
+    assert found[0] == found[1]
+    assert found[0][0] < 255

@@ -76,21 +76,27 @@ def test_group_in_mask_patterns(tmp_path: Path, dataset_yaml) -> None:
     assert faults(config) == [("missing_image", "12D/masks/MASK-7.png")]
     assert "dataset.ignore" in str(scan_dataset(config)[1][0])
     config.group = r"(\d+)D_F/"
-    with pytest.raises(UserError, match=r"finds no group in 12D/images/12D\.png, 7D/images/7D\.png; expected"):
-        scan_dataset(config)
+    with pytest.raises(UserError, match=r"finds no group for 12D/images/12D\.png, 7D/images/7D\.png; expected"):
+        open_dataset(config)
 
 
 def test_group_starts_cut_numbered_files_into_sequences() -> None:
     names = [f"scan2/f{number:03d}b.png" for number in (1, 25, 26, 50, 51, 612)] + ["12/x7_26.png"]
-    groups = case_groups({"group_starts": [1, 26, 51]}, names)
-    assert groups is not None
+    groups, faults = case_groups({"group_starts": [1, 26, 51]}, names)
+    assert not faults
     assert list(groups.values()) == ["1", "1", "26", "26", "51", "51", "26"]
-    assert case_groups({}, names) is None
+    assert case_groups({}, names) == ({}, [])
     bad = ["5/a.png", *(f"{number}.png" for number in range(9))]
-    with pytest.raises(UserError) as caught:
-        case_groups({"group_starts": [7, 8]}, bad)
-    assert "for 5/a.png, 0.png, 1.png, 2.png, 3.png and 3 more; expected a number in each" in str(caught.value)
-    assert "7 or higher" in str(caught.value)
+    groups, faults = case_groups({"group_starts": [7, 8]}, bad)
+    assert groups == {"7.png": "7", "8.png": "8"}
+    assert [(fault.code, fault.file, fault.message) for fault in faults] == [
+        (
+            "too_few",
+            ".",
+            "dataset.group_starts finds no group for 5/a.png, 0.png, 1.png, 2.png, 3.png and 3 more; expected a number "
+            "in each file's name, 7 or higher (the first start)",
+        )
+    ]
 
 
 def test_group_starts_of_a_yaml(folder: Path, dataset_yaml) -> None:
@@ -288,3 +294,56 @@ def test_extensions_differ_in_case_alone(tmp_path: Path) -> None:
     assert tree.match(expand("{stem}.*", ".", "a*")) == ["a*.png"]
     assert tree.match("e\u0301.tif") == tree.match("é.TIF") == ["é.tif"]
     assert tree.match("a.txt") == tree.match("a") == []
+
+
+def test_masks_below_the_images_are_no_images(tmp_path: Path, dataset_yaml) -> None:
+    """Where the pattern of the images takes the masks too: what is another's mask and has none itself is no image."""
+    for index in range(4):
+        touch(tmp_path, f"p{index}/c{index}.png", f"p{index}/masks/c{index}.png", value=index)
+    config = dataset_yaml("folder", root=str(tmp_path), images=["**/*.png"], masks=["{dir}/masks/{stem}.png"])
+    assert pairs(open_dataset(config)) == {
+        f"p{index}/c{index}.png": [f"p{index}/masks/c{index}.png"] for index in range(4)
+    }
+
+
+def test_a_folder_may_be_climbed_within_the_root(tmp_path: Path, dataset_yaml) -> None:
+    for index in range(4):
+        touch(tmp_path, f"data/images/p{index}/c{index}.png", f"data/masks/c{index}.png", value=index)
+    keys = {"root": str(tmp_path), "images": ["data/images/*/*.png"]}
+    dataset = open_dataset(dataset_yaml("folder", masks=["{dir}/../../masks/{stem}.png"], **keys))
+    assert len(dataset.cases) == 4
+    with pytest.raises(UserError, match="leads out of the dataset's root"):
+        open_dataset(dataset_yaml("folder", masks=["{dir}/../../../../masks/{stem}.png"], **keys))
+
+
+def test_files_that_no_pattern_takes_are_noted(folder: Path, dataset_yaml) -> None:
+    touch(folder, "images/north/d0.png", "elsewhere/e.png")
+    (folder / "images" / "u.jp2").write_bytes(b"x")
+    dataset, findings = scan_dataset(dataset_yaml("folder", root=str(folder)))
+    assert not findings
+    assert dataset.notes == [
+        "2 files in images, masks are no image and no mask by the patterns: images/north/d0.png, images/u.jp2"
+    ]
+
+
+def test_images_without_masks_are_counted(folder: Path, dataset_yaml) -> None:
+    (folder / "masks" / "case03.png").unlink()
+    dataset = open_dataset(dataset_yaml("folder", root=str(folder), unlabelled=True))
+    assert dataset.notes == ["1 images have no mask and count as unlabelled data"]
+
+
+def test_what_lies_there_instead_is_said(tmp_path: Path, dataset_yaml) -> None:
+    touch(tmp_path, "Images/a.png", "Masks/a.png", "more.png")
+    [finding] = scan_dataset(dataset_yaml("folder", root=str(tmp_path)))[1]
+    assert finding.message.startswith("holds no image with its mask, only Images/, Masks/, more.png. Expected below it")
+
+
+@pytest.mark.parametrize("depth", ["", "a/", "a/b/"])
+def test_masks_in_any_folder(tmp_path: Path, dataset_yaml, depth: str) -> None:
+    names = ["x", "x_mask", "y", "z.1", "é*"]
+    for index, name in enumerate(names):
+        touch(tmp_path, f"images/{name}.png", value=index)
+        touch(tmp_path, f"{depth}masks/{name}_mask.PNG", f"{depth}{name}_mask.png")
+    config = dataset_yaml("folder", root=str(tmp_path), images=["images/*.png"], masks=["**/masks/{stem}_mask.png"])
+    found = pairs(open_dataset(config))
+    assert found == {f"images/{name}.png": [f"{depth}masks/{name}_mask.PNG"] for name in names}

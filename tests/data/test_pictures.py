@@ -7,7 +7,16 @@ import pytest
 from PIL import Image
 
 from genseg_betty.data.formats import pictures
-from genseg_betty.data.formats.pictures import EXTENSIONS, ImageError, read_header, read_image, read_mask, write_mask
+from genseg_betty.data.formats.pictures import (
+    EXTENSIONS,
+    ImageError,
+    pack,
+    read_colours,
+    read_header,
+    read_image,
+    read_mask,
+    write_mask,
+)
 from genseg_betty.data.labels import LabelMap
 from genseg_betty.errors import UserError
 
@@ -234,3 +243,36 @@ def test_foreground_merges_labels() -> None:
 def test_faulty_declarations(labels: dict, foreground: list | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         LabelMap.declared(labels, foreground)
+
+
+def test_a_label_in_alpha_alone_is_no_label(tmp_path: Path) -> None:
+    """Transparency that follows from the colour is dropped; where it tells pixels of one colour apart it is a fault."""
+    mask = np.zeros((9, 12), np.uint8)
+    mask[2:5, 3:8] = 255
+    Image.fromarray(np.dstack([mask] * 4)).save(tmp_path / "cut_out.png")
+    Image.fromarray(np.dstack([mask, np.full_like(mask, 128)]), "LA").save(tmp_path / "veiled.png")
+    for name in ("cut_out", "veiled"):
+        assert (read_mask(tmp_path / f"{name}.png") == mask).all()
+    white = np.full_like(mask, 255)
+    Image.fromarray(np.dstack([white, white, white, mask])).save(tmp_path / "hidden.png")
+    for read in (read_mask, read_colours):
+        with pytest.raises(ImageError, match="of one colour that differ in transparency") as caught:
+            read(tmp_path / "hidden.png")
+        assert caught.value.code == "unexpected_label"
+
+
+@pytest.mark.parametrize("palette", [[255] * 3 + [0] * 3 + [255, 0, 0], [0] * 3 + [255] * 3 + [255, 0, 0]])
+def test_a_palette_that_reads_in_two_ways_is_refused(tmp_path: Path, palette: list[int]) -> None:
+    indices = np.zeros((9, 12), np.uint8)
+    indices[2:5, 3:8] = 1
+    image = Image.fromarray(indices, "P")
+    image.putpalette(palette)
+    image.save(tmp_path / "mask.png")
+    seen = pack(np.array(palette).reshape(-1, 3)[indices])
+    assert (read_colours(tmp_path / "mask.png") == seen).all()
+    if palette[0] == 0:
+        assert (read_mask(tmp_path / "mask.png") == indices).all()
+        return
+    with pytest.raises(ImageError, match="white is index 0") as caught:
+        read_mask(tmp_path / "mask.png")
+    assert caught.value.code == "unexpected_label"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +15,15 @@ from genseg_betty.data.case import Case
 from genseg_betty.data.cases import Dataset, open_dataset, scan_dataset
 from genseg_betty.data.folds import Folds, held_out_groups
 from genseg_betty.data.labels import LabelMap
-from genseg_betty.data.splits import TooFew, capped, make_splits, unseen_cases, validation_count
+from genseg_betty.data.splits import (
+    Splits,
+    TooFew,
+    capped,
+    fingerprints,
+    make_splits,
+    unseen_cases,
+    validation_count,
+)
 from genseg_betty.errors import UserError
 
 
@@ -155,6 +164,78 @@ def test_unseen_cases_know_a_moved_dataset_by_name_and_a_folder_by_root() -> Non
     other.root = Path("/elsewhere")
     assert len(unseen_cases(mine, mine, splits)) == 11
     assert len(unseen_cases(other, mine, splits)) == 20
+
+
+def test_unseen_cases_leave_out_all_of_a_learned_group() -> None:
+    dataset = toy(60, group=lambda i: str(i // 6))
+    splits = make_splits(dataset, 9, None, seed=0)
+    groups = {case.id: case.group for case in dataset.cases}
+    learned = {groups[id] for id in splits.train + splits.validation}
+    unseen = unseen_cases(dataset, dataset, splits)
+    assert {case.group for case in unseen} == set(groups.values()) - learned
+    assert {case.id for case in unseen} >= set(splits.test)
+
+
+def test_the_cap_counts_cases_that_are_left(folder: Path, dataset_yaml) -> None:
+    """Copies of training images are no part of n_test."""
+    dataset = open_dataset(dataset_yaml("folder", root=str(folder)))
+    all_cases = unseen_cases(dataset, toy(1), Splits([], [], []))
+    contents = fingerprints(
+        dataset, [case for case in all_cases if case.id in capped(fingerprints(dataset, all_cases), 3)]
+    )
+    left = unseen_cases(dataset, toy(1), Splits([], [], []), 3, contents.values())
+    assert len(left) == 3
+    assert not {case.id for case in left} & contents.keys()
+
+
+def test_copies_of_one_image_stay_in_one_part(folder: Path, dataset_yaml) -> None:
+    for index in range(10):  # case00 and case10 are one image, case01 and case11, ...
+        shutil.copy(folder / "images" / f"case{index:02d}.png", folder / "images" / f"case{index + 10}.png")
+    dataset = open_dataset(dataset_yaml("folder", root=str(folder)))
+    for seed in range(5):
+        splits = make_splits(dataset, 9, None, seed)
+        parts = [{int(id[4:]) % 10 for id in part} for part in (splits.train, splits.validation, splits.test)]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_a_folder_of_copies_alone_is_split_and_said(folder: Path, dataset_yaml) -> None:
+    for path in (folder / "images").iterdir():
+        shutil.copy(folder / "images" / "case00.png", folder / "moved.png")
+        (folder / "moved.png").rename(path)
+    splits = make_splits(open_dataset(dataset_yaml("folder", root=str(folder))), 9, None, 0)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (7, 2, 6)
+    assert splits.notes == [
+        "copies of one image stand in several parts, too many to keep them together; scores flatter"
+    ]
+
+
+def test_a_test_part_that_no_file_matches_is_a_fault(folder: Path, dataset_yaml) -> None:
+    for index in range(6):
+        for part in ("images", "masks"):
+            path = folder / "test" / part / f"case{index:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (folder / part / path.name).rename(path)
+    keys = {
+        "root": str(folder),
+        "images": ["images/*.png", "test/images/*.png"],
+        "masks": ["{dir}/../masks/{stem}.png"],
+    }
+    dataset, findings = scan_dataset(dataset_yaml("folder", split={"test": ["test/images/*.png"]}, **keys))
+    assert not findings
+    assert make_splits(dataset, None, None, 0).test == [f"case{index:02d}" for index in range(6)]
+    dataset, findings = scan_dataset(dataset_yaml("folder", split={"test": ["Test/images/*.png"]}, **keys))
+    assert [(finding.code, finding.message) for finding in findings] == [
+        (
+            "too_few",
+            "dataset.split: Test/images/*.png finds no labelled image to test on; mend it, upper and lower case too",
+        )
+    ]
+    split = {"test": ["Test/images/*.png"], "optional": True}
+    dataset, findings = scan_dataset(dataset_yaml("folder", split=split, **keys))
+    assert not findings
+    assert dataset.notes == [
+        "no labelled image of the published test part is there (Test/images/*.png), so 30 % are set aside instead"
+    ]
 
 
 def test_published_split_of_fuseg_is_used_where_it_is_there(tmp_path: Path, dataset_yaml, write_pair) -> None:

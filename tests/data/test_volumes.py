@@ -19,6 +19,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
 from genseg_betty.data import formats
+from genseg_betty.data.check import check_dataset
 from genseg_betty.data.formats import ImageError, content_digest, read_header, read_image, read_mask, split_name
 
 VOLUME = np.arange(5 * 7 * 11, dtype=np.int16).reshape(5, 7, 11)  # D, H, W: all different
@@ -114,6 +115,19 @@ def test_channels_come_last(tmp_path: Path) -> None:
     for name in ("x.nii", "x.npy"):
         np.testing.assert_array_equal(read_image(tmp_path / name), colour)
         assert read_header(tmp_path / name).shape == VOLUME.shape
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_of_another_number_are_refused(tmp_path: Path, channels: int) -> None:
+    """None of them is transparency: of MRI they are sequences, and none may be lost in silence."""
+    several = np.stack([VOLUME] * channels, axis=-1).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(np.transpose(several, (2, 1, 0, 3)), np.eye(4)), tmp_path / "x.nii")
+    image = SimpleITK.GetImageFromArray(several, isVector=True)
+    SimpleITK.WriteImage(image, str(tmp_path / "x.mha"))
+    for name in ("x.nii", "x.mha"):
+        with pytest.raises(ImageError, match="1 or 3") as caught:
+            read_image(tmp_path / name)
+        assert caught.value.code == "unreadable"
 
 
 def test_nifti_scaling_and_units(tmp_path: Path) -> None:
@@ -281,7 +295,7 @@ def broken(kind: str, path: Path) -> Path:
     [
         ("truncated nifti", "unreadable", "cannot be read"),
         ("nifti bomb", "too_large", "holds 30000 x 30000 x 3000 values"),
-        ("many channels", "unreadable", "holds 4 x 4 x 4 x 9 values; expected an image or a volume of at most 4"),
+        ("many channels", "unreadable", "holds 4 x 4 x 4 x 9 values; expected an image or a volume of 1 or 3"),
         ("cifti", "unreadable", "holds a Cifti2Image; expected an image or a volume"),
         ("metaimage elsewhere", "unsafe", "keeps its values in '../secret.raw'"),
         ("metaimage link", "unsafe", "a link to another folder"),
@@ -320,3 +334,17 @@ def test_unknown_extensions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.eps").write_bytes(b"%!PS")
     with pytest.raises(ImageError, match=r"has the extension '\.eps'"):
         formats.read_image(tmp_path / "x.eps")
+
+
+def test_series_in_a_plain_folder(tmp_path: Path, dataset_yaml) -> None:
+    """images/PATIENT/*.dcm beside masks/PATIENT.nii.gz, and a medium's index among the slices."""
+    (tmp_path / "masks").mkdir()
+    for patient in range(4):
+        folder = tmp_path / "images" / f"P{patient}"
+        folder.mkdir(parents=True)
+        for position, array in enumerate(VOLUME):
+            slice_(folder / f"IM{position:03d}", array + patient, SPACING[0] * position)
+        slice_(folder / "DICOMDIR", VOLUME[0], series="9.9")
+        nifti(tmp_path / "masks" / f"P{patient}.nii.gz", (VOLUME > 100).astype(np.uint8))
+    report = check_dataset(dataset_yaml("folder", root=str(tmp_path)))
+    assert (report.pairs, report.errors) == (4, [])

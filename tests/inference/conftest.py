@@ -42,7 +42,7 @@ def data_root(tmp_path: Path) -> Path:
 @pytest.fixture
 def preprocessing() -> Preprocessing:
     """Binary, gray, at the size of the files."""
-    return Preprocessing((HEIGHT, WIDTH), 1, (0.0, 255.0), ("background", "foreground"), (0, 255))
+    return Preprocessing((HEIGHT, WIDTH), 1, (0.0, 255.0), ("background", "foreground"), (0, 255), (0.0, 255.0))
 
 
 @pytest.fixture

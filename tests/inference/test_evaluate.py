@@ -93,6 +93,29 @@ def test_masks_are_scored_at_their_own_resolution(
     assert large.dice == pytest.approx(mean([dice for dice, _ in scores]), abs=0.02)
 
 
+def test_images_of_another_depth_are_scored_in_the_units_trained_on(
+    bright_run: Run, data_root: Path, tmp_path: Path
+) -> None:
+    """Sixteen-bit copies score as the 8-bit ones do where their range is declared, and are refused where it is not."""
+    root = tmp_path / "deep"
+    shutil.copytree(data_root, root)
+    for path in (root / "images").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16 + 100).save(path)
+    with pytest.raises(UserError, match="folder cannot be scored: its intensities are of more than 8 bits"):
+        evaluate_dataset(bright_run.path, load_dataset_config("folder", root=root))
+    config = load_dataset_config("folder", root=root, overrides=["range=[100, 4180]"])
+    scores = [expected_scores(data_root, f"case_{index}") for index in range(6)]
+    assert evaluate_dataset(bright_run.path, config).dice == pytest.approx(mean([dice for dice, _ in scores]))
+
+
+def test_no_image_of_a_learned_group_is_scored(bright_run: Run, data_root: Path) -> None:
+    for path in data_root.glob("*/case_[25].png"):
+        shutil.copy(path, path.with_name(f"other_{path.stem[-1]}.png"))
+    config = load_dataset_config("folder", root=data_root, overrides=["group='(case|other)_'"])
+    evaluation = evaluate_dataset(bright_run.path, config)
+    assert [row["id"] for row in rows_of(evaluation.per_case)] == ["other_2", "other_5"]
+
+
 def test_copies_of_the_training_images_are_known_by_content(recorded_run: Run, data_root: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copied"
     shutil.copytree(data_root, copied)

@@ -58,9 +58,18 @@ def _list(options: argparse.Namespace) -> None:
     from genseg_betty.config import dataset_names, load_dataset_config, user_folder
 
     folder = user_folder(options.config_dir)
-    configs = [load_dataset_config(name, config_dir=folder) for name in dataset_names(folder)]
-    rows = [(config.name, config.task, config.modality, *_found(config)) for config in configs]
-    print("\n".join(_columns([("name", "task", "modality", "pairs", "where"), *rows])))
+    rows, faults = [("name", "task", "modality", "pairs", "where")], []
+    for name in dataset_names(folder):
+        try:
+            config = load_dataset_config(name, config_dir=folder)
+        except UserError as error:
+            faults.append(str(error))
+            rows.append((name, "", "", "faulty", "its YAML cannot be used, see below"))
+        else:
+            rows.append((config.name, config.task, config.modality, *_found(config)))
+    print("\n".join(_columns(rows)))
+    if faults:
+        raise UserError("\n".join(faults))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -136,12 +145,17 @@ def _told(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _found(config: Any) -> tuple[str, str]:
     """How many labelled images there are, and where."""
-    from genseg_betty.data.cases import scan_dataset
+    from genseg_betty.data.cases import resolve_root, scan_dataset
 
     try:
-        dataset, findings = scan_dataset(config, converting=False)
+        if config.reader == "files":
+            resolve_root(config)
     except UserError:
         return "not found", f"looked in {config.root or f'$GENSEG_DATA/{config.name} and data/{config.name}'}"
+    try:
+        dataset, findings = scan_dataset(config, converting=False)
+    except UserError as error:
+        return "faulty", str(error).splitlines()[0]
     faults = f" ({counted(findings, 'fault')}: genseg data check {config.name})" if findings else ""
     return str(len(dataset.cases)), f"{dataset.root or 'made, not read'}{faults}"
 

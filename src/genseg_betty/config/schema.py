@@ -25,9 +25,15 @@ Border = Literal["zeros", "border", "reflection"]
 
 @dataclass
 class Split:
-    """Which cases are tested on: globs of a published test part, or a file that names every part's cases."""
+    """Which cases are tested on: globs of a published test part, or a file that names every part's cases.
+
+    `test_groups`, globs too, are text files that name a group of the test part in each line. An `optional` test part
+    may be missing: 30 % of the cases are then set aside for it.
+    """
 
     test: list[str] | None = None
+    test_groups: list[str] | None = None
+    optional: bool = False
     file: str | None = None
 
 
@@ -72,6 +78,7 @@ class FileDataset(Dataset):
     group_starts: list[Count] | None = None
     ignore: list[str] = field(default_factory=list)
     scaled_masks: bool = False
+    range: tuple[float, float] | None = None
     convert: str | None = None
 
 

@@ -19,12 +19,15 @@ from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
 from genseg_betty.data.formats import ImageError, content_digest, read_header, read_image, read_mask
 from genseg_betty.data.labels import LabelMap, LabelValue
 from genseg_betty.data.masks import read_indices
-from genseg_betty.data.pairing import Pairing, case_groups, case_ids, layout, pair
+from genseg_betty.data.pairing import Pairing, case_ids, layout, pair
 from genseg_betty.data.phantom import render
+from genseg_betty.data.scale import EIGHT_BIT, Scale, scale_of_files
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.errors import UserError
 
 MAX_SHOWN = 100  # faults listed in one error message
+MAX_LIST = 2**20  # bytes of a list of groups that are read
+MAX_NAMED = 8  # files of a folder named in one error message
 
 
 @dataclass
@@ -39,9 +42,10 @@ class Dataset:
     metric: str
     published_test: frozenset[str] = field(default=frozenset())  # ids; empty where nothing is published
     scaled_masks: bool = False  # whether masks may have another size than their image
+    range: Scale | None = None  # black and white, declared, of files that are not 8-bit
     folds: Folds | None = None  # test on one of K parts
     own_split: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids by part, from the user's own file
-    notes: Sequence[str] = ()  # what its conversion passed over, a sentence each
+    notes: list[str] = field(default_factory=list)  # what was passed over, a sentence each
 
     @classmethod
     def empty(cls, name: str) -> "Dataset":
@@ -82,6 +86,10 @@ class Dataset:
         except ImageError as error:
             raise UserError(f"{self.name}: {path}: {error}") from error
         return Sample(image, np.maximum.reduce(masks), spacing)
+
+    def scale(self, cases: Iterable[Case]) -> Scale | None:
+        """Black and white of the images of these cases; None where that is not known."""
+        return scale_of_files((case.image for case in cases), self.range)
 
     def read_mask(self, path: Path, size: Sequence[int] | None) -> tuple[np.ndarray, bool]:
         """`read_indices` of one mask file by this dataset's labels; `size` is that of its image."""
@@ -124,6 +132,10 @@ class PhantomDataset(Dataset):
     def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:
         """Phantoms have no files; their masks are written with 0 and 255."""
         return self.labels.values
+
+    def scale(self, cases: Iterable[Case]) -> Scale | None:
+        """Phantoms are drawn as 8-bit images."""
+        return EIGHT_BIT
 
     def digest(self, case: Case) -> bytes:
         """A hash of the case's arrays."""
@@ -183,10 +195,19 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     paired = pair(root, plain)
     findings = [*converted.findings, *paired.findings]
     dataset = _from_files(root, plain, paired)
-    dataset.notes = converted.notes
+    dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings), *paired.notes]
+    if dataset.cases and dataset.unlabelled:
+        dataset.notes.append(f"{len(dataset.unlabelled)} images have no mask and count as unlabelled data")
     if not dataset.cases and not findings:
-        findings.append(Finding("too_few", ".", f"holds no image with its mask. {layout(plain)}"))
+        message = f"holds no image with its mask{_content(root)}. {layout(plain)}"
+        findings.append(Finding("too_few", ".", message))
     return dataset, findings + _take_split(dataset, plain)
+
+
+def _content(root: Path) -> str:
+    names = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir() if path.name[0] != ".")
+    more = ", ..." if len(names) > MAX_NAMED else ""
+    return f", only {', '.join(names[:MAX_NAMED])}{more}" if names else ""
 
 
 def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
@@ -205,13 +226,14 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
     labels = LabelMap.declared(*(config.get(key) for key in ("labels", "foreground", "classes", "threshold")))
     files, names = paired.tree.files, list(paired.masks)
     ids = case_ids(names)
-    groups = case_groups(config, names) or ids
+    groups = {**ids, **paired.groups}
     cases = [
         Case(ids[name], files[name], tuple(files[mask] for mask in masks), groups[name], config["name"])
         for name, masks in paired.masks.items()
     ]
-    published = (config.get("split") or {}).get("test") or ()
-    test = {name for pattern in published for name in paired.tree.match(pattern)}
+    split = config.get("split") or {}
+    test = {name for pattern in split.get("test") or () for name in paired.tree.match(pattern)}
+    tested = {group for pattern in split.get("test_groups") or () for group in _listed_groups(root, pattern)}
     return Dataset(
         config["name"],
         root,
@@ -219,9 +241,44 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
         [files[name] for name in paired.unlabelled],
         labels,
         config.get("metric") or "dice",
-        frozenset(ids[name] for name in names if name in test),
+        frozenset(ids[name] for name in names if name in test or groups[name] in tested),
         bool(config.get("scaled_masks")),
+        _scale_of(config),
     )
+
+
+def _listed_groups(root: Path, pattern: str) -> set[str]:
+    """The lines of the text files below the root that match, each the name of a group."""
+    lines: set[str] = set()
+    for path in root.glob(pattern):
+        if path.resolve().is_relative_to(root.resolve()) and path.is_file():
+            with path.open("rb") as file:
+                lines |= set(file.read(MAX_LIST).decode("utf-8", "replace").split())
+    return lines
+
+
+def _require_test_part(dataset: Dataset, config: Mapping[str, Any], findings: list[Finding]) -> list[str]:
+    """A finding, or where it is `optional` a note, if no labelled image lies where the test part should."""
+    split = config.get("split") or {}
+    patterns = " or ".join([*(split.get("test") or []), *(split.get("test_groups") or [])])
+    if not patterns or dataset.published_test or not dataset.cases:
+        return []
+    if split.get("optional"):
+        return [f"no labelled image of the published test part is there ({patterns}), so 30 % are set aside instead"]
+    message = f"dataset.split: {patterns} finds no labelled image to test on; mend it, upper and lower case too"
+    findings.append(Finding("too_few", ".", message))
+    return []
+
+
+def _scale_of(config: Mapping[str, Any]) -> Scale | None:
+    """The declared `range`. Raises UserError unless white is above black."""
+    given = config.get("range")
+    if not given:
+        return None
+    black, white = map(float, given)
+    if not black < white:
+        raise UserError(f"dataset.range is [{black:g}, {white:g}]; expected [black, white], white above black")
+    return black, white
 
 
 def _phantom(config: Mapping[str, Any]) -> Dataset:

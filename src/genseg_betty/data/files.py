@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -52,9 +53,12 @@ class Tree:
         self._real_root = root.resolve()
         patterns = list(patterns)
         self._series = any(pattern.endswith("/") for pattern in patterns)
-        for folder in sorted({fixed_folder(_below_root(pattern)) for pattern in patterns}):
+        for folder in sorted({fixed_folder(pattern) for pattern in patterns}):
             self._walk(root / folder, frozenset())
         self._names = sorted(self.files)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for name in self._names:
+            self._by_stem[split_name(posixpath.basename(name))[0]].append(name)
 
     @property
     def findings(self) -> list[Finding]:
@@ -70,6 +74,12 @@ class Tree:
         pattern = _normal(pattern)
         body, extension = _parted(pattern)
         wild = re.search(r"[*?]", body)
+        stem = posixpath.basename(body)
+        if wild and not re.search(r"[*?]", stem):  # each image asks for its mask so, in any folder
+            fits = _expression(pattern).fullmatch
+            return [
+                name for name in self._by_stem.get(stem.translate(_SHOW), ()) if fits(name) and self._is(name, folders)
+            ]
         if wild:
             prefix, fits = body[: wild.start()], _expression(pattern).fullmatch
         else:  # each image asks for its mask so: compiling an expression for it would take longer than all else
@@ -84,12 +94,13 @@ class Tree:
     def _is(self, name: str, folder: bool) -> bool:
         return name in self._folders if folder else name.lower().endswith(EXTENSIONS)
 
-    def _walk(self, path: Path, above: frozenset[Path]) -> None:
+    def _walk(self, path: Path, above: frozenset[Path], folder: Path | None = None) -> None:
+        """Enter a file, or all of a folder; `folder` is where it lies, links resolved."""
         relative = unicodedata.normalize("NFC", path.relative_to(self.root).as_posix())
         if any(expression.fullmatch(relative) for expression in self._ignored):
             return
         try:
-            real = path.resolve()
+            real = path.resolve() if path.is_symlink() or folder is None else folder / path.name
         except (OSError, RuntimeError):  # Python 3.13 raises neither and takes such a link for one that dangles
             message = "is a link that leads back to itself; remove it, or copy the file in"
             self._found[Finding("unsafe", relative, message)] = None
@@ -102,11 +113,11 @@ class Tree:
                 if self._series and holds_series(path):
                     self.files[relative] = path
                     self._folders.add(relative)
-                self._list(path, relative, above | {real})
+                self._list(path, relative, above | {real}, real)
         elif path.is_file() or not path.exists():  # a dangling link is kept, to be reported as unreadable
             self.files[relative] = path
 
-    def _list(self, path: Path, relative: str, above: frozenset[Path]) -> None:
+    def _list(self, path: Path, relative: str, above: frozenset[Path], real: Path) -> None:
         try:
             names = sorted(os.listdir(path))
         except OSError as error:
@@ -118,7 +129,7 @@ class Tree:
                 message = "has a name with control characters, or one that is no UTF-8 text; rename it"
                 self._found[Finding("unsafe", posixpath.join(relative, _printable(name)), message)] = None
             elif not name.startswith(".") and name.upper() != "__MACOSX":
-                self._walk(path / name, above)
+                self._walk(path / name, above, real)
 
 
 def _printable(name: str) -> str:
@@ -138,9 +149,13 @@ def expand(pattern: str, folder: str, stem: str | None = None, group: str | None
 
 
 def fixed_folder(pattern: str) -> str:
-    """The leading folders of a pattern that hold no wildcard: the part of the root worth listing."""
+    """The leading folders of a pattern that hold no wildcard: the part of the root worth listing.
+
+    Raises UserError for a pattern that leads out of the root.
+    """
     parts = pattern.split("/")[:-1]
-    return posixpath.normpath("/".join(itertools.takewhile(lambda part: not re.search(r"[*?{]", part), parts)))
+    fixed = "/".join(itertools.takewhile(lambda part: not re.search(r"[*?{]", part), parts))
+    return posixpath.normpath(_below_root(fixed) or ".")
 
 
 def _normal(pattern: str) -> str:

@@ -128,9 +128,10 @@ def _is_blurred(values: np.ndarray, present: set[int]) -> bool:
 
 def _unexpected(found: set[int], expected: str) -> str:
     shown = ", ".join(map(str, sorted(found)[:MAX_SHOWN])) + (", ..." if len(found) > MAX_SHOWN else "")
+    highest = max(found) if len(found) == 2 and 0 in found else 1
     return (
         f"holds the values {shown}; expected {expected}. Mend the mask, or declare its labels, "
-        "as in dataset.labels={background: 0, ulcer: 1}"
+        f"as in dataset.labels={{background: 0, ulcer: {highest}}}"
     )
 
 
@@ -176,6 +177,8 @@ def _faults(labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) 
     if len(labels) < 2:
         faults.append("found one label; expected the background and at least one more")
     unknown = [name for name in foreground or () if name not in labels]
+    if foreground and not unknown and ("background" in foreground or len(set(foreground)) == len(labels)):
+        faults.append(f"foreground names {', '.join(foreground)}; expected at least one label left as background")
     if unknown:
         faults.append(f"foreground names {', '.join(unknown)}; expected names among {', '.join(labels)}")
     return faults

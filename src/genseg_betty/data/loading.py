@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +16,10 @@ from genseg_betty.data.cases import Dataset, describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import Fingerprint, Settings, default_batch_size, fingerprint
+from genseg_betty.data.formats import ImageError
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
+from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 
@@ -175,9 +178,10 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             if yaml["name"] in test:
                 raise UserError(f"{yaml['name']} is tested on already; name each dataset once")
             other, findings = scan_dataset({**yaml, **keys, "name": yaml["name"]})
-            n_test = keys.get("n_test") or config.dataset.get("n_test")
+            n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test")
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
             _require_usable(*test[other.name], dataset, findings, cache)
+            _require_same_scale(*test[other.name], reader, splits)
         except UserError as error:
             faults.append(f"ood: {error}")
     if faults:
@@ -208,10 +212,12 @@ def _require_usable(
     dataset: Dataset, cases: list[Case], trained: Dataset, findings: list[Finding], cache: Cache
 ) -> None:
     """Refuse an OOD dataset that cannot be scored; `findings` are the faults of its pairing."""
-    if trained.cases and len(dataset.classes) != len(trained.classes):
+    same = len(dataset.classes) == len(trained.classes) == 2 or dataset.classes == trained.classes
+    if trained.cases and not same:
         raise UserError(
             f"{dataset.name} has the classes {', '.join(dataset.classes)}, {trained.name} has "
-            f"{', '.join(trained.classes)}; expected as many, merge some with the dataset's `foreground`"
+            f"{', '.join(trained.classes)}; expected the same in their order (of two, any), declare or merge them with "
+            "the dataset's `labels` and `foreground`"
         )
     reader = CachedReader(dataset, cache)
     findings += reader.faults([case.id for case in cases])
@@ -220,6 +226,19 @@ def _require_usable(
     reader.save()
     if not cases:
         raise UserError(f"{dataset.name}: every labelled case is trained or validated on; none is left to test on")
+
+
+def _require_same_scale(dataset: Dataset, cases: list[Case], reader: CachedReader, splits: Splits) -> None:
+    """Refuse an OOD dataset whose intensities do not compare with those trained on."""
+    trained = _by_id(reader.dataset, splits.train)
+    if not trained:  # its own faults are told
+        return
+    with suppress(ImageError):
+        own, other = dataset.scale(cases), reader.dataset.scale(trained)
+        try:
+            require_comparable(own, other)
+        except UserError as error:
+            raise UserError(f"{dataset.name}: {error}") from error
 
 
 def _bundle(

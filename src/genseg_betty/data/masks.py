@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from genseg_betty.data.formats import ImageError, mismatch, read_colours, read_mask
+from genseg_betty.data.formats.common import CHANNELS
 from genseg_betty.data.labels import LabelMap
 
 MAX_STRETCH = 1  # percent by which the aspect of a scaled mask may differ from that of its image
@@ -37,7 +38,9 @@ def require_fitting(mask: Sequence[int], image: Sequence[int], scaled: bool) -> 
     if alike and scaled:
         return
     hint = ""
-    if alike:
+    if len(image) == len(mask) + 1 and tuple(image[1:]) == tuple(mask) and image[0] in CHANNELS:
+        hint = f"; an array of {image[0]} channels is expected as [height, width, {image[0]}], channels last"
+    elif alike:
         hint = "; where masks are published scaled, dataset.scaled_masks=true does so"
     elif scaled and flat:
         hint = "; dataset.scaled_masks does so where the proportions are equal"

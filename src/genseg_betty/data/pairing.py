@@ -1,36 +1,38 @@
 """Which masks belong to which image: a dataset YAML's patterns matched against the files below its root."""
 
 import bisect
+import itertools
 import posixpath
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genseg_betty.data.files import Finding, Tree, expand
+from genseg_betty.data.files import Finding, Tree, expand, fixed_folder
 from genseg_betty.data.formats import EXTENSIONS, split_name
-from genseg_betty.errors import UserError
 
 MAX_LISTED = 5  # files named in one message
 
 
 @dataclass
 class Pairing:
-    """Relative paths: `masks` of each labelled image, images without any mask, and what does not fit."""
+    """Relative paths: `masks` and `groups` of labelled images, images without any mask, and what does not fit."""
 
     tree: Tree
     masks: dict[str, list[str]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)  # of those images that the YAML gives one
     unlabelled: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
     """Pair by stem, as the YAML's `images`, `masks`, `stem`, `group`, `ignore`, `mask_required`, `unlabelled` say.
 
-    Findings: `missing_mask` (also where two images claim one mask), `missing_image`, `unsafe`, `unreadable`.
-    Raises UserError where a mask pattern holds {group} and images have none.
+    An image that is the mask of another and has none itself is no image. Findings: `missing_mask` (also where two
+    images claim one mask), `missing_image`, `too_few` (images without a group), `unsafe`, `unreadable`.
     """
     tree = Tree(root, [*config["images"], *config["masks"]], config.get("ignore") or ())
     result = Pairing(tree, findings=tree.findings)
@@ -40,18 +42,33 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
     marked = _matching(tree, [pattern for pattern in any_mask if "/*." not in pattern])
     images = sorted(set(candidates) - set(marked))
     excused = set(_matching(tree, _excused(config)))
-    claims: Counter[str] = Counter()
-    for name, patterns in _mask_patterns(config, images, result).items():
-        found = {pattern: sorted({*tree.match(pattern)} - {name}) for pattern in patterns}
-        _sort_in(result, name, found, config["mask_required"] == "all", name in excused)
-        claims.update({mask for matches in found.values() for mask in matches})
-    for mask, count in claims.items():
-        if count > 1:
-            _contested(result, mask)
+    named = any("{group}" in pattern for pattern in config["masks"])
+    if named:
+        result.groups, without = case_groups(config, images)
+        result.findings += without
+    grouped = [name for name in images if not named or name in result.groups]
+    found = {
+        name: {pattern: sorted({*tree.match(pattern)} - {name}) for pattern in patterns}
+        for name, patterns in _mask_patterns(config, grouped, result).items()
+    }
+    claims: dict[str, list[str]] = defaultdict(list)
+    for name, matches in found.items():
+        for mask in set(itertools.chain.from_iterable(matches.values())):
+            claims[mask].append(name)
+    for name, matches in found.items():
+        if any(matches.values()) or name not in claims:
+            _sort_in(result, name, matches, config["mask_required"] == "all", name in excused)
+    for mask, names in claims.items():
+        if len(names) > 1:
+            _contested(result, mask, names)
     for mask in _matching(tree, any_mask):
         if mask not in claims and mask not in images:
             message = "no image has this stem; add its image, remove the mask, or name it in dataset.ignore"
             result.findings.append(Finding("missing_image", mask, message))
+    if not named:
+        result.groups, without = case_groups(config, list(result.masks))
+        result.findings += without
+    _note_what_is_left(result, config, {*images, *claims, *_matching(tree, any_mask)})
     return result
 
 
@@ -67,31 +84,25 @@ def case_ids(names: list[str]) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, str] | None:
-    """The group (patient, video) of each image, as `group` or `group_starts` says; None without either.
+def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, str], list[Finding]]:
+    """The group (patient, video) of each image, as `group` or `group_starts` says, and a finding for all without.
 
     `group` is a regular expression on the path; of `group_starts`, the numbers at which a sequence begins, the last
-    that the last number in an image's stem has reached. Raises UserError that names all images without a group.
+    that the last number in an image's stem has reached.
     """
-    pattern, starts = config.get("group"), config.get("group_starts")
+    pattern, starts = config.get("group"), config.get("group_starts") or []
+    if not (pattern or starts):
+        return {}, []
+    found = {name: _captured(pattern, name) if pattern else _started(starts, name) for name in names}
+    groups = {name: group for name, group in found.items() if group is not None}
+    if len(groups) == len(found):
+        return groups, []
     if pattern:
-        groups = {name: found for name in names if (found := _captured(pattern, name)) is not None}
-        if len(groups) < len(names):
-            raise UserError(
-                f"dataset.group {pattern!r} finds no group in {_listed([n for n in names if n not in groups])}; "
-                "expected a regular expression whose first parenthesis is the patient or video"
-            )
-        return groups
-    if not starts:
-        return None
-    numbers = {name: re.findall(r"\d+", _stem(name)) for name in names}
-    outside = [name for name, found in numbers.items() if not found or int(found[-1]) < starts[0]]
-    if outside:
-        raise UserError(
-            f"dataset.group_starts finds no group for {_listed(outside)}; expected a number in each file's name, "
-            f"{starts[0]} or higher (the first start)"
-        )
-    return {name: str(starts[bisect.bisect(starts, int(found[-1])) - 1]) for name, found in numbers.items()}
+        key, expected = f"group {pattern!r}", "a regular expression whose first parenthesis is the patient or video"
+    else:
+        key, expected = "group_starts", f"a number in each file's name, {starts[0]} or higher (the first start)"
+    without = _listed([name for name in names if name not in groups])
+    return groups, [Finding("too_few", ".", f"dataset.{key} finds no group for {without}; expected {expected}")]
 
 
 def layout(config: Mapping[str, Any]) -> str:
@@ -106,6 +117,12 @@ def layout(config: Mapping[str, Any]) -> str:
     ]
     where = f" {'; '.join(terms)}." if terms else ""
     return f"Expected below it: images {' or '.join(config['images'])}{formats}, masks {masks}.{where}"
+
+
+def _started(starts: Sequence[int], name: str) -> str | None:
+    numbers = re.findall(r"\d+", _stem(name))
+    index = bisect.bisect(starts, int(numbers[-1])) if numbers else 0
+    return str(starts[index - 1]) if index else None
 
 
 def _captured(pattern: str, text: str) -> str | None:
@@ -127,7 +144,7 @@ def _any_mask(config: Mapping[str, Any], images: list[str]) -> list[str]:
     """The mask patterns with any stem, for every folder that holds images or would if there were some."""
     folders = {posixpath.dirname(name) for name in images}
     folders |= {posixpath.dirname(p) for p in config["images"] if not re.search(r"[*?]", posixpath.dirname(p))}
-    return [f"./{expand(p, folder or '.')}" for p in config["masks"] for folder in sorted(folders)]
+    return sorted({f"./{expand(p, folder or '.')}" for p in config["masks"] for folder in folders})
 
 
 def _matching(tree: Tree, patterns: list[str]) -> list[str]:
@@ -142,8 +159,6 @@ def _excused(config: Mapping[str, Any]) -> list[str]:
 
 def _mask_patterns(config: Mapping[str, Any], images: Sequence[str], result: Pairing) -> dict[str, list[str]]:
     """The mask patterns of each image, filled in; an image in whose name `stem` finds nothing is a finding."""
-    named = any("{group}" in pattern for pattern in config["masks"])
-    groups = (case_groups(config, images) if named else None) or {}
     filled = {}
     for name in images:
         stem = _captured(config["stem"], _stem(name)) if config.get("stem") else _stem(name)
@@ -152,7 +167,7 @@ def _mask_patterns(config: Mapping[str, Any], images: Sequence[str], result: Pai
             result.findings.append(Finding("missing_mask", name, message + "dataset.ignore if it is no image"))
         else:
             folder = posixpath.dirname(name) or "."
-            filled[name] = [expand(pattern, folder, stem, groups.get(name)) for pattern in config["masks"]]
+            filled[name] = [expand(pattern, folder, stem, result.groups.get(name)) for pattern in config["masks"]]
     return filled
 
 
@@ -169,9 +184,27 @@ def _sort_in(result: Pairing, name: str, found: dict[str, list[str]], all_needed
         result.findings.append(Finding("missing_mask", name, message))
 
 
-def _contested(result: Pairing, mask: str) -> None:
-    sharing = sorted(name for name, masks in result.masks.items() if mask in masks)
+def _contested(result: Pairing, mask: str, names: Sequence[str]) -> None:
+    sharing = sorted(name for name in names if name in result.masks)
     for name in sharing[1:]:
         message = f"shares the mask {mask} with {sharing[0]}; expected one image a mask, so remove or rename one"
         result.findings.append(Finding("missing_mask", name, message))
         del result.masks[name]
+
+
+def _note_what_is_left(result: Pairing, config: Mapping[str, Any], taken: Collection[str]) -> None:
+    """Say which files lie in a folder that a pattern names, and are neither images nor masks."""
+    patterns = [*config["images"], *config["masks"]]
+    folders = tuple(f"{folder}/" for pattern in patterns if (folder := fixed_folder(pattern)) != ".")
+    series = tuple(f"{name}/" for name in taken if result.tree.files[name].is_dir())
+    left = [
+        name
+        for name, path in result.tree.files.items()
+        if name.startswith(folders or ("/",)) and name not in taken and not name.startswith(series or ("/",))
+        if not path.is_dir()
+    ]
+    if left:
+        result.notes.append(
+            f"{len(left)} files in {', '.join(sorted({folder[:-1] for folder in folders}))} are no image and no mask "
+            f"by the patterns: {_listed(sorted(left))}"
+        )

@@ -123,10 +123,13 @@ class CachedReader:
         key = key_of("fit", [self._key(case) for case in cases], image_size, channels, intensity, spacing)
         if known := self._ledger.recall(key):
             return replace(Preprocessing.from_dict(known), classes=classes, label_values=label_values)
-        stood_in = intensity != "percentiles"
+        # Where a single image is not 8-bit the percentiles of all are asked for.
+        stood_in = intensity in ("8-bit", None) and all(one.eight_bit for one in facts)
+        stood_in = stood_in or isinstance(intensity, tuple)
         pairs = zip(cases, facts, strict=True)
         images = (one.stand_in() if one.eight_bit and stood_in else self._sample(case).image for case, one in pairs)
         fitted = Preprocessing.fit(images, image_size, channels, classes, label_values, intensity, spacing)
+        fitted = replace(fitted, scale=self.dataset.scale(cases))
         if all(map(self._unchanged, cases)):
             self._ledger.note(key, fitted.to_dict())
         return fitted

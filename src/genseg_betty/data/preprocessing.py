@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genseg_betty.data.labels import LabelValue
+from genseg_betty.data.scale import Scale
 from genseg_betty.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
@@ -28,6 +29,7 @@ class Preprocessing:
     classes: tuple[str, ...]  # class 0 is the background
     label_values: tuple[LabelValue, ...]  # file value of each class, or its colour (red, green, blue)
     spacing: tuple[float, ...] | None = None  # mm between voxels that volumes are resampled to; None: as they are
+    scale: Scale | None = None  # black and white of the training files, where known
 
     @classmethod
     def fit(

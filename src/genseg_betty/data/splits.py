@@ -1,11 +1,13 @@
 """Few-shot splits: grouped, seeded, nested in n_labelled, with a test part that never moves."""
 
 import hashlib
+import itertools
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from genseg_betty.data.case import Case
 from genseg_betty.data.cases import Dataset
+from genseg_betty.data.copies import with_copies_grouped
 from genseg_betty.data.folds import TooFew, held_out_count, shuffled
 from genseg_betty.data.formats import content_digest
 from genseg_betty.errors import UserError
@@ -33,12 +35,32 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
     """Split the cases of a dataset.
 
     The test part is `dataset.test_ids()`, cut to the first `n_test` of a fixed order. The labelled images are
-    drawn from the other groups in the order of `seed`, and each keeps its role however many are drawn.
+    drawn from the other groups in the order of `seed`, and each keeps its role however many are drawn. Images that
+    lie there twice count as one group, unless too few groups were left.
     `n_labelled` None means 40, or all if there are fewer. A split of the user's own is taken as it is; a smaller
     `n_labelled` draws from its parts in proportion. Raises TooFew (a UserError).
     """
-    if dataset.own_split:
-        return _own(dataset, n_labelled, n_test, seed)
+    joined = _joined(dataset)
+    split = _own if dataset.own_split else _drawn
+    try:
+        return split(joined, n_labelled, n_test, seed)
+    except TooFew:
+        if joined is dataset:
+            raise
+        splits = split(dataset, n_labelled, n_test, seed)
+        splits.notes.append(
+            "copies of one image stand in several parts, too many to keep them together; scores flatter"
+        )
+        return splits
+
+
+def _joined(dataset: Dataset) -> Dataset:
+    """The dataset with copies of one image in one group."""
+    cases = with_copies_grouped(dataset.cases) if dataset.root else dataset.cases
+    return dataset if cases == dataset.cases else replace(dataset, cases=cases)
+
+
+def _drawn(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
     test = dataset.test_ids()
     in_test = set(test)
     groups = {case.group for case in dataset.cases if case.id in in_test} | dataset.published_groups()
@@ -53,9 +75,14 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
 
 def capped(ids: Iterable[str], n_test: int | None) -> list[str]:
     """The first `n_test` of the ids in a fixed order: a larger cap adds to a smaller one. None: all."""
+    return sorted(_order(ids, n_test)[:n_test])
+
+
+def _order(ids: Iterable[str], n_test: int | None) -> list[str]:
+    """The fixed order in which `n_test` cuts a test part. Raises UserError unless that is 1 or more, or None."""
     if n_test is not None and n_test < 1:
         raise UserError(f"dataset.n_test is {n_test}; expected 1 or more, or null for the whole test part")
-    return sorted(shuffled(ids, "test")[:n_test])
+    return shuffled(ids, "test")
 
 
 def unseen_cases(
@@ -68,21 +95,25 @@ def unseen_cases(
     """The labelled cases of `dataset` on which a run on `trained` has neither trained nor validated.
 
     Cases are told apart by id where both are the same dataset: by name, wherever its folder lies, or by root.
-    A `folder` has no name of its own, so there the root alone decides. Whatever their names, images whose
-    `fingerprints` are among `contents` are left out too. At most `n_test` are returned.
+    A `folder` has no name of its own, so there the root alone decides. Whole groups (patients, videos) are left out,
+    and whatever their names, images whose `fingerprints` are among `contents`. At most `n_test` are returned.
     """
     learned = {*splits.train, *splits.validation}
     roots = [root.resolve() for root in (dataset.root, trained.root) if root is not None]
     same_root = len(roots) == 2 and roots[0] == roots[1]
     same_name = dataset.name == trained.name and dataset.name != "folder"
     used = learned if same_root or same_name else set()
-    keep = set(capped((case.id for case in dataset.cases if case.id not in used), n_test))
-    cases = [case for case in dataset.cases if case.id in keep]
-    # Of drawn images only those of the same number can be the same: the others need not be drawn to be told apart.
-    doubtful = cases if dataset.root else [case for case in cases if case.id in learned]
+    groups = {case.group for case in dataset.cases if case.id in used}  # copies are known by their contents
+    cases = {case.id: case for case in dataset.cases if case.id not in used and case.group not in groups}
     known = set(contents)
-    seen = {id for id, digest in fingerprints(dataset, doubtful).items() if digest in known} if known else set()
-    return [case for case in cases if case.id not in seen]
+
+    def is_copy(case: Case) -> bool:
+        # Of drawn images only those of the same number can be the same: the others need not be drawn for it.
+        doubtful = bool(known) and (dataset.root is not None or case.id in learned)
+        return doubtful and _content(dataset, case).hex() in known
+
+    unseen = (id for id in _order(cases, n_test) if not is_copy(cases[id]))
+    return [cases[id] for id in sorted(itertools.islice(unseen, n_test))]
 
 
 def fingerprints(dataset: Dataset, cases: Iterable[Case]) -> dict[str, str]:

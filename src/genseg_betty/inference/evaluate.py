@@ -6,6 +6,7 @@ content of its image wherever that turns up again.
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from rich.progress import track
 from genseg_betty.config import load_dataset_config
 from genseg_betty.data.case import Case
 from genseg_betty.data.cases import Dataset, open_dataset
+from genseg_betty.data.formats import ImageError
+from genseg_betty.data.scale import require_comparable, rescaled
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 from genseg_betty.files import file_label
@@ -88,9 +91,11 @@ def score_cases(
     """Rows {"id", "dice", "jaccard", … per class} one a case, and {"dice", "jaccard", "cases"} their means.
 
     Predictions are compared at the resolution of the mask. Raises UserError if the classes differ from the
-    predictor's or a case cannot be read: all such cases at once, for a mean over the others would mislead.
+    predictor's, the intensities do not compare with those trained on, or a case cannot be read: all such cases at
+    once, for a mean over the others would mislead.
     """
     _check_classes(predictor, dataset)
+    _check_scale(predictor, dataset, cases)
     if not cases:
         raise UserError(f"{dataset.name} has no labelled case to score; expected at least one.")
     rows: list[dict[str, Any]] = []
@@ -99,7 +104,8 @@ def score_cases(
         try:
             sample = dataset.load(case)
             assert sample.mask is not None  # a Case is a labelled image
-            scores = case_scores(predictor(sample.image, sample.spacing), sample.mask, predictor.num_classes)
+            image = rescaled(sample.image, dataset.scale([case]), predictor.preprocessing.scale)
+            scores = case_scores(predictor(image, sample.spacing), sample.mask, predictor.num_classes)
             rows.append({"id": case.id, **scores})
         except UserError as error:
             faults.append(str(error))
@@ -128,6 +134,15 @@ def _check_classes(predictor: Predictor, dataset: Dataset) -> None:
             f"{', '.join(expected)}: declare them alike with dataset.labels={{name: value, …}}, or merge "
             "labels into one foreground with dataset.foreground=[name, …]."
         )
+
+
+def _check_scale(predictor: Predictor, dataset: Dataset, cases: list[Case]) -> None:
+    with suppress(ImageError):  # a file that cannot be opened is told with all others
+        scale = dataset.scale(cases)
+        try:
+            require_comparable(scale, predictor.preprocessing.scale)
+        except UserError as error:
+            raise UserError(f"{dataset.name} cannot be scored: {error}") from error
 
 
 def _file_label(dataset: Dataset) -> str:

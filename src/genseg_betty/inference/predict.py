@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from genseg_betty.data.formats import holds_series, read_header, read_image, split_name, write_mask, write_volume
+from genseg_betty.data.scale import rescaled, scale_of_files
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor, load
 
@@ -119,10 +120,11 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _predict_file(predictor: Predictor, job: Job) -> None:
-    mask = predictor(read_image(job.image), read_header(job.image).spacing)
-    job.mask.parent.mkdir(parents=True, exist_ok=True)
     preprocessing = predictor.preprocessing
-    values = preprocessing.to_file_values(mask)
+    scale = scale_of_files([job.image], preprocessing.scale)
+    image = rescaled(read_image(job.image), scale, preprocessing.scale)
+    values = preprocessing.to_file_values(predictor(image, read_header(job.image).spacing))
+    job.mask.parent.mkdir(parents=True, exist_ok=True)
     if preprocessing.spatial_dims == 3:
         write_volume(job.mask, values, job.image)
     else:

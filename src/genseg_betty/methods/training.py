@@ -94,14 +94,16 @@ def require_same_data(run: Run, splits: dict[str, Any]) -> None:
     Files that came or went since may have given the cases other parts: what was trained on could be tested on.
     """
     before = run.read_json("splits.json") or splits
-    changed = [part for part in ("train", "validation", "sha256") if before.get(part) != splits[part]]
+    before = {"data_sha256": splits["data_sha256"], **before}  # older Runs have none
+    parts = ("train", "validation", "sha256", "data_sha256")
+    changed = [part for part in parts if before.get(part) != splits[part]]
     if changed:
         old, new = ({*found["train"], *found["validation"]} for found in (before, splits))
         come, gone = (", ".join(sorted(ids)[:5]) or "none" for ids in (new - old, old - new))
         raise UserError(
             f"{run.path} began with other images than the dataset has now (of its labelled ones, new: {come}; gone: "
-            f"{gone}; or their content or part changed). Bring the files back, or start anew with resume=restart "
-            "or another run_dir."
+            f"{gone}; or their content, masks or part changed). Bring the files back, or start anew with "
+            "resume=restart or another run_dir."
         )
 
 
@@ -110,7 +112,7 @@ def splits_of(data: DataBundle) -> dict[str, Any]:
     splits = data.splits
     root = str(data.dataset.root) if data.dataset.root else None
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    return {**parts, "dataset": data.dataset.name, "root": root, "sha256": data.contents}
+    return {**parts, "dataset": data.dataset.name, "root": root, "sha256": data.contents, "data_sha256": data.sha256}
 
 
 def describe(run: Run, data: DataBundle) -> dict[str, Any]:

@@ -24,6 +24,7 @@ __all__ = [
     "ImageError",
     "bit_depth",
     "content_digest",
+    "content_files",
     "holds_series",
     "mismatch",
     "pack",
@@ -78,8 +79,9 @@ def read_header(path: Path) -> Header:
 
 
 def bit_depth(path: Path) -> int | None:
-    """Bits of one intensity of a picture; None for formats whose intensities have a scale of their own."""
-    return pictures.bit_depth(path) if _reader(path) is pictures else None
+    """Bits of one intensity, of pictures and of NumPy's bytes; None where intensities have a scale of their own."""
+    reader = _reader(path)
+    return reader.bit_depth(path) if reader in (pictures, arrays) else None
 
 
 def content_digest(path: Path) -> bytes:
@@ -87,11 +89,12 @@ def content_digest(path: Path) -> bytes:
 
     That of one file is of its bytes alone, so that a series of one slice is the same as its file.
     """
-    digests = [_file_digest(file) for file in _files(path)]
+    digests = [_file_digest(file) for file in content_files(path)]
     return digests[0] if len(digests) == 1 else hashlib.sha256(SEVERAL + b"".join(digests)).digest()
 
 
-def _files(path: Path) -> list[Path]:
+def content_files(path: Path) -> list[Path]:
+    """The files that make an image: itself, a series' slices, a MetaImage's header and data. Raises ImageError."""
     if path.is_dir():
         return dicom.slices(path)
     header = split_name(path.name)[1].lower() in metaimage.EXTENSIONS

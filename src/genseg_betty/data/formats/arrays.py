@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from genseg_betty.data.formats.common import (
-    MAX_CHANNELS,
+    CHANNELS,
     Header,
     ImageError,
     as_image,
@@ -21,6 +21,7 @@ from genseg_betty.data.formats.common import (
 
 EXTENSIONS = (".npy", ".npz")
 EXPECTED = "a NumPy array of numbers (.npy, or .npz with one array)"
+WITH_ALPHA = 4  # channels
 MAX_HEADER = 10_000  # bytes; NumPy refuses longer ones as well, but reads them first, however long
 PACKED_BY_NUMPY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others, zipfile unpacks all at once
 
@@ -31,7 +32,7 @@ def read_image(path: Path) -> np.ndarray:
     if np.iscomplexobj(values):
         raise ImageError("unreadable", "holds complex numbers; expected real intensities")
     image = as_image(values if _has_channels(values.shape) else values[..., None])
-    return image[..., :3] if image.shape[-1] == MAX_CHANNELS else image
+    return image[..., :3] if image.shape[-1] == WITH_ALPHA else image
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -45,6 +46,13 @@ def read_header(path: Path) -> Header:
     with _opened(path) as file:
         shape, _ = _claimed(file)
     return Header(shape[:-1] if _has_channels(shape) else shape)
+
+
+def bit_depth(path: Path) -> int | None:
+    """8 for arrays of bytes; None for all others, whose range is not that of their type."""
+    with _opened(path) as file:
+        _, kind = _claimed(file)
+    return 8 if kind == np.uint8 else None
 
 
 def _values(path: Path) -> np.ndarray:
@@ -73,7 +81,7 @@ def _claimed(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _has_channels(shape: tuple[int, ...]) -> bool:
-    return len(shape) > 2 and shape[-1] in (1, 3, MAX_CHANNELS)
+    return len(shape) > 2 and shape[-1] in (*CHANNELS, WITH_ALPHA)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from genseg_betty.errors import UserError
 
 MAX_VALUES = 2**28  # values of one file that are read into memory: 1 GiB as float32
 MAX_BYTES = 2**30  # of those values as a file stores them, and of a file that is read as a whole
-MAX_CHANNELS = 4
+CHANNELS = (1, 3)  # of an image: gray or colour
 MAX_SHOWN = 100  # characters of a size in a message: a header may claim thousands of digits
 
 

@@ -28,6 +28,7 @@ EXTENSIONS = (".dcm", ".dicom")
 EXPECTED = "a DICOM image"
 CALIBRATED = ("CT", "PT")
 MAX_RLE = 2**24  # bytes of a run-length encoded frame, which may decode to 64 times as many
+INDEX = "DICOMDIR"  # lists the files of a medium, and begins as they do
 UNEVEN = 0.1  # relative difference of slice distances from which a slice is taken to be missing
 
 
@@ -200,7 +201,11 @@ def _series(folder: Path) -> list[tuple[Path, Any]]:
 
 
 def _is_dicom(path: Path) -> bool:
-    if path.name.startswith(".") or (path.suffix.lower() not in EXTENSIONS and not _numbered(path.suffix)):
+    if (
+        path.name.startswith(".")
+        or path.name.upper() == INDEX
+        or (path.suffix.lower() not in EXTENSIONS and not _numbered(path.suffix))
+    ):
         return False
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"

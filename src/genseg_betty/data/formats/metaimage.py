@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, damaged, labels
+from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, as_image, bounded, damaged, labels
 
 EXTENSIONS = (".mha", ".mhd")
 EXPECTED = "a MetaImage file (.mha, or .mhd beside its .raw)"
@@ -51,9 +51,15 @@ def _header(path: Path, keys: dict[str, str]) -> Header:
     bounded((*sides, _channels(keys)), _type(keys).itemsize)
     if len(sides) not in (2, 3) or len(spacing) != len(sides):
         raise ImageError("unreadable", f"has {len(sides)} dimensions; expected 2 or 3")
+    _require_known_channels(keys)
     if len(sides) == 3 and sides[2] == 1:
         sides, spacing = sides[:2], spacing[:2]
     return Header(sides[::-1], spacing[::-1])
+
+
+def _require_known_channels(keys: dict[str, str]) -> None:
+    if _channels(keys) not in CHANNELS:
+        raise ImageError("unreadable", f"holds {_channels(keys)} channels; expected 1 or 3, keep one of them")
 
 
 def data_files(path: Path) -> list[Path]:

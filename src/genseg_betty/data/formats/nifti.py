@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genseg_betty.data.formats.common import (
-    MAX_CHANNELS,
+    CHANNELS,
     Header,
     ImageError,
     as_image,
@@ -95,9 +95,9 @@ def _opened(path: Path) -> tuple["Nifti1Image", tuple[int, ...], int, tuple[floa
     spatial = _three(stored)
     rest = [side for side in stored[3:] if side != 1]
     channels = rest[0] if rest else 1
-    if len(rest) > 1 or channels > MAX_CHANNELS:
+    if len(rest) > 1 or channels not in CHANNELS:
         sides = " x ".join(map(str, stored))
-        message = f"holds {sides} values; expected an image or a volume of at most {MAX_CHANNELS} channels"
+        message = f"holds {sides} values; expected an image or a volume of 1 or 3 channels"
         raise ImageError("unreadable", message)
     if image.get_data_dtype().names:
         channels = 3

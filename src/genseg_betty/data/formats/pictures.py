@@ -1,6 +1,7 @@
 """Pictures to arrays and back, by Pillow: PNG, JPEG, BMP, GIF, TIFF and WebP.
 
 A TIFF of several pages is a volume, a page a slice. EXIF orientation is applied, alpha dropped, palettes resolved.
+A mask that this could change (a label in alpha alone, a palette that reads in two ways) is refused.
 """
 
 import itertools
@@ -24,6 +25,7 @@ MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow itself r
 MAX_PAGES = 4096  # Pillow takes the longer for a page the more there are
 ORIENTATION = 0x0112  # the EXIF tag, and its values that swap height and width
 SIDEWAYS = (5, 6, 7, 8)
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 COLOUR_NOISE = 16  # JPEG leaves a gray RGB mask with channels this far apart
 
 
@@ -187,6 +189,7 @@ def _intensities(image: Image.Image) -> np.ndarray:
 
 
 def _label_values(image: Image.Image) -> np.ndarray:
+    _require_idle_alpha(image)
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
     if image.mode.startswith("I"):
@@ -196,7 +199,7 @@ def _label_values(image: Image.Image) -> np.ndarray:
     if image.mode in ("L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
         return np.asarray(image.convert("L"))
     if image.mode == "P":
-        return np.asarray(image)
+        return _indices(image)
     return _gray_value(np.asarray(_rgb(image)))
 
 
@@ -204,11 +207,42 @@ def _packed_colours(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I") or image.mode == "F":
         message = f"holds values of more than 8 bits (Pillow's mode {image.mode}), not colours; expected an RGB picture"
         raise ImageError("unexpected_label", message)
+    _require_idle_alpha(image)
     return pack(np.asarray(_rgb(image)))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGBA").convert("RGB") if "transparency" in image.info else image.convert("RGB")
+
+
+def _require_idle_alpha(image: Image.Image) -> None:
+    """Raise ImageError where pixels of one colour differ in alpha: which of them are labelled is in alpha alone."""
+    if not image.has_transparency_data:
+        return
+    pixels = np.asarray(image.convert("RGBA"))
+    colours, alpha = pack(pixels).ravel(), pixels[..., 3].ravel()
+    if alpha.min() == alpha.max():
+        return
+    order = np.argsort(colours, kind="stable")
+    same = np.diff(colours[order]) == 0
+    if (same & (np.diff(alpha[order].astype(int)) != 0)).any():
+        message = "has pixels of one colour that differ in transparency; expected an opaque mask, save it without alpha"
+        raise ImageError("unexpected_label", message)
+
+
+def _indices(image: Image.Image) -> np.ndarray:
+    """The indices of a palette in colour, unless only its black and white are used and stand in reverse."""
+    indices = np.asarray(image)
+    parts = image.getpalette("RGB") or []
+    used = {tuple(parts[3 * index : 3 * index + 3]): index for index in np.unique(indices).tolist()}
+    if used.keys() <= {BLACK, WHITE} and used.get(WHITE, 256) < used.get(BLACK, 256):
+        message = (
+            f"has a palette in which white is index {used[WHITE]}, so that its indices and its colours say the "
+            "opposite; expected labels that read in one way: save it as gray, or declare colours, as in "
+            "dataset.labels={background: [0, 0, 0], ulcer: [255, 255, 255]}"
+        )
+        raise ImageError("unexpected_label", message)
+    return indices
 
 
 def _gray_palette(image: Image.Image) -> bool:
@@ -221,6 +255,9 @@ def _gray_value(rgb: np.ndarray) -> np.ndarray:
     if spread.max() > COLOUR_NOISE:
         row, column = np.unravel_index(spread.argmax(), spread.shape)
         found = tuple(int(value) for value in rgb[row, column])
-        message = f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label"
+        message = (
+            f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label, or declare "
+            "colours, as in dataset.labels={background: [0, 0, 0], ulcer: [255, 0, 0]}"
+        )
         raise ImageError("unexpected_label", message)
     return rgb[:, :, 1]
