@@ -20,7 +20,7 @@ from genseg_betty.randomness import derived_seed, seeded
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
 
 # Keys of conf/generator that are no argument of the generator's constructor.
-BESIDE_THE_GENERATOR = ("name", "alpha", "objective", "discriminator")
+BESIDE_THE_GENERATOR = ("name", "alpha", "branches", "objective", "discriminator")
 
 
 def _component(section: DictConfig, without: tuple[str, ...]) -> dict[str, Any]:
@@ -54,6 +54,8 @@ def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial
 def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, ...]) -> nn.Module:
     """G: encoded masks and α -> images [B, channels, *]."""
     arguments = _component(config.generator, BESIDE_THE_GENERATOR)
+    if config.generator.branches == "single" and "kernels" in arguments:
+        arguments["kernels"] = arguments["kernels"][:1]
     space = _space(config.generator, len(image_size))
     with seeded(derived_seed(config.seed, "generator")):
         return _instantiate(
@@ -70,18 +72,28 @@ def build_architecture(config: DictConfig, generator: nn.Module) -> Architecture
     cells: dict[str, int] = generator.cells  # type: ignore[assignment]
     operations = operations_of(config.generator.get("kernels") or [kernel for kernel, _, _ in OPERATIONS])
     choices = operations if any(cells.values()) else OPERATIONS
-    return Architecture(cells["down"], cells["up"], choices, config.generator.alpha)
+    fixed = config.generator.branches == "fixed"
+    return Architecture(cells["down"], cells["up"], choices, "fixed" if fixed else config.generator.alpha)
 
 
 def build_objective(config: DictConfig) -> Objective:
-    """The losses of stage I."""
-    objective: Objective = _instantiate(_component(config.generator.objective, ()))
+    """The losses of stage I. Raises UserError where they need a discriminator and none is named, or the reverse."""
+    generator = config.generator
+    objective: Objective = _instantiate(_component(generator.objective, ()))
+    if objective.has_opponent != (generator.get("discriminator") is not None):
+        expected = "a section with a _target_" if objective.has_opponent else "null"
+        raise UserError(
+            f"generator.discriminator is {generator.get('discriminator')}; expected {expected}, for "
+            f"{type(objective).__name__}"
+        )
     return objective
 
 
-def build_discriminator(config: DictConfig, num_classes: int, channels: int, spatial_dims: int = 2) -> nn.Module:
-    """H: encoded mask and image -> a verdict, whatever its family takes for one."""
-    section = config.generator.discriminator
+def build_discriminator(config: DictConfig, num_classes: int, channels: int, spatial_dims: int = 2) -> nn.Module | None:
+    """H: encoded mask and image -> a verdict, whatever its family takes for one; None where it has none."""
+    section = config.generator.get("discriminator")
+    if section is None:
+        return None
     arguments, space = _component(section, ()), _space(section, spatial_dims)
     with seeded(derived_seed(config.seed, "discriminator")):
         return _instantiate(arguments, in_channels=condition_channels(num_classes) + channels, **space)
@@ -116,4 +128,5 @@ def build_optimizer(section: DictConfig, module: nn.Module) -> Optimizer:
 
 
 def count_parameters(module: nn.Module) -> int:
+    """Numbers in all weights of a module."""
     return sum(parameter.numel() for parameter in module.parameters())

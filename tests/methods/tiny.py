@@ -28,5 +28,6 @@ def built(config: DictConfig, data: DataBundle, **form: Any) -> tuple[Workshop, 
     """The networks of a run in another `form` (dtype=, memory_format=) and its method's engine before a step."""
     workshop = Workshop(config, data)
     for network in (workshop.segmenter, workshop.generator, workshop.discriminator, workshop.architecture):
-        network.to(**form)
+        if network is not None:
+            network.to(**form)
     return workshop, GenSegEngine(build_named(config.method).plan(workshop))

@@ -9,13 +9,11 @@ Of the graph that a hypergradient needs little is saved, as its first backward p
 a UNet on 2 images of 256 x 256 pixels peaks at 150 MiB instead of 200 without, and at 608 instead of 623 with it.
 """
 
-import types
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
@@ -44,8 +42,7 @@ def checkpoint_blocks(network: nn.Module) -> nn.Module:
             "set it to false."
         )
     for block in blocks:
-        block.as_written = False  # type: ignore[assignment]
-        block.forward = types.MethodType(_recomputed, block)
+        block.forward = _Recomputed(block)
     return network
 
 
@@ -65,29 +62,35 @@ def _is_block(module: nn.Module) -> bool:
     return callable_itself and layers >= 2 and not any(type(part) is type(module) for part in inner)
 
 
-def _recomputed(block: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """The forward pass of a block that `checkpoint_blocks` has marked."""
-    plain = type(block).forward
-    if block.as_written or not torch.is_grad_enabled():
-        return plain(block, *args, **kwargs)
-    state = {**dict(block.named_parameters()), **{name: value.clone() for name, value in block.named_buffers()}}
-    again = False
+class _Recomputed:
+    """The forward pass of `block` that keeps its input alone, in the place of its own."""
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        nonlocal again
-        if not again:
-            again = True
-            return plain(block, *args, **kwargs)
-        with second_derivatives(), _as_written(block):
-            return functional_call(block, state, args, kwargs)
+    def __init__(self, block: nn.Module) -> None:
+        self.block = block
+        self.recomputing = False
 
-    return checkpoint(run, *args, use_reentrant=False, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        plain = type(self.block).forward
+        if self.recomputing or not torch.is_grad_enabled():
+            return plain(self.block, *args, **kwargs)
+        buffers = {name: buffer.clone() for name, buffer in self.block.named_buffers()}
+        state = dict(self.block.named_parameters()) | buffers
+        first = True
 
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal first
+            if first:
+                first = False
+                return plain(self.block, *args, **kwargs)
+            return self._again(state, args, kwargs)
 
-@contextmanager
-def _as_written(block: nn.Module) -> Iterator[None]:
-    block.as_written = True  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        block.as_written = False  # type: ignore[assignment]
+        return checkpoint(run, *args, use_reentrant=False, **kwargs)
+
+    def _again(self, state: dict[str, Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The block at the weights and buffers of its first pass."""
+        self.recomputing = True
+        try:
+            with second_derivatives():
+                return functional_call(self.block, state, args, kwargs)
+        finally:
+            self.recomputing = False

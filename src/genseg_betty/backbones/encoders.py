@@ -1,18 +1,25 @@
 """Names of SMP's encoders and timm's models, checked before anything is built; a wrong one is answered."""
 
-import difflib
 from collections.abc import Iterable
+from difflib import SequenceMatcher
+from heapq import nlargest
 from typing import Any
 
 from genseg_betty.errors import UserError
 
 TIMM = "tu-"
+FROZEN_NOTE = "the frozen encoder has random weights: set backbone.encoder_weights"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """The names most like `name`, whatever their case, as a list in words."""
-    names = {other.lower(): other for other in known}
-    return ", ".join(names[match] for match in difflib.get_close_matches(name.lower(), names, n=count, cutoff=0.0))
+    """The names most like `name` in whole or in how they begin, whatever their case, as a list in words."""
+    wanted = name.lower()
+
+    def likeness(other: str) -> float:
+        parts = (other.lower(), other.lower()[: len(wanted) + 1])
+        return max(SequenceMatcher(None, wanted, part).ratio() for part in parts)
+
+    return ", ".join(nlargest(count, known, key=likeness))
 
 
 def check_encoder(encoder: str, weights: str | None) -> None:

@@ -1,9 +1,10 @@
-"""Any segmentation network of MONAI (arXiv:2211.02701), by its name in `monai.networks.nets`, for images or volumes."""
+"""Any segmentation network of MONAI (arXiv:2211.02701), by name, for images or volumes; and any class alike."""
 
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hydra.utils import get_class
 from torch import Tensor, nn
 
 from genseg_betty.backbones.checkpointing import NOTE as CHECKPOINTING_NOTE
@@ -11,15 +12,16 @@ from genseg_betty.backbones.checkpointing import checkpoint_blocks
 from genseg_betty.backbones.dimensions import images_or_volumes
 from genseg_betty.backbones.encoders import nearest
 from genseg_betty.backbones.padding import PadToMultiple, ResizeTo
-from genseg_betty.backbones.probe import STRIDES, dry_run, fault_of, find_padding
+from genseg_betty.backbones.probe import STRIDES, dry_run, fault_of, find_padding, first_line
+from genseg_betty.backbones.registration import register_once
 from genseg_betty.errors import UserError
 
 # What MONAI's networks call what the program supplies.
 INPUTS = ("in_channels", "n_input_channels")
-OUTPUTS = ("out_channels", "num_classes", "out_classes")
+OUTPUTS = ("out_channels", "num_classes", "out_classes", "num_outputs")
 DIMENSIONS = ("spatial_dims", "dims")
 SIZES = ("img_size", "input_image_size", "image_size")
-ROUND = 32  # networks of one size are built for the next multiple of it
+ROUND = 32  # these networks are built for the next multiple of it
 
 
 def monai(
@@ -34,7 +36,8 @@ def monai(
     """A network of MONAI: [B, in_channels, *spatial] -> logits [B, num_outputs, *spatial], any size.
 
     Args:
-        net: SegResNet, UNet, DynUNet, SwinUNETR, AttentionUnet, VNet, UNETR, …
+        net: a class of `monai.networks.nets`: SegResNet, UNet, DynUNet, SwinUNETR, AttentionUnet, VNet, UNETR, …; or
+            package.module.Class, of another that takes channels under the same names.
         arguments: of its constructor, but for channels, dimensions and image size.
         image_size: for the few networks of one size (UNETR): images of another are resized to it.
         activation_checkpointing: see `checkpointing.py`.
@@ -77,12 +80,7 @@ def networks() -> list[str]:
     kinds = {
         kind.__name__: kind for kind in vars(nets).values() if inspect.isclass(kind) and issubclass(kind, nn.Module)
     }
-    return sorted(
-        name
-        for name, kind in kinds.items()
-        if hasattr(nets, name)
-        and all(not set(names).isdisjoint(inspect.signature(kind).parameters) for names in (INPUTS, OUTPUTS))
-    )
+    return sorted(name for name, kind in kinds.items() if hasattr(nets, name) and _maps_channels(kind))
 
 
 class FirstOutput(nn.Module):
@@ -100,12 +98,31 @@ class FirstOutput(nn.Module):
 def _find(net: str) -> type[nn.Module]:
     from monai.networks import nets
 
+    if "." in net:
+        return _imported(net)
     names = networks()
     if net not in names:
         raise UserError(
             f"backbone.net={net}: MONAI has no such network from channels to channels. Nearest: {nearest(net, names)}."
         )
     return getattr(nets, net)
+
+
+def _imported(net: str) -> type[nn.Module]:
+    try:
+        kind = get_class(net)
+    except Exception as error:  # importing a user's file can raise whatever that file raises
+        raise UserError(
+            f"backbone.net={net}: cannot be imported ({first_line(error)}); expected a name in monai.networks.nets, or "
+            "package.module.Class that Python finds."
+        ) from error
+    if not _maps_channels(kind):
+        raise UserError(f"backbone.net={net}: expected a class that takes the arguments in_channels and out_channels.")
+    return kind
+
+
+def _maps_channels(kind: type) -> bool:
+    return all(not set(names).isdisjoint(inspect.signature(kind).parameters) for names in (INPUTS, OUTPUTS))
 
 
 def _one_size(
@@ -147,9 +164,9 @@ def _build(
     ]
     if not problems:
         try:
-            return kind(**supplied, **arguments)
+            return register_once(kind(**supplied, **arguments))
         except Exception as error:  # whatever a constructor makes of values that do not fit
-            problems.append(f"backbone.net={net} could not be built: {type(error).__name__}: {error}")
+            problems.append(f"backbone.net={net} could not be built: {type(error).__name__}: {first_line(error)}")
     raise UserError("\n".join([*problems, _usage(net, signature, supplied)]))
 
 

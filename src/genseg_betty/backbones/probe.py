@@ -15,14 +15,25 @@ from torch.func import functional_call
 
 from genseg_betty.errors import UserError
 
-SMALLEST = 64  # sides tried are not below: small images have faults of their own
+LARGE = 256  # sides that no network is too deep for
+SMALL = 64  # sides at which second derivatives are tried, where the network takes them
 STRIDES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 def dry_run(network: nn.Module, shape: Sequence[int], training: bool = False) -> Any:
-    """The output of `network` for images [B, C, *spatial] of `shape`: fake tensors; its own state stays as it is."""
-    with _mode(network, training), _fakes(network) as (state, empty), torch.no_grad():
-        return functional_call(network, state, (empty(shape),))
+    """The output of `network` for images [B, C, *spatial] of `shape`: fake tensors without values, or random ones where
+    the network looks at values. Its own state stays as it is.
+    """
+    from torch._subclasses import fake_tensor
+
+    with _mode(network, training), torch.no_grad():
+        try:
+            with _fakes(network) as (state, empty):
+                return functional_call(network, state, (empty(shape),))
+        except (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException):
+            buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+            with torch.random.fork_rng():
+                return functional_call(network, buffers, (_images(network, shape),))
 
 
 def find_padding(
@@ -40,7 +51,7 @@ def find_padding(
     """
     fault = None
     for multiple in candidates:
-        odd = max(SMALLEST // multiple, 1) | 1  # times an odd number: no larger power of two divides the side
+        odd = LARGE // multiple | 1  # times an odd number: no larger power of two divides the side
         sides = [multiple * (odd + 2 * axis) for axis in range(spatial_dims)]
         fault = fault_of(network, channels, num_outputs, sides)
         if fault is None:
@@ -61,7 +72,7 @@ def fault_of(network: nn.Module, channels: int, num_outputs: int, sides: Sequenc
         try:
             output = dry_run(network, [2, channels, *sides], training)
         except Exception as error:  # whatever a foreign network raises
-            return f"an image {[channels, *sides]} ends in {type(error).__name__}: {_first_line(error)}"
+            return f"an image {[channels, *sides]} ends in {type(error).__name__}: {first_line(error)}"
         if not isinstance(output, Tensor):
             raise UserError(f"it returns {type(output).__name__}, expected one tensor of logits")
         found = list(output.shape)
@@ -85,16 +96,19 @@ def check_backbone(
         if fault := fault_of(network, channels, num_outputs, sides):
             raise UserError(fault)
     except UserError as error:
-        raise UserError(f"this backbone does not fit the data: {error}") from error
+        raise UserError(
+            f"this backbone does not fit the data: {error}. Choose an image_size or options that it takes; a network "
+            "of your own can be wrapped in genseg_betty.backbones.padding.PadToMultiple."
+        ) from error
     if not second_derivatives:
         return
-    small = [min(side, SMALLEST) for side in sides]
+    small = [min(side, SMALL) for side in sides]
     try:
         sides = sides if fault_of(network, channels, num_outputs, small) else small
         differentiate_twice(network, [2, channels, *sides])
     except (RuntimeError, NotImplementedError) as error:
         raise UserError(
-            f"this backbone cannot be differentiated twice, which hypergradient=exact does: {_first_line(error)} "
+            f"this backbone cannot be differentiated twice, which hypergradient=exact does: {first_line(error)} "
             "Choose another backbone or encoder, or hypergradient=finite_difference."
         ) from error
 
@@ -108,9 +122,8 @@ def differentiate_twice(network: nn.Module, shape: Sequence[int]) -> None:
         name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in network.named_parameters()
     }
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    some = next(network.parameters(), torch.empty(0))
     with _mode(network, training=True), torch.random.fork_rng():
-        image = torch.rand(*shape, dtype=some.dtype, device=some.device, requires_grad=True)
+        image = _images(network, shape).requires_grad_()
         loss = functional_call(network, weights | buffers, (image,)).square().mean()
         learned = [weight for weight in weights.values() if weight.requires_grad]
         gradients = torch.autograd.grad(loss, learned or [image], create_graph=True, allow_unused=True)
@@ -118,8 +131,15 @@ def differentiate_twice(network: nn.Module, shape: Sequence[int]) -> None:
         torch.autograd.grad(total, [image], allow_unused=True)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Of its message: some libraries add a traceback."""
     return next(iter(str(error).splitlines()), "")
+
+
+def _images(network: nn.Module, shape: Sequence[int]) -> Tensor:
+    """Random images of the type and on the device of the weights."""
+    some = next(network.parameters(), torch.empty(0))
+    return torch.rand(*shape, dtype=some.dtype, device=some.device)
 
 
 @contextmanager
@@ -131,10 +151,11 @@ def _fakes(network: nn.Module) -> Iterator[tuple[dict[str, Tensor], Callable[[Se
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     some = next(network.parameters(), torch.empty(0))
-    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    named = dict(network.named_parameters()) | dict(network.named_buffers())
+    values = {name: value.detach() for name, value in named.items()}  # with fakes about, it takes much longer
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
-            state: dict[str, Tensor] = {name: fakes.from_tensor(value.detach()) for name, value in named.items()}
+            state: dict[str, Tensor] = {name: fakes.from_tensor(value) for name, value in values.items()}
             yield state, lambda shape: torch.empty(*shape, dtype=some.dtype, device=some.device)
     finally:
         logger.setLevel(level)

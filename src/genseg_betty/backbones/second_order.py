@@ -4,6 +4,7 @@ Torch has no second derivative of its fused attention kernels nor of `hardsigmoi
 an equal form that has one; it is used wherever gradients are on. Predictions keep the fast kernel.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+
+from genseg_betty.backbones.registration import register_once
 
 ATTENTION = (
     "attention runs in torch's math kernel while gradients are on, as its fused kernels have no second derivative: "
@@ -56,32 +59,32 @@ def second_derivatives(met: set[str] | None = None) -> Iterator[None]:
 
 
 class TwiceDifferentiable(nn.Module):
-    """Runs `network` with operations that have second derivatives.
+    """Runs `network` with operations that have second derivatives, and warns once of what was replaced for that.
 
     Args:
         network: any segmenter, [B, C, *spatial] -> logits.
         frozen: names of its parts that do not learn: no gradients, and always in evaluation mode, so that their
             BatchNorm statistics stay whatever `train` is told.
-        notes: what the user should know of how the network was built.
+        notes: what else the user should know; warned of as well, at the first step of a training.
     """
 
     def __init__(self, network: nn.Module, frozen: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.network = network
+        self.network = register_once(network)
         self.frozen = frozen
-        self.notes = notes
-        self.replaced: set[str] = set()
+        self.notes = set(notes)
+        self.told: set[str] = set()
         for name in frozen:
             network.get_submodule(name).requires_grad_(False).eval()
 
-    @property
-    def note(self) -> str | None:
-        """What to tell the user once, or None. Replaced operations are known after a forward pass with gradients."""
-        return "; ".join([*self.notes, *sorted(self.replaced)]) or None
-
     def forward(self, image: Tensor) -> Tensor:
-        with second_derivatives(self.replaced):
-            return self.network(image)
+        with second_derivatives(self.notes):
+            logits = self.network(image)
+        if torch.is_grad_enabled():  # a prediction has nothing to do with them
+            for note in sorted(self.notes - self.told):
+                warnings.warn(note, stacklevel=2)
+            self.told |= self.notes
+        return logits
 
     def train(self, mode: bool = True) -> "TwiceDifferentiable":
         super().train(mode)

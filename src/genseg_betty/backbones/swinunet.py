@@ -9,6 +9,7 @@ it; the mask of shifted windows follows each image's size; features smaller than
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,12 @@ from torch import Tensor, nn
 from genseg_betty.backbones.checkpointing import NOTE as CHECKPOINTING_NOTE
 from genseg_betty.backbones.checkpointing import checkpoint_blocks
 from genseg_betty.backbones.dimensions import images_only
+from genseg_betty.backbones.encoders import FROZEN_NOTE, nearest
 from genseg_betty.backbones.padding import PadToMultiple
 from genseg_betty.errors import UserError
 
 PATCH = 4
 HEAD_WIDTH = 32  # channels of an attention head, where there are so many
-FROZEN_NOTE = "the frozen encoder has random weights: set backbone.encoder_weights"
 
 
 def swinunet(
@@ -48,7 +49,7 @@ def swinunet(
         window: side of the attention windows, in features of a stage.
         drop_path: rate at which the deepest block is skipped in training; 0 for the first, rising in between.
         encoder_weights: a Swin of timm, such as "swin_tiny_patch4_window7_224", whose pretrained weights are
-            downloaded and taken over where their shapes fit; None: random weights.
+            downloaded, stage by stage as many blocks as `depths` has; None: random weights.
         frozen_encoder: its weights stay as they are.
         activation_checkpointing: see `checkpointing.py`.
 
@@ -200,23 +201,27 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _load_encoder(encoder: nn.Module, name: str, in_channels: int, window: int) -> None:
-    """Takes over the pretrained weights of timm's model `name` that fit; timm fits positions and input channels."""
+    """Takes over the pretrained weights of timm's model `name`; timm fits window and input channels."""
     import timm
 
-    from genseg_betty.backbones.encoders import nearest
-
-    if not timm.is_model(name):
-        known = timm.list_models("swin_*")
+    known = timm.list_models("swin_*")
+    if name.partition(".")[0] not in known:
         raise UserError(f"backbone.encoder_weights={name}: timm has no such Swin. Nearest: {nearest(name, known)}.")
+    shape: dict[str, Any] = {"in_chans": in_channels, "window_size": window, "always_partition": True}
     try:
-        source = timm.create_model(name, pretrained=True, in_chans=in_channels, window_size=window, num_classes=0)
+        source = timm.create_model(name, pretrained=True, num_classes=0, **shape)
     except Exception as error:  # what a download ends in is up to the libraries below timm
         raise UserError(
             f"backbone.encoder_weights={name} is out of reach ({type(error).__name__}: {error}). Go online once, or "
             "set backbone.encoder_weights=null for random weights."
         ) from error
+    weights = source.state_dict()
     own = encoder.state_dict()
-    fitting = {key: value for key, value in source.state_dict().items() if key in own and own[key].shape == value.shape}
-    if not fitting:
-        raise UserError(f"backbone.encoder_weights={name}: nothing in it fits base_channels={encoder.embed_dim}.")
-    encoder.load_state_dict(fitting, strict=False)
+    misfits = [key for key, value in own.items() if key not in weights or weights[key].shape != value.shape]
+    if misfits:
+        raise UserError(
+            f"backbone.encoder_weights={name} does not fit: of {len(own)} tensors, {len(misfits)} have another shape "
+            f"there or are missing, first {misfits[0]}. Expected backbone.base_channels={source.embed_dim} and no "
+            "stage deeper than its own."
+        )
+    encoder.load_state_dict({key: weights[key] for key in own})

@@ -203,7 +203,7 @@ class _Checker:
         arguments = {
             name: _Argument(hints.get(name, Any), parameter.default is parameter.empty)
             for name, parameter in named.items()
-            if name not in schema.supplied
+            if name not in (*schema.supplied, *schema.offered)
         }
         return arguments, takes_all
 

@@ -98,11 +98,13 @@ class PhantomDataset(Dataset):
 class Component:
     """A section that names code: `_target_` is imported and later called with the section's other keys.
 
-    `supplied` are the arguments that the program adds. `arguments` types some others more narrowly than their
-    signatures do; a key that the target does not take is a fault all the same.
+    `supplied` are the arguments that the program adds, `offered` those that it adds where they are taken. `arguments`
+    types some others more narrowly than their signatures do; a key that the target does not take is a fault all the
+    same.
     """
 
     supplied: ClassVar[tuple[str, ...]] = ()
+    offered: ClassVar[tuple[str, ...]] = ("spatial_dims",)
     arguments: ClassVar[dict[str, Any]] = {}
 
     _target_: str
@@ -145,6 +147,7 @@ class Generator(Component):
 
     name: str = ""
     alpha: Literal["softmax", "sigmoid"] = "softmax"
+    branches: Literal["learnable", "fixed", "single"] = "learnable"
     objective: Objective
     discriminator: Opponent | None = None
 

@@ -53,14 +53,15 @@ class Architecture(nn.Module):
         down: number of searchable cells in the encoder.
         up: number of searchable cells in the decoder.
         operations: the K candidates of every cell, at least two.
-        parametrisation: `softmax` (weights of a cell sum to 1) or `sigmoid` (each by itself in 0..1).
+        parametrisation: `softmax` (weights of a cell sum to 1), `sigmoid` (each by itself in 0..1), or `fixed` (every
+        weight is 1, and there is nothing to learn: the paper's ablation "fixed multi-branch").
     """
 
     def __init__(
         self, down: int, up: int, operations: Sequence[Operation] = OPERATIONS, parametrisation: str = "softmax"
     ) -> None:
         super().__init__()
-        if parametrisation not in ("softmax", "sigmoid"):
+        if parametrisation not in ("softmax", "sigmoid", "fixed"):
             raise UserError(f"generator.alpha is {parametrisation!r}; choose softmax or sigmoid")
         if len(operations) < 2:
             raise ValueError(f"operations is {operations}; a cell chooses among two or more")
@@ -68,7 +69,7 @@ class Architecture(nn.Module):
         self.operations = tuple(operations)
         for name, count in (("down_logits", down), ("up_logits", up)):
             logits = torch.zeros(count, len(operations))
-            if count:
+            if count and parametrisation != "fixed":
                 self.register_parameter(name, nn.Parameter(logits))
             else:
                 self.register_buffer(name, logits, persistent=False)
@@ -79,6 +80,8 @@ class Architecture(nn.Module):
 
     def _weights(self, name: str) -> Tensor:
         logits = cast(Tensor, getattr(self, name))
+        if self.parametrisation == "fixed":
+            return torch.ones_like(logits)
         if self.parametrisation == "softmax":
             return logits.softmax(dim=-1)
         return torch.sigmoid(logits - math.log(logits.shape[-1] - 1))

@@ -6,12 +6,13 @@ generator, which the levels seed: a step replays.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, relu
 
-Network = Callable[..., Tensor]
+Network = Callable[..., Any]  # a Tensor, or a tuple of them, as the family has it
 Verdict = Tensor | Sequence[Sequence[Tensor]]  # logits; or of every scale its features, and its logits last
 
 
@@ -19,6 +20,7 @@ class Objective:
     """Base of all families: how an image is drawn, and the two losses."""
 
     has_opponent = True
+    draws_masks = False  # whether a drawn image comes with a mask of its own
 
     def draw(self, generator: Network, condition: Tensor) -> tuple[Tensor, Tensor]:
         """An image [B, C, H, W] in [-1, 1], and the encoded mask [B, M, H, W] that it belongs to.

@@ -141,6 +141,8 @@ class WassersteinGAN(Objective):
         penalty_weight: λ.
     """
 
+    draws_masks = True
+
     def __init__(self, latent_channels: int = 128, penalty_weight: float = 10.0) -> None:
         self.latent_channels = latent_channels
         self.penalty_weight = penalty_weight

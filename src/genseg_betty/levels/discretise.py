@@ -39,7 +39,8 @@ def discretise(
     """The generator with one operation a cell, α folded in, after `steps` further updates of stage I.
 
     Returns it with the L1 distance to the training images of the searched generator (`searched`), of the kept
-    operations alone (`before`) and after the further updates (`after`). `engine` and `generator` stay as they are.
+    operations alone (`before`) and after the further updates (`after`); of a family whose images are of no given mask
+    there is no such distance. `engine` and `generator` stay as they are.
     `optimizer` makes that of the "generator" or "discriminator" for a network.
     """
     searched: Generation = engine.generation
@@ -65,7 +66,10 @@ def discretise(
     plan = Plan(levels, [Phase("finetune", steps, tuple(level.name for level in levels))])
     never = steps + 1  # what diverges here must not cost the training that is over
     finetuning = GenSegEngine(plan, torch.device(engine.device).type, max_nonfinite=never)
-    losses = {"searched": _reconstruction(searched), "before": _reconstruction(generation)}
+    comparable = not searched.objective.draws_masks
+    losses = {"searched": _reconstruction(searched), "before": _reconstruction(generation)} if comparable else {}
     while finetuning.advance() is not None:
         pass
-    return kept, {**losses, "after": _reconstruction(generation), "iterations": steps}
+    if comparable:
+        losses["after"] = _reconstruction(generation)
+    return kept, {**losses, "iterations": steps}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,24 +35,38 @@ def draw_samples(folder: Path, step: int, engine: GenSegEngine, data: DataBundle
 
 
 def _draw_synthetic(path: Path, generation: Generation, labelled: LabelledSet) -> None:
-    """Real pairs, the image that the generator draws for the same mask, and one for a moved mask."""
+    """Real pairs, the image that the generator draws for the same mask, and one for a moved mask.
+
+    Of a generator that draws masks too: real pairs and drawn ones.
+    """
     images, masks = labelled.images[:ROWS], labelled.masks[:ROWS].to(generation.device)
     if labelled.patch is not None:
         batch = labelled.batch(list(range(len(images))))
         images, masks = batch.image, batch.mask.to(generation.device)
     with seeded(0), buffers_kept([generation.module]):
         moved = generation.segmentation.augment.mask(masks)
-        again, synthetic = (generation.synthesise(given)[0] for given in (masks, moved))
-    _, moved, synthetic = _flat(images, moved, synthetic)
-    images, masks, again = _flat(images, masks, again)
-    columns = {
-        "real image": [image_pixels(image) for image in images],
-        "its mask": [mask_pixels(mask) for mask in masks],
-        "synthetic image": [image_pixels(image) for image in again],
-        "augmented mask": [mask_pixels(mask) for mask in moved],
-        "synthetic image ": [image_pixels(image) for image in synthetic],
-    }
-    save_samples(path, columns)
+        (again, shares), (synthetic, _) = (generation.synthesise(given) for given in (masks, moved))
+    if generation.objective.draws_masks:
+        drawn = class_masks(2 * shares - 1)
+        columns = {"synthetic image": _images(again), "the mask drawn with it": _masks(drawn)}
+    else:
+        _, moved, synthetic = _flat(images, moved, synthetic)
+        _, _, again = _flat(images, masks, again)
+        columns = {
+            "synthetic image": _images(again),
+            "augmented mask": _masks(moved),
+            "synthetic image ": _images(synthetic),
+        }
+    images, masks, _ = _flat(images, masks, images)
+    save_samples(path, {"real image": _images(images), "its mask": _masks(masks), **columns})
+
+
+def _images(images: Tensor) -> list[np.ndarray]:
+    return [image_pixels(image) for image in images]
+
+
+def _masks(masks: Tensor) -> list[np.ndarray]:
+    return [mask_pixels(mask) for mask in masks]
 
 
 def _flat(images: Tensor, masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
-from genseg_betty.generators.cells import OPERATIONS, Architecture, operation_name
+from genseg_betty.generators.cells import Architecture, operation_name
 from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.engine import GenSegEngine, Phase
 from genseg_betty.levels.pictures import draw_samples
@@ -195,5 +195,5 @@ def named_weights(architecture: Architecture) -> dict[str, float]:
         f"{half}.{cell}.{operation_name(operation, transposed=half == 'up')}": weight
         for half, cells in architecture.to_lists().items()
         for cell, weights in enumerate(cells)
-        for operation, weight in zip(OPERATIONS, weights, strict=True)
+        for operation, weight in zip(architecture.operations, weights, strict=True)
     }

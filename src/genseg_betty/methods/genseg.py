@@ -55,7 +55,7 @@ class Generative(Method):
                 "segmenter": count_parameters(workshop.segmenter),
                 "generator": count_parameters(workshop.generator),
                 "generator_strongest": count_parameters(kept),
-                "discriminator": count_parameters(workshop.discriminator),
+                "discriminator": count_parameters(workshop.discriminator) if workshop.discriminator else None,
             },
         }
 

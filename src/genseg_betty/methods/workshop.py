@@ -58,7 +58,7 @@ class Workshop:
         return build_generator(self.config, self.data.num_classes, preprocessing.channels, preprocessing.image_size)
 
     @cached_property
-    def discriminator(self) -> nn.Module:
+    def discriminator(self) -> nn.Module | None:
         preprocessing = self.data.preprocessing
         return build_discriminator(
             self.config, self.data.num_classes, preprocessing.channels, preprocessing.spatial_dims
@@ -79,7 +79,7 @@ class Workshop:
     def gan(self, augment: bool, betty: Config | None = None) -> list[Level]:
         """Stage I: G, and before it its opponent H where its family has one."""
         levels: list[Level] = []
-        if self.objective.has_opponent:
+        if self.discriminator is not None:
             levels.append(Discrimination("discrimination", self.discriminator, *self._common("discriminator", "gan")))
         generation = Generation(
             "generation",

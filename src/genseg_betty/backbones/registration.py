@@ -1,0 +1,40 @@
+"""Each part of a network registered in one place.
+
+Some networks hold a module under two names (MONAI's DynUNet). Called at other weights, which is how a hypergradient
+records a step, torch's `functional_call` then leaves those weights behind for good, and the network trains no more.
+"""
+
+from torch import nn
+
+from genseg_betty.errors import UserError
+
+
+def register_once(network: nn.Module) -> nn.Module:
+    """`network`, whose modules with weights keep one name in its state dict; the others are plain attributes.
+
+    Raises:
+        UserError: a list or Sequential of it holds a module that another list holds as well.
+    """
+    lists = {
+        name: part
+        for name, part in network.named_modules()
+        if isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+    }
+    others = {name: part for name, part in network.named_modules() if name not in lists}
+    seen: set[nn.Module] = set()
+    for parent_name, parent in (lists | others).items():
+        for name, child in list(parent._modules.items()):
+            if child is None or not [*child.parameters(), *child.buffers()]:
+                continue
+            if child not in seen:
+                seen.add(child)
+            elif parent_name in lists:
+                raise UserError(
+                    f"{type(network).__name__} holds one {type(child).__name__} twice, the second time as "
+                    f"{parent_name}.{name}: its weights would not be trained. Call the module again in forward "
+                    "instead of listing it again."
+                )
+            else:
+                delattr(parent, name)
+                object.__setattr__(parent, name, child)
+    return network
