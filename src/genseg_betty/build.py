@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from genseg_betty.backbones.second_order import TwiceDifferentiable
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import OPERATIONS, Architecture, operations_of
 from genseg_betty.generators.objectives import Objective
@@ -48,7 +49,8 @@ def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial
     arguments = _component(config.backbone, ("name",))
     space = _space(config.backbone, spatial_dims)
     with seeded(derived_seed(config.seed, "segmenter")):
-        return _instantiate(arguments, in_channels=channels, num_outputs=num_outputs, **space)
+        network = _instantiate(arguments, in_channels=channels, num_outputs=num_outputs, **space)
+    return network if isinstance(network, TwiceDifferentiable) else TwiceDifferentiable(network)
 
 
 def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, ...]) -> nn.Module:

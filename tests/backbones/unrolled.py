@@ -1,4 +1,4 @@
-"""∂L_val/∂image through one step of plain gradient descent, in two ways that share no code."""
+"""∂L_val/∂image through one step of plain gradient descent: by autograd's graph, and by torch.func."""
 
 from collections.abc import Callable
 
@@ -37,12 +37,14 @@ def by_double_backward(network: nn.Module, image: Tensor, target: Tensor) -> Ten
     live = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     before = {name: weight.detach().clone().requires_grad_() for name, weight in live.items()}
     image = image.clone().requires_grad_()
-    gradients = torch.autograd.grad(loss(before, image), list(before.values()), create_graph=True)
+    gradients = torch.autograd.grad(
+        loss(before, image), list(before.values()), create_graph=True, materialize_grads=True
+    )
     kept = [weight.detach().clone() for weight in live.values()]
     with torch.no_grad():
         for weight, gradient in zip(live.values(), gradients, strict=True):
             weight -= RATE * gradient
-    vector = torch.autograd.grad(loss(live, image.detach().flip(0)), list(live.values()))
+    vector = torch.autograd.grad(loss(live, image.detach().flip(0)), list(live.values()), materialize_grads=True)
     pairs = [(g, -RATE * v) for g, v in zip(gradients, vector, strict=True) if g.requires_grad]
     (result,) = torch.autograd.grad([g for g, _ in pairs], [image], [v for _, v in pairs])
     with torch.no_grad():

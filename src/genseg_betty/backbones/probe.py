@@ -28,7 +28,7 @@ def dry_run(network: nn.Module, shape: Sequence[int], training: bool = False) ->
 
     with _mode(network, training), torch.no_grad():
         try:
-            with _fakes(network) as (state, empty):
+            with without_values(network) as (state, empty):
                 return functional_call(network, state, (empty(shape),))
         except (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException):
             buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
@@ -143,7 +143,7 @@ def _images(network: nn.Module, shape: Sequence[int]) -> Tensor:
 
 
 @contextmanager
-def _fakes(network: nn.Module) -> Iterator[tuple[dict[str, Tensor], Callable[[Sequence[int]], Tensor]]]:
+def without_values(network: nn.Module) -> Iterator[tuple[dict[str, Tensor], Callable[[Sequence[int]], Tensor]]]:
     """Copies of the network's state without values, and a maker of such images."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 

@@ -110,6 +110,11 @@ class DataBundle:
         return 1 if self.num_classes == 2 else self.num_classes
 
     @property
+    def mask_channels(self) -> int:
+        """Channels of an encoded mask, as generators take it: 1 for binary, else one a class."""
+        return self.num_outputs
+
+    @property
     def metric(self) -> str:
         """The dataset's metric, dice or jaccard."""
         return self.dataset.metric

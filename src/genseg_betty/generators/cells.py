@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
+from genseg_betty.generators.convolution3d import DoublingConv3d, HalvingConv3d, conv3d, conv_transpose3d
 
 Operation = tuple[int, int, int]
 
 OPERATIONS: tuple[Operation, ...] = ((4, 2, 1), (6, 2, 2), (8, 2, 3))
 """The paper's candidates as (kernel, stride, padding), ordered by kernel size."""
 
-CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
-FUNCTIONS = {2: (F.conv2d, F.conv_transpose2d), 3: (F.conv3d, F.conv_transpose3d)}
+CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (HalvingConv3d, DoublingConv3d)}
 Convolution = nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d | nn.ConvTranspose3d
 
 
@@ -172,7 +172,9 @@ class SearchableCell(nn.Module):
             kernel = torch.addcmul(summed, weight, self._resized(convolution.weight, size))
         biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
         bias = alpha @ torch.stack(biases) if biases else None
-        convolve = FUNCTIONS[self.spatial_dims][self.transposed]
+        if self.spatial_dims == 3:
+            return (conv_transpose3d if self.transposed else conv3d)(x, kernel, bias)
+        convolve = F.conv_transpose2d if self.transposed else F.conv2d
         return convolve(x, kernel, bias, stride=2, padding=kernel.shape[-1] // 2 - 1)
 
     def _resized(self, kernel: Tensor, size: int) -> Tensor:

@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from genseg_betty.build import build_segmenter, count_parameters
-from genseg_betty.data.loading import DataBundle
+from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.levels.engine import GenSegEngine, Plan
 from genseg_betty.levels.watch import Watch
+from genseg_betty.methods.screen import introduce
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.run import Run
 from genseg_betty.tracking import Tracker
@@ -29,6 +30,7 @@ class Method(ABC):
         workshop = Workshop(run.config, data)
         trainer = run.config.trainer
         engine = GenSegEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite)
+        introduce(engine, data, settings(run.config, data).batch_size)
         tracker = Tracker(run, run.config.logger)
         try:
             watch = Watch(engine, run, tracker, data, self.architecture(workshop))

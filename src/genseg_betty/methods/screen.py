@@ -6,6 +6,8 @@ from rich.console import Console
 
 from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.methods.summary import GIB, free_memory, needed_memory, sizes
 from genseg_betty.run import Run
 
 
@@ -29,6 +31,23 @@ def announce(run: Run, data: DataBundle) -> None:
         *_indented("note:", *data.dataset.notes, *splits.notes),
         f"{'continues' if run.resuming else 'run directory'}: {run.path}",
     )
+
+
+def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
+    """The size of each network, and whether the memory will do."""
+    preprocessing = data.preprocessing
+    side = preprocessing.image_size
+    image, condition = ((batch_size, channels, *side) for channels in (preprocessing.channels, data.mask_channels))
+    found = sizes(engine, image, condition)
+    width = max(map(len, found))
+    _say(*_indented("nets:", *(f"{name:{width}}  {size}" for name, size in found.items())))
+    needed, free = needed_memory(engine, found) / GIB, free_memory(engine.device) / GIB
+    _say(f"       (of one pass of a batch of {batch_size}); memory: about {needed:.1f} GiB, {free:.1f} GiB are free")
+    if needed > free:
+        _say(
+            "warning: this training may run out of memory. What makes it smaller: trainer.batch_size, image_size, "
+            "generator.base_channels, backbone.base_channels, generator.searched=decoder, hypergradient=none"
+        )
 
 
 def _indented(title: str, *lines: str) -> list[str]:

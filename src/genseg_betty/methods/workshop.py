@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from genseg_betty.augment import Augmentation
+from genseg_betty.backbones.probe import check_backbone
 from genseg_betty.build import (
     build_architecture,
     build_discriminator,
@@ -94,6 +95,7 @@ class Workshop:
         return [*levels, generation]
 
     def segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
+        self._check_segmenter(second_derivatives=betty is not None and self.config.hypergradient.startswith("exact"))
         return Segmentation(
             "segmentation",
             self.segmenter,
@@ -106,6 +108,7 @@ class Workshop:
         )
 
     def supervised(self, augment: Augmentation | None) -> SupervisedSegmentation:
+        self._check_segmenter(second_derivatives=False)
         return SupervisedSegmentation(
             "segmentation",
             self.segmenter,
@@ -122,6 +125,12 @@ class Workshop:
         optimizer, draws, conditions = self._common("architecture", "validation")
         betty = Config(retain_graph=True)
         return ArchitectureSearch("architecture", self.architecture, optimizer, draws, conditions, betty)
+
+    def _check_segmenter(self, second_derivatives: bool) -> None:
+        """Raise UserError before the first step for a backbone that does not fit the data or the hypergradient."""
+        preprocessing = self.data.preprocessing
+        size, channels = preprocessing.image_size, preprocessing.channels
+        check_backbone(self.segmenter, channels, self.data.num_outputs, size, second_derivatives)
 
     def _segmenter_options(self) -> dict[str, Any]:
         trainer = self.config.trainer

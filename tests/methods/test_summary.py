@@ -1,0 +1,75 @@
+"""The size of networks, found without values, beside counts made by hand and by running them."""
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from genseg_betty.build import build_segmenter
+from genseg_betty.config import compose
+from genseg_betty.data.loading import load_data
+from genseg_betty.methods.screen import introduce
+from genseg_betty.methods.summary import free_memory, measure, needed_memory, sizes
+from methods.tiny import TINY, built
+
+
+def run(call, image, condition):
+    return call(image)
+
+
+def test_a_convolution_by_hand():
+    network = nn.Conv2d(3, 5, 4, stride=2, padding=1)
+    size = measure(network, run, (2, 3, 32, 48), (2, 1, 32, 48))
+    assert size.weights == 5 * (3 * 16 + 1)
+    assert size.multiply_adds == 2 * 16 * 24 * 5 * 3 * 16
+    assert size.activations == 2 * 3 * 32 * 48 * 4  # its input
+
+
+@pytest.mark.parametrize("backbone", ["unet_classic", "unet", "swinunet", "unet3d"])
+def test_activations_are_those_of_a_real_pass(backbone):
+    network = build_segmenter(compose([f"backbone={backbone}", "trainer=quick"]), 1, 1)
+    found = measure(network, run, (2, 1, 64, 64), (2, 1, 64, 64))
+    own = {value.untyped_storage().data_ptr() for value in [*network.parameters(), *network.buffers()]}
+    kept, alive = {}, []
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        alive.append(tensor)
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(torch.rand(2, 1, 64, 64))
+    expected = sum(size for place, size in kept.items() if place not in own)
+    assert found.activations == pytest.approx(expected, rel=0.05)
+    assert found.weights == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_a_network_that_looks_at_values_is_told_by_its_weights():
+    class Looking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+
+        def forward(self, x):
+            return self.layer(x) if float(x.sum()) > 0 else x
+
+    assert str(measure(Looking(), run, (1, 2), (1, 2))) == "9 weights"
+
+
+def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
+    config = compose([*TINY, "method=genseg", "ood=[]"])
+    data = load_data(config)
+    _, engine = built(config, data)
+    before = {name: value.clone() for name, value in engine.segmentation.module.state_dict().items()}
+    numbers = torch.get_rng_state()
+    found = sizes(engine, (2, 1, 32, 32), (2, 1, 32, 32))
+    assert list(found) == ["discrimination", "generation", "segmentation"]
+    assert all(size.multiply_adds > 0 and size.activations > 0 for size in found.values())
+    assert needed_memory(engine, found) < free_memory("cpu")
+    introduce(engine, data, 2)
+    assert "warning" not in capsys.readouterr().err
+    monkeypatch.setattr("genseg_betty.methods.screen.free_memory", lambda _: 10.0)
+    introduce(engine, data, 2)
+    assert "may run out of memory" in capsys.readouterr().err
+    assert torch.equal(numbers, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in engine.segmentation.module.state_dict().items())
