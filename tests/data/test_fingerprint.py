@@ -12,6 +12,7 @@ from genseg_betty.data.fingerprint import (
     Fingerprint,
     default_batch_size,
     default_image_size,
+    default_patch,
     describe,
     fingerprint,
 )
@@ -24,7 +25,7 @@ CLASSES = ("background", "cup", "disc")
 
 def facts_of(image: np.ndarray, mask: np.ndarray | None = None, spacing: tuple[float, ...] | None = None) -> CaseFacts:
     mask = np.zeros(image.shape[:-1], dtype=np.int64) if mask is None else mask
-    return CaseFacts.of(Sample(image.astype(np.float32), mask), spacing, len(CLASSES))
+    return CaseFacts.of(Sample(image.astype(np.float32), mask, spacing), len(CLASSES))
 
 
 def gray(height: int = 4, width: int = 5) -> np.ndarray:
@@ -105,6 +106,7 @@ def test_json_holds_what_was_found_what_suits_and_what_is_used() -> None:
     plain = json.loads(json.dumps(made().to_dict(used)))
     assert plain["suits"] == {
         "image_size": [64, 64],
+        "spacing": None,
         "channels": 1,
         "batch_size": 4,
         "loss": "ce_dice",
@@ -143,13 +145,34 @@ def test_images_and_volumes_do_not_mix() -> None:
         ((40, 40), (64, 64)),
         ((30, 600), (64, 256)),
         ((600, 30), (256, 64)),
-        ((35, 51, 36), (32, 48, 32)),  # hippocampus
-        ((400, 512, 512), (96, 128, 128)),
-        ((12, 512, 512), (32, 128, 128)),
     ],
 )
 def test_default_image_size(sides: tuple[int, ...], expected: tuple[int, ...]) -> None:
     assert default_image_size(sides) == expected
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        ((43, 59, 47), (48, 64, 48)),  # hippocampus, the largest
+        ((400, 512, 512), (128, 128, 128)),
+        ((12, 64.5, 130), (32, 80, 128)),
+    ],
+)
+def test_default_patch(sides: tuple[float, ...], expected: tuple[int, ...]) -> None:
+    assert default_patch(sides) == expected
+
+
+def test_large_volumes_are_made_coarser_and_small_ones_are_not() -> None:
+    """A CT of 400 x 512 x 512 voxels of 1.5 x 0.8 x 0.8 mm, and a brain of 36 x 50 x 35 of 1 mm."""
+    for shape, spacing, wanted, size in (
+        ((400, 512, 512), (1.5, 0.8, 0.8), (4.8, 2.56, 2.56), (128, 128, 128)),
+        ((36, 50, 35), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), (48, 64, 48)),
+    ):
+        facts = CaseFacts(shape, spacing, 1, False, (0, 0, 0, 0, 0), (10, 10))
+        suits = fingerprint([facts] * 2, "ab", ("background", "organ")).defaults
+        assert suits.spacing == pytest.approx(wanted)
+        assert suits.image_size == size
 
 
 @pytest.mark.parametrize(
@@ -163,7 +186,7 @@ def test_default_batch_size(size: tuple[int, ...], expected: int) -> None:
 @pytest.mark.parametrize(("classes", "fitting"), [(("background", "ulcer"), BINARY), (CLASSES, MULTICLASS)])
 def test_the_default_loss_fits_the_outputs_and_has_dice(classes: tuple[str, ...], fitting: tuple[str, ...]) -> None:
     mask = np.zeros((4, 5), dtype=np.int64)
-    facts = CaseFacts.of(Sample(gray(), mask), None, len(classes))
+    facts = CaseFacts.of(Sample(gray(), mask), len(classes))
     loss = fingerprint([facts], "a", classes).defaults.loss
     assert loss in fitting
     assert loss.endswith("_dice")
@@ -186,7 +209,7 @@ def test_the_description_of_a_small_foreground_in_colour() -> None:
     mask[0, 0] = 1
     image = np.zeros((100, 100, 3), dtype=np.float32)
     image[0, 0, 0] = 255
-    facts = CaseFacts.of(Sample(image, mask), None, 2)
+    facts = CaseFacts.of(Sample(image, mask), 2)
     found = fingerprint([facts] * 2, "ab", ("background", "ulcer"))
     assert describe(found, found.defaults).split("\n") == [
         "2 labelled cases (train and validation; the test part is not looked at)",

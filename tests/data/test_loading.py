@@ -494,7 +494,7 @@ def test_what_the_config_sets_stands_and_the_fingerprint_fills_the_rest(config_o
         config_of(image_size=512, channels=3, intensity=[10, 99.5]), {"trainer": {"batch_size": None, "loss": "bce"}}
     )
     data = load_data(config)
-    assert settings(config, data) == Settings((512, 512), 3, 2, "bce", "window 10 to 99.5")
+    assert settings(config, data) == Settings((512, 512), None, 3, 2, "bce", "window 10 to 99.5")
     assert data.preprocessing.intensity == (10, 99.5)
     config.trainer.batch_size = 7
     assert settings(config, data).batch_size == 7

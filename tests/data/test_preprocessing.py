@@ -164,12 +164,12 @@ def test_odd_channels_are_refused() -> None:
         Preprocessing.fit([np.zeros((4, 4, 1))], (32, 32), 4, ("a", "b"), (0, 1))
 
 
-@pytest.mark.parametrize(("value", "size"), [(64, (64, 64)), ([48, 64], (48, 64)), ((1, 2), (1, 2))])
-def test_image_size(value: object, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("value", "size"), [(64, (64, 64)), ([48, 64], (48, 64)), ((1, 2, 3), (1, 2, 3))])
+def test_image_size(value: object, size: tuple[int, ...]) -> None:
     assert image_size_of(value) == size
 
 
-@pytest.mark.parametrize("value", [0, -4, 64.0, "64", [64], [1, 2, 3], [64, 0], None, True])
+@pytest.mark.parametrize("value", [0, -4, 64.0, "64", [64], [1, 2, 3, 4], [64, 0], None, True])
 def test_image_size_faults(value: object) -> None:
     with pytest.raises(UserError, match="image_size"):
         image_size_of(value)

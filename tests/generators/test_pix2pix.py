@@ -179,7 +179,7 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(searched: st
 
 def test_the_shipped_config_names_the_arguments(request: pytest.FixtureRequest) -> None:
     config = OmegaConf.load(request.config.rootpath / "conf" / "generator" / "pix2pix.yaml")
-    consumed_elsewhere = {"name", "_target_", "alpha", "objective", "discriminator"}
+    consumed_elsewhere = {"name", "_target_", "alpha", "branches", "objective", "discriminator"}
     settings = {key: value for key, value in config.items() if key not in consumed_elsewhere}
     with torch.device("meta"):
         assert count(Pix2Pix(1, 3, 256, **settings)) == count(Pix2Pix(1, 3, 256))

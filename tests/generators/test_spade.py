@@ -188,7 +188,7 @@ def test_trains_jointly_and_the_architecture_learns(hypergradient: str) -> None:
 
 def test_the_shipped_config_names_the_arguments(request: pytest.FixtureRequest) -> None:
     config = OmegaConf.load(request.config.rootpath / "conf" / "generator" / "spade.yaml")
-    consumed_elsewhere = {"name", "_target_", "alpha", "objective", "discriminator"}
+    consumed_elsewhere = {"name", "_target_", "alpha", "branches", "objective", "discriminator"}
     settings = {key: value for key, value in config.items() if key not in consumed_elsewhere}
     with torch.device("meta"):
         assert count(SPADE(1, 3, 256, **settings)) == count(SPADE(1, 3, 256)) == 185_488_067

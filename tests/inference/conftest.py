@@ -84,7 +84,7 @@ def run(make_run: Callable[..., Run]) -> Run:
 def threshold(monkeypatch: pytest.MonkeyPatch) -> Callable[..., nn.Module]:
     """Makes every Run's segmenter the one whose mask is "brighter than 127.5", known without computing."""
 
-    def segmenter(config: Any = None, channels: int = 1, num_outputs: int = 1) -> nn.Module:
+    def segmenter(config: Any = None, channels: int = 1, num_outputs: int = 1, spatial_dims: int = 2) -> nn.Module:
         network = nn.Conv2d(channels, num_outputs, 1)
         nn.init.constant_(network.weight, 10 / channels)
         nn.init.zeros_(network.bias)

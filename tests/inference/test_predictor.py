@@ -129,9 +129,9 @@ def test_pretrained_weights_are_never_fetched(run: Run, monkeypatch: pytest.Monk
     asked = []
     build = predictor.build_segmenter
 
-    def spy(config: DictConfig, channels: int, num_outputs: int) -> nn.Module:
+    def spy(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int) -> nn.Module:
         asked.append(config.backbone.pop("encoder_weights"))
-        return build(config, channels, num_outputs)
+        return build(config, channels, num_outputs, spatial_dims)
 
     monkeypatch.setattr(predictor, "build_segmenter", spy)
     load(run.path)

@@ -28,8 +28,8 @@ class Preprocessing:
     intensity: tuple[float, float]  # file intensities that become -1 and 1
     classes: tuple[str, ...]  # class 0 is the background
     label_values: tuple[LabelValue, ...]  # file value of each class, or its colour (red, green, blue)
-    spacing: tuple[float, ...] | None = None  # mm between voxels that volumes are resampled to; None: as they are
     scale: Scale | None = None  # black and white of the training files, where known
+    spacing: tuple[float, ...] | None = None  # mm between voxels that volumes are resampled to; None: as they are
 
     @classmethod
     def fit(
@@ -58,7 +58,8 @@ class Preprocessing:
             values.append(image.ravel()[:: image.size // SAMPLED | 1])  # odd, so that it does not walk down one column
         kind = intensity or ("8-bit" if eight_bit else "percentiles")
         window = (0.0, 255.0) if kind == "8-bit" else _percentiles(values) if kind == "percentiles" else kind
-        return cls(image_size, channels or (1 if gray else 3), (window[0], window[1]), classes, label_values, spacing)
+        channels = channels or (1 if gray else 3)
+        return cls(image_size, channels, (window[0], window[1]), classes, label_values, spacing=spacing)
 
     @property
     def num_classes(self) -> int:

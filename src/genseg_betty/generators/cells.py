@@ -27,7 +27,8 @@ Operation = tuple[int, int, int]
 OPERATIONS: tuple[Operation, ...] = ((4, 2, 1), (6, 2, 2), (8, 2, 3))
 """The paper's candidates as (kernel, stride, padding), ordered by kernel size."""
 
-CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (HalvingConv3d, DoublingConv3d)}
+CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
+OF_CELLS = {2: CONVOLUTIONS[2], 3: (HalvingConv3d, DoublingConv3d)}  # of stride 2, and padding kernel / 2 - 1
 Convolution = nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d | nn.ConvTranspose3d
 
 
@@ -134,7 +135,7 @@ class SearchableCell(nn.Module):
         self.transposed = transposed
         self.fused = fused
         self.spatial_dims = spatial_dims
-        convolution = CONVOLUTIONS[spatial_dims][transposed]
+        convolution = OF_CELLS[spatial_dims][transposed]
         self.operations = nn.ModuleList(
             convolution(in_channels, out_channels, kernel, stride, padding, bias=bias)
             for kernel, stride, padding in operations

@@ -11,7 +11,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from genseg_betty.generators.cells import CONVOLUTIONS, OPERATIONS, Operation, SearchableCell
+from genseg_betty.generators.cells import OF_CELLS, OPERATIONS, Operation, SearchableCell
 
 Alpha = Mapping[str, Tensor]  # {"down": [n, K], "up": [n, K]}
 Rows = Mapping[nn.Module, Tensor]  # α of each cell, [K]
@@ -28,7 +28,7 @@ def build_convolution(
     transposed = half == "decoder"
     if searched in ("both", half) and len(operations) > 1:
         return SearchableCell(inputs, outputs, transposed, operations, bias, fused, spatial_dims)
-    return CONVOLUTIONS[spatial_dims][transposed](inputs, outputs, *operations[0], bias=bias)
+    return OF_CELLS[spatial_dims][transposed](inputs, outputs, *operations[0], bias=bias)
 
 
 def convolve(layer: nn.Module, x: Tensor, rows: Rows) -> Tensor:
