@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from genseg_betty.augment import Augmentation
 from genseg_betty.build import build_generator, build_objective
 from genseg_betty.data.cases import open_dataset
-from genseg_betty.data.formats import write_mask
-from genseg_betty.data.loading import StepSampler
+from genseg_betty.data.formats import nifti, write_mask
+from genseg_betty.data.loading import StepSampler, patch_at
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
@@ -38,7 +38,7 @@ def generate(
     strongest: bool = False,
     device: str = "auto",
 ) -> Path:
-    """Write `count` pairs out/images/NNNN.png and out/masks/NNNN.png; returns `out`.
+    """Write `count` pairs out/images/NNNN.png and out/masks/NNNN.png, of volumes NNNN.nii.gz; returns `out`.
 
     `dataset=folder dataset.root=OUT` reads them. The masks take turns in a seeded order, each augmented anew;
     a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
@@ -55,16 +55,27 @@ def generate(
     augment: Augmentation = hydra.utils.instantiate(opened.config.augment)
     order = StepSampler(len(masks), 1, seed)
     digits = max(4, len(str(count - 1)))
+    ending = "png" if preprocessing.spatial_dims == 2 else "nii.gz"
     for index in track(range(count), description="generate", console=Console(stderr=True)):
         with seeded(derived_seed(seed, "generate", index)):
-            image, mask = renderer(augment.mask(masks[order.indices(index)]))
-        pixels = to_intensities(image, preprocessing)
-        _write_pair(out, f"{index:0{digits}d}.png", pixels, mask.numpy(), preprocessing)
+            mask = _of_size(masks[int(order.indices(index))], preprocessing.image_size, seed, index)
+            image, mask = renderer(augment.mask(mask[None]))
+        _write_pair(out, f"{index:0{digits}d}.{ending}", image, mask.numpy(), preprocessing)
     return out
 
 
+def _of_size(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Tensor:
+    """A mask as the generator takes it; of volumes a patch, with background around it where it is smaller."""
+    if tuple(mask.shape) == size:
+        return mask
+    missing = [max(want - side, 0) for side, want in zip(mask.shape, size, strict=True)]
+    around = [part for free in reversed(missing) for part in (free // 2, free - free // 2)]
+    mask = torch.nn.functional.pad(mask, around)
+    return mask[patch_at(mask, size, torch.Generator().manual_seed(derived_seed(seed, "patch", index)))]
+
+
 class Renderer:
-    """The Run's generator in eval mode: a mask int64 [1, h, w] -> an image float32 [C, h, w] in [-1, 1] and its mask.
+    """The Run's generator in eval mode: a mask int64 [1, *] -> an image float32 [C, *] in [-1, 1] and its mask.
 
     That is the mask given, but of a generator that draws both. What is random follows PyTorch's default generator.
     """
@@ -82,7 +93,7 @@ class Renderer:
         self.alpha = None if strongest else alpha
 
     def _build(self, run: Run, checkpoint: dict[str, Any], strongest: bool) -> nn.Module:
-        size = (checkpoint["image_size"][0], checkpoint["image_size"][1])
+        size = tuple(checkpoint["image_size"])
         network = build_generator(run.config, self.num_classes, checkpoint["channels"], size)
         load_weights(network, checkpoint["weights"])
         if strongest:
@@ -98,12 +109,15 @@ class Renderer:
 
 
 def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
-    """Image [C, h, w] in [-1, 1] -> [h, w] or [h, w, 3] as a file holds it.
+    """Image [C, *] in [-1, 1] -> [*] or [*, 3] as a file holds it.
 
-    uint8, or, for gray training images of more than 8 bits, uint16 in their intensities.
+    Pictures: uint8, or, for gray training images of more than 8 bits, uint16 in their intensities. Volumes: float32 in
+    the intensities of the training volumes.
     """
     unit = ((image.clamp(-1, 1) + 1) / 2).movedim(0, -1).squeeze(-1).numpy()
     low, high = preprocessing.intensity
+    if preprocessing.spatial_dims == 3:
+        return (low + unit * (high - low)).astype(np.float32)
     if unit.ndim == 2 and high > 255:
         return np.clip(np.round(low + unit * (high - low)), 0, 65535).astype(np.uint16)
     return np.round(unit * 255).astype(np.uint8)
@@ -123,12 +137,17 @@ def _check_arguments(count: int, out: Path, format: str) -> None:
         raise UserError("\n  - ".join(["Nothing was generated:", *faults]))
 
 
-def _write_pair(out: Path, name: str, image: np.ndarray, mask: np.ndarray, preprocessing: Preprocessing) -> None:
+def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preprocessing: Preprocessing) -> None:
+    pixels, values = to_intensities(image, preprocessing), preprocessing.to_file_values(mask)
     try:
         for folder in ("images", "masks"):
             (out / folder).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(out / "images" / name)
-        write_mask(out / "masks" / name, preprocessing.to_file_values(mask), preprocessing.colours)
+        if preprocessing.spatial_dims == 3:
+            nifti.write_image(out / "images" / name, pixels, preprocessing.spacing)
+            nifti.write_mask(out / "masks" / name, values, spacing=preprocessing.spacing)
+        else:
+            Image.fromarray(pixels).save(out / "images" / name)
+            write_mask(out / "masks" / name, values, preprocessing.colours)
     except OSError as error:
         raise UserError(f"Cannot write the pair {name} to {out}: {error.strerror or error}") from error
 
@@ -144,8 +163,8 @@ def _generator_checkpoint(run: Run, name: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _training_masks(run: Run, preprocessing: Preprocessing) -> Tensor:
-    """Masks int64 [N, h, w] of the training cases, read again from the data the Run was trained on."""
+def _training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]:
+    """Masks int64 [*] of the training cases, read again from the data the Run was trained on."""
     splits = run.read_json("splits.json") or {}
     config = run.config.dataset
     if splits.get("root") and Path(splits["root"]).is_dir():
@@ -163,6 +182,4 @@ def _training_masks(run: Run, preprocessing: Preprocessing) -> Tensor:
             f"{splits.get('root') or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
             f"{error}"
         ) from error
-    return torch.stack(
-        [preprocessing.mask(sample.mask, sample.spacing) for sample in samples if sample.mask is not None]
-    )
+    return [preprocessing.mask(sample.mask, sample.spacing) for sample in samples if sample.mask is not None]

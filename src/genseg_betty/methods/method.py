@@ -60,6 +60,7 @@ class Method(ABC):
     def _predictor(self, run: Run, data: DataBundle, workshop: Workshop) -> Predictor:
         saved = run.load_checkpoint("predictor")
         assert saved is not None
-        network = build_segmenter(run.config, data.preprocessing.channels, data.num_outputs)
+        preprocessing = data.preprocessing
+        network = build_segmenter(run.config, preprocessing.channels, data.num_outputs, preprocessing.spatial_dims)
         network.load_state_dict(saved["weights"])
-        return Predictor(network, data.preprocessing, workshop.device)
+        return Predictor(network, preprocessing, workshop.device)

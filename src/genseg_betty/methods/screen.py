@@ -6,6 +6,7 @@ from rich.console import Console
 
 from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.device import peak_memory
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.summary import GIB, free_memory, needed_memory, sizes
 from genseg_betty.run import Run
@@ -41,8 +42,12 @@ def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
     found = sizes(engine, image, condition)
     width = max(map(len, found))
     _say(*_indented("nets:", *(f"{name:{width}}  {size}" for name, size in found.items())))
-    needed, free = needed_memory(engine, found) / GIB, free_memory(engine.device) / GIB
-    _say(f"       (of one pass of a batch of {batch_size}); memory: about {needed:.1f} GiB, {free:.1f} GiB are free")
+    needed, free = needed_memory(engine, found), free_memory(engine.device)
+    peak = (needed + peak_memory(engine.device)) / GIB
+    _say(
+        f"       (one pass of a batch of {batch_size})",
+        f"memory: about {peak:.1f} GiB at its peak; {free / GIB:.1f} GiB are free",
+    )
     if needed > free:
         _say(
             "warning: this training may run out of memory. What makes it smaller: trainer.batch_size, image_size, "

@@ -46,13 +46,25 @@ def read_header(path: Path) -> Header:
     return Header(shape, spacing)
 
 
+def write_image(path: Path, image: np.ndarray, spacing: Sequence[float] | None = None) -> None:
+    """Write intensities [D, H, W], or [D, H, W, 3] in colour, with a spacing in mm."""
+    import nibabel
+
+    axes = (2, 1, 0, 3)[: image.ndim]
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(image.transpose(axes)), _affine(spacing, 3)), path)
+
+
+def _affine(spacing: Sequence[float] | None, axes: int) -> np.ndarray:
+    return np.diag([*(spacing or (1.0,) * axes)[::-1], *(1.0,) * (4 - axes)])
+
+
 def write_mask(path: Path, mask: np.ndarray, like: Path | None = None, spacing: Sequence[float] | None = None) -> None:
     """Write [D, H, W] or [H, W] labels with the affine and header of the NIfTI file `like`, else a spacing in mm."""
     import nibabel
 
     values = np.asarray(mask)
     stored = np.ascontiguousarray(values.T.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16))
-    header, affine = None, np.diag([*(spacing or (1.0,) * values.ndim)[::-1], *(1.0,) * (4 - values.ndim)])
+    header, affine = None, _affine(spacing, values.ndim)
     if like is not None:
         source = _loaded(like)
         header, affine = source.header.copy(), source.affine
