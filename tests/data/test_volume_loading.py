@@ -163,3 +163,27 @@ def test_predictions_have_the_size_of_the_volume_whatever_its_spacing() -> None:
     assert chances.shape == (2, *truth.shape)
     assert np.allclose(chances.sum(axis=0), 1, atol=1e-5)
     assert (ndimage.label(found)[1]) == 1
+
+
+def test_volumes_of_scanners_with_units_of_their_own(config_of, volumes: Path) -> None:
+    """One a thousand times as bright: each is brought to its own percentiles, and predictions follow."""
+    plain = load_data(config_of())
+    assert plain.preprocessing.intensity is not None
+    for index in range(0, 8, 2):
+        path = volumes / "images" / f"v{index}.nii.gz"
+        stored = nibabel.load(path)
+        values = np.asarray(stored.dataobj).astype(np.float32) * 1000 + 5e4
+        nibabel.save(nibabel.Nifti1Image(values, stored.affine), path)
+    data = load_data(config_of())
+    assert data.preprocessing.intensity is None
+    assert data.fingerprint.defaults.normalisation == "each"
+    for image, mask in zip(data.train.images[:, 0], data.train.masks, strict=True):
+        assert image[mask > 0].mean() > 0.7
+        assert image[mask == 0].mean() < -0.8
+    low, high = np.percentile(np.arange(1000.0), [0.5, 99.5])
+    ramp = np.arange(1000.0).reshape(10, 10, 10)
+    expected = ((ramp - low) / (high - low) * 2 - 1).clip(-1, 1)
+    found = data.preprocessing.image(ramp)[0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    restored = Preprocessing.from_dict(data.preprocessing.to_dict())
+    assert restored == data.preprocessing

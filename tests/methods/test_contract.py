@@ -41,7 +41,7 @@ SMALL = {
         "backbone.decoder_depths=[1]",
         "backbone.window=4",
     ],
-    "monai": ["backbone.net=SegResNet", "backbone.arguments={init_filters: 8}"],
+    "monai": ["backbone.net=SegResNet", "backbone.arguments={init_filters: 8, blocks_down: [1, 1], blocks_up: [1]}"],
 }
 ENCODERS = {name: ["backbone.encoder=resnet18"] for name in ("unet", "deeplab", "smp")}
 
@@ -57,7 +57,10 @@ CASES = [
     *(case(generator, "unet_classic") for generator in FLAT),
     *(case("pix2pix", backbone) for backbone in BACKBONES if backbone != "unet_classic"),
     *(case(generator, "unet_classic", classes=3) for generator in FLAT),
-    *(case("pix2pix3d", backbone, classes, volumes=True) for backbone in FOR_VOLUMES for classes in (2, 3)),
+    *(
+        case("pix2pix3d", backbone, classes, volumes=True)
+        for backbone, classes in zip(FOR_VOLUMES, (3, 2), strict=True)
+    ),
     *(case(g, b, c) for g in FLAT for b in BACKBONES for c in (2, 3) if g != "pix2pix" and b != "unet_classic"),
 ]
 

@@ -48,7 +48,7 @@ class Dataset:
     task: str = ""
     modality: str = ""
     channels: Literal[1, 3] | None = None
-    intensity: Literal["8-bit", "percentiles"] | tuple[float, float] | None = None
+    intensity: Literal["8-bit", "percentiles", "each"] | tuple[float, float] | None = None
     spacing: tuple[Step, Step, Step] | None = None
     n_labelled: Annotated[int, Range(least=2)] | None = None
     n_test: Positive | None = None

@@ -17,6 +17,7 @@ from genseg_betty.errors import UserError
 LONGEST, STEP, LEAST = 256, 32, 64  # pixels of a default side of an image
 PATCH, PATCH_STEP, LEAST_PATCH = 128, 16, 32  # voxels of a default side of a volume, or of a patch of it
 WHOLE = 160  # voxels along the longest side of the median volume, from which on volumes are made coarser
+UNLIKE = 4  # times as bright as another: intensities of such images are of no common unit
 NEARLY_SQUARE = 1.15  # ratio of the sides up to which an image is taken as a square
 PIXELS_OF_A_BATCH = 4 * 256 * 256
 SMALL_FOREGROUND = 0.02  # share of an image below which cross-entropy alone is content with background everywhere
@@ -89,6 +90,7 @@ class Fingerprint:
     channels: int
     eight_bit: bool
     intensities: tuple[float, ...]  # least, 0.5th percentile, median, 99.5th (medians over cases), greatest
+    brightest: tuple[float, float]  # the 99.5th percentile of a case: least, greatest
     foreground: tuple[float, ...]  # share of a case: least, median, greatest
     classes: dict[str, float]  # name -> share of all pixels
 
@@ -103,7 +105,9 @@ class Fingerprint:
         # trainer.loss=auto has a Dice term whatever the share of foreground: it is needed where that is small, and
         # costs nothing elsewhere.
         loss = "bce_dice" if len(self.classes) == 2 else "ce_dice"
-        normalisation = "8-bit" if self.eight_bit else "percentiles"
+        dim, bright = self.brightest
+        alike = not 0 < UNLIKE * dim < bright
+        normalisation = "8-bit" if self.eight_bit else "percentiles" if alike else "each"
         return Settings(size, spacing, self.channels, default_batch_size(size), loss, normalisation)
 
     def to_dict(self, used: Settings) -> dict[str, Any]:
@@ -139,6 +143,7 @@ def fingerprint(facts: Sequence[CaseFacts], groups: Iterable[str], classes: Sequ
         max(fact.channels for fact in facts),
         all(fact.eight_bit for fact in facts),
         (min(lows), *(median(values) for values in inner), max(highs)),
+        (min(inner[-1]), max(inner[-1])),
         (min(shares), median(shares), max(shares)),
         dict(zip(classes, (counts / counts.sum()).tolist(), strict=True)),
     )

@@ -186,7 +186,8 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test")
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
             _require_usable(*test[other.name], dataset, findings, cache)
-            _require_same_scale(*test[other.name], reader, splits)
+            if config.dataset.get("intensity") != "each":
+                _require_same_scale(*test[other.name], reader, splits)
         except UserError as error:
             faults.append(f"ood: {error}")
     if faults:
@@ -262,6 +263,8 @@ def _bundle(
     suits = found.defaults
     size = _fitting(size, suits.image_size, dataset, found.median)
     intensity, spacing = (_as_tuple(_plain(config.get(key))) for key in ("intensity", "spacing"))
+    if intensity is None and suits.normalisation == "each":
+        intensity = "each"
     values = dataset.label_values_of(used)
     preprocessing = reader.fit(
         train, facts[: len(train)], size, config.get("channels"), intensity, spacing or suits.spacing, values

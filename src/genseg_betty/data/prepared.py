@@ -129,7 +129,7 @@ class CachedReader:
         pairs = zip(cases, facts, strict=True)
         images = (one.stand_in() if one.eight_bit and stood_in else self._sample(case).image for case, one in pairs)
         fitted = Preprocessing.fit(images, image_size, channels, classes, label_values, intensity, spacing)
-        fitted = replace(fitted, scale=self.dataset.scale(cases))
+        fitted = replace(fitted, scale=self.dataset.scale(cases) if fitted.intensity else None)
         if all(map(self._unchanged, cases)):
             self._ledger.note(key, fitted.to_dict())
         return fitted

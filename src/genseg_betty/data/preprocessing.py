@@ -16,7 +16,7 @@ from genseg_betty.errors import UserError
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
 PERCENTILES = (0.5, 99.5)
 SAMPLED = 2**18  # values of one image from which percentiles are taken, evenly spread; all, up to as many
-Intensity = Literal["8-bit", "percentiles"] | tuple[float, float]
+Intensity = Literal["8-bit", "percentiles", "each"] | tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Preprocessing:
 
     image_size: tuple[int, ...]  # of the network's input: height, width; of volumes, or patches of them, depth before
     channels: int  # 1 or 3
-    intensity: tuple[float, float]  # file intensities that become -1 and 1
+    intensity: tuple[float, float] | None  # file intensities that become -1 and 1; None: percentiles of each image
     classes: tuple[str, ...]  # class 0 is the background
     label_values: tuple[LabelValue, ...]  # file value of each class, or its colour (red, green, blue)
     scale: Scale | None = None  # black and white of the training files, where known
@@ -45,8 +45,9 @@ class Preprocessing:
         """Fix channels and intensity on the training images, each [H, W, C] or [D, H, W, C], one at a time.
 
         `channels` None: 1 if every image is gray, else 3. `intensity`: "8-bit" (0 to 255 become -1 to 1),
-        "percentiles" (the 0.5th and 99.5th of the training images do), or a window in file units. None: 8-bit where
-        every value is a whole number within 0..255, else percentiles.
+        "percentiles" (the 0.5th and 99.5th of the training images do), "each" (those of each image by itself, as
+        suits MRI, whose units mean nothing), or a window in file units. None: 8-bit where every value is a whole number
+        within 0..255, else percentiles.
         """
         if channels not in (None, 1, 3):
             raise UserError(f"dataset.channels is {channels}; expected 1, 3 or null (as the files are)")
@@ -57,9 +58,9 @@ class Preprocessing:
             eight_bit = eight_bit and is_eight_bit(image)
             values.append(image.ravel()[:: image.size // SAMPLED | 1])  # odd, so that it does not walk down one column
         kind = intensity or ("8-bit" if eight_bit else "percentiles")
-        window = (0.0, 255.0) if kind == "8-bit" else _percentiles(values) if kind == "percentiles" else kind
-        channels = channels or (1 if gray else 3)
-        return cls(image_size, channels, (window[0], window[1]), classes, label_values, spacing=spacing)
+        window = {"8-bit": lambda: (0.0, 255.0), "percentiles": lambda: _percentiles(values), "each": lambda: None}
+        found = window[kind]() if isinstance(kind, str) else (kind[0], kind[1])
+        return cls(image_size, channels or (1 if gray else 3), found, classes, label_values, spacing=spacing)
 
     @property
     def num_classes(self) -> int:
@@ -102,7 +103,7 @@ class Preprocessing:
         if pixels.shape[-1] > self.channels:
             pixels = (pixels * torch.tensor(LUMA)).sum(dim=-1, keepdim=True)
         pixels = pixels.movedim(-1, 0).expand(self.channels, *[-1] * dims)
-        low, high = self.intensity
+        low, high = self.intensity or _percentiles([pixels.numpy().ravel()[:: pixels.numel() // SAMPLED | 1]])
         pixels = ((pixels - low) / (high - low) * 2 - 1).clamp(-1, 1)
         return resize(pixels, self.grid(pixels.shape[1:], spacing)).clamp(-1, 1)
 

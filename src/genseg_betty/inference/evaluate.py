@@ -104,7 +104,9 @@ def score_cases(
         try:
             sample = dataset.load(case)
             assert sample.mask is not None  # a Case is a labelled image
-            image = rescaled(sample.image, dataset.scale([case]), predictor.preprocessing.scale)
+            image = sample.image
+            if predictor.preprocessing.intensity:
+                image = rescaled(image, dataset.scale([case]), predictor.preprocessing.scale)
             scores = case_scores(predictor(image, sample.spacing), sample.mask, predictor.num_classes)
             rows.append({"id": case.id, **scores})
         except UserError as error:
@@ -137,6 +139,8 @@ def _check_classes(predictor: Predictor, dataset: Dataset) -> None:
 
 
 def _check_scale(predictor: Predictor, dataset: Dataset, cases: list[Case]) -> None:
+    if predictor.preprocessing.intensity is None:  # each image is brought to one scale by itself
+        return
     with suppress(ImageError):  # a file that cannot be opened is told with all others
         scale = dataset.scale(cases)
         try:

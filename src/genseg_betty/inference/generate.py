@@ -112,10 +112,10 @@ def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
     """Image [C, *] in [-1, 1] -> [*] or [*, 3] as a file holds it.
 
     Pictures: uint8, or, for gray training images of more than 8 bits, uint16 in their intensities. Volumes: float32 in
-    the intensities of the training volumes.
+    the intensities of the training volumes, or 0 to 255 where these have no common ones.
     """
     unit = ((image.clamp(-1, 1) + 1) / 2).movedim(0, -1).squeeze(-1).numpy()
-    low, high = preprocessing.intensity
+    low, high = preprocessing.intensity or (0.0, 255.0)
     if preprocessing.spatial_dims == 3:
         return (low + unit * (high - low)).astype(np.float32)
     if unit.ndim == 2 and high > 255:

@@ -121,8 +121,9 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _predict_file(predictor: Predictor, job: Job) -> None:
     preprocessing = predictor.preprocessing
-    scale = scale_of_files([job.image], preprocessing.scale)
-    image = rescaled(read_image(job.image), scale, preprocessing.scale)
+    image = read_image(job.image)
+    if preprocessing.intensity:
+        image = rescaled(image, scale_of_files([job.image], preprocessing.scale), preprocessing.scale)
     values = preprocessing.to_file_values(predictor(image, read_header(job.image).spacing))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
     if preprocessing.spatial_dims == 3:
