@@ -100,6 +100,8 @@ def overrides(generator: str, backbone: str, classes: int, volumes: bool) -> lis
         *(f"trainer.optimizers.{part}={{name: sgd, lr: {rate}}}" for part, rate in RATES.items()),
         *SMALL.get(generator, []), *SMALL.get(backbone, []), *ENCODERS.get(backbone, []),
     ]  # fmt: skip
+    if volumes and backbone == "monai":
+        given += ["backbone.net=UNet", "backbone.arguments={channels: [4, 8], strides: [2], num_res_units: 1}"]
     if generator != "bbdm":
         given.append("generator.discriminator.base_channels=4")
     return given
