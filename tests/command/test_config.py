@@ -70,7 +70,7 @@ def test_plus_signs_make_no_difference(toys: Any, prefix: str) -> None:
         ("dataset.labels={a: 0, b: [1, 2, 3]}", "expected {name: an integer, …} or {name: [an integer from 0 to 255"),
         ("dataset.labels={a: [0, 0, 0], b: [0, 0, 256]}", "expected {name: an integer, …} or {name: [an integer"),
         ("dataset.split={tset: [a]}", "dataset.split.tset=[a]: no such key; did you mean dataset.split.test ([text,"),
-        ("dataset.split=mine.json", "dataset.split=mine.json: expected a section with keys out of test, file"),
+        ("dataset.split=mine.json", "dataset.split=mine.json: expected a section with keys out of test, test_groups,"),
         ("dataset.folds=1", "dataset.folds=1: expected an integer at least 2 or all or null"),
         ("dataset.folds=5", "dataset.fold: missing; dataset.folds=5 needs the part to test on, 0 to 4"),
         ("dataset.folds=all", "dataset.fold: missing; dataset.folds=all needs the part to test on, 0 to one less"),
@@ -366,7 +366,7 @@ def test_keys_of_a_dataset_that_fit() -> None:
     keys = ["labels={a: [0, 0, 0], b: [255, 0, 9]}", "foreground=[b]", "split={file: my.json}", "image_size=null"]
     config = load_dataset_config("folder", overrides=[*keys, "group_starts=[1, 26]", "ignore=['**/Thumbs.png']"])
     assert config.labels == {"a": [0, 0, 0], "b": [255, 0, 9]}
-    assert config.split == {"test": None, "file": "my.json"}
+    assert config.split == {"test": None, "test_groups": None, "optional": False, "file": "my.json"}
     assert (config.image_size, config.group_starts, config.ignore) == (None, [1, 26], ["**/Thumbs.png"])
     keys = ["folds=all", "fold=11", "classes=[a, b, c]", "stem='(.+)_x'", "masks=['{group}/{stem}.png']", "group='(.)'"]
     config = load_dataset_config("folder", overrides=keys)
