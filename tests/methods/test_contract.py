@@ -41,7 +41,7 @@ SMALL = {
         "backbone.decoder_depths=[1]",
         "backbone.window=4",
     ],
-    "monai": ["backbone.net=SegResNet", "backbone.arguments={init_filters: 8, blocks_down: [1, 1], blocks_up: [1]}"],
+    "monai": ["backbone.net=UNet", "backbone.arguments={channels: [4, 8], strides: [2], num_res_units: 1}"],
 }
 ENCODERS = {name: ["backbone.encoder=resnet18"] for name in ("unet", "deeplab", "smp")}
 
@@ -100,8 +100,6 @@ def overrides(generator: str, backbone: str, classes: int, volumes: bool) -> lis
         *(f"trainer.optimizers.{part}={{name: sgd, lr: {rate}}}" for part, rate in RATES.items()),
         *SMALL.get(generator, []), *SMALL.get(backbone, []), *ENCODERS.get(backbone, []),
     ]  # fmt: skip
-    if volumes and backbone == "monai":
-        given += ["backbone.net=UNet", "backbone.arguments={channels: [4, 8], strides: [2], num_res_units: 1}"]
     if generator != "bbdm":
         given.append("generator.discriminator.base_channels=4")
     return given
