@@ -43,7 +43,8 @@ def test_defaults_compose(toys: Any) -> None:
 def test_left_out_keys_are_filled_in(toys: Any) -> None:
     config = toys.compose()
     assert config.trainer.optimizers.segmenter.betas == [0.9, 0.999]
-    assert config.generator.discriminator.norm == "instance"
+    assert config.generator.discriminator._target_.endswith("PatchDiscriminator")
+    assert config.generator.objective._target_.endswith("ConditionalGAN")
     assert "name" not in config.augment
 
 
@@ -157,7 +158,8 @@ def test_keys_of_a_member_that_is_unknown_are_not_held_against_the_default(toys:
         ("ood=[{name: nlm_mc, root: /x}]", "ood", [{"name": "nlm_mc", "root": "/x"}]),
         ("trainer.optimizers.segmenter={lr: 0.5}", "trainer.optimizers.segmenter.name", "adam"),
         ("trainer.optimizers.generator={name: sgd, lr: 0.5}", "trainer.optimizers.generator.momentum", 0.0),
-        ("generator.discriminator={layers: 2}", "generator.discriminator.base_channels", 64),
+        ("generator.discriminator={layers: 2}", "generator.discriminator.layers", 2),
+        ("generator.discriminator=null", "generator.discriminator", None),
         ("name=${dataset.name}", "name", "phantom"),
         ("backbone._target_=genseg_toys.anything", "backbone.base_channels", 64),
         ("hydra.sweep.dir=/x", "seed", 0),

@@ -96,6 +96,8 @@ class _Checker:
             key: self.value(value, kinds[key], _join(path, key)) for key, value in values.items() if key in entries
         }
         rest = {key: value for key, value in values.items() if key not in entries}
+        if "_target_" in entries and "_target_" not in found and entries["_target_"].default is not MISSING:
+            found["_target_"] = entries["_target_"].default
         if issubclass(schema, Component) and isinstance(found.get("_target_"), str):
             found |= self._arguments(rest, found["_target_"], schema, path)
         else:

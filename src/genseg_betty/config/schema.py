@@ -125,12 +125,16 @@ class Opponent(Component):
     supplied: ClassVar = ("in_channels",)
     arguments: ClassVar = {"base_channels": Positive, "layers": Positive}
 
+    _target_: str = "genseg_betty.generators.discriminators.PatchDiscriminator"
+
 
 @dataclass(kw_only=True)
 class Objective(Component):
     """The losses of stage I."""
 
     arguments: ClassVar = {"l1_weight": Weight}
+
+    _target_: str = "genseg_betty.generators.objectives.ConditionalGAN"
 
 
 @dataclass(kw_only=True)
@@ -148,8 +152,8 @@ class Generator(Component):
     name: str = ""
     alpha: Literal["softmax", "sigmoid"] = "softmax"
     branches: Literal["learnable", "fixed", "single"] = "learnable"
-    objective: Objective
-    discriminator: Opponent | None = None
+    objective: Objective = field(default_factory=Objective)
+    discriminator: Opponent | None = field(default_factory=Opponent)
 
 
 @dataclass(kw_only=True)
