@@ -98,7 +98,7 @@ def test_fingerprint_of_three_cases() -> None:
     assert found.foreground == pytest.approx((1 / 16, 1 / 4, 1 / 2))
     assert found.classes == pytest.approx({"background": 63 / 96, "cup": 17 / 96, "disc": 16 / 96})
     assert found.defaults.loss == "ce_dice"
-    assert found.defaults.normalisation == "each"  # one image is four hundred times as bright as another
+    assert found.defaults.normalisation == "percentiles"
 
 
 def test_json_holds_what_was_found_what_suits_and_what_is_used() -> None:
@@ -110,7 +110,7 @@ def test_json_holds_what_was_found_what_suits_and_what_is_used() -> None:
         "channels": 1,
         "batch_size": 4,
         "loss": "ce_dice",
-        "normalisation": "each",
+        "normalisation": "percentiles",
     }
     assert plain["used"] == {**plain["suits"], "batch_size": 2}
     assert plain["median"] == list(made().median)
@@ -198,7 +198,7 @@ def test_the_description_says_what_was_found_and_what_follows() -> None:
         "size: 4×6 px (median; 4×4 to 8×8) → image_size 128×128 (as set; 64×64 would suit), batch 4",
         "spacing: 1 × 1 mm (median)",
         "colour: gray → channels 1",
-        "intensities: 0 to 4000 → each",
+        "intensities: 0 to 4000 → percentiles",
         "foreground: 25 % of a case (median; 6.25 % to 50 %) → loss ce_dice",
         "classes: background 65.6 %, cup 17.7 %, disc 16.7 %",
     ]

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from genseg_betty.backbones.sliding import slide
-from genseg_betty.data.loading import FOREGROUND_SHARE, LabelledSet, load_data, patch_at
+from genseg_betty.data.loading import FOREGROUND_SHARE, LabelledSet, load_data, patch_at, settings
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.errors import UserError
 from genseg_betty.inference import Predictor
@@ -176,7 +176,8 @@ def test_volumes_of_scanners_with_units_of_their_own(config_of, volumes: Path) -
         nibabel.save(nibabel.Nifti1Image(values, stored.affine), path)
     data = load_data(config_of())
     assert data.preprocessing.intensity is None
-    assert data.fingerprint.defaults.normalisation == "each"
+    config = OmegaConf.merge(config_of(), {"trainer": {"batch_size": None, "loss": "auto"}})
+    assert settings(config, data).normalisation == "each"
     for image, mask in zip(data.train.images[:, 0], data.train.masks, strict=True):
         assert image[mask > 0].mean() > 0.7
         assert image[mask == 0].mean() < -0.8

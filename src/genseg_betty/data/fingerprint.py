@@ -90,7 +90,6 @@ class Fingerprint:
     channels: int
     eight_bit: bool
     intensities: tuple[float, ...]  # least, 0.5th percentile, median, 99.5th (medians over cases), greatest
-    brightest: tuple[float, float]  # the 99.5th percentile of a case: least, greatest
     foreground: tuple[float, ...]  # share of a case: least, median, greatest
     classes: dict[str, float]  # name -> share of all pixels
 
@@ -105,9 +104,7 @@ class Fingerprint:
         # trainer.loss=auto has a Dice term whatever the share of foreground: it is needed where that is small, and
         # costs nothing elsewhere.
         loss = "bce_dice" if len(self.classes) == 2 else "ce_dice"
-        dim, bright = self.brightest
-        alike = not 0 < UNLIKE * dim < bright
-        normalisation = "8-bit" if self.eight_bit else "percentiles" if alike else "each"
+        normalisation = "8-bit" if self.eight_bit else "percentiles"
         return Settings(size, spacing, self.channels, default_batch_size(size), loss, normalisation)
 
     def to_dict(self, used: Settings) -> dict[str, Any]:
@@ -143,10 +140,18 @@ def fingerprint(facts: Sequence[CaseFacts], groups: Iterable[str], classes: Sequ
         max(fact.channels for fact in facts),
         all(fact.eight_bit for fact in facts),
         (min(lows), *(median(values) for values in inner), max(highs)),
-        (min(inner[-1]), max(inner[-1])),
         (min(shares), median(shares), max(shares)),
         dict(zip(classes, (counts / counts.sum()).tolist(), strict=True)),
     )
+
+
+def of_no_common_unit(facts: Sequence[CaseFacts]) -> bool:
+    """Whether images are so unlike in brightness that each has to be brought to a scale by itself, as MRI may be.
+
+    Asked of training cases alone: what a validation image is like must not decide how training images are read.
+    """
+    bright = [fact.intensities[3] for fact in facts]
+    return not all(fact.eight_bit for fact in facts) and 0 < UNLIKE * min(bright) < max(bright)
 
 
 def default_image_size(sides: Sequence[int]) -> tuple[int, ...]:

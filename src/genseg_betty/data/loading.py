@@ -15,7 +15,7 @@ from genseg_betty.data.case import Case
 from genseg_betty.data.cases import Dataset, describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
-from genseg_betty.data.fingerprint import Fingerprint, Settings, default_batch_size, fingerprint
+from genseg_betty.data.fingerprint import Fingerprint, Settings, default_batch_size, fingerprint, of_no_common_unit
 from genseg_betty.data.formats import ImageError
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
@@ -145,7 +145,8 @@ class StepSampler:
 def settings(config: DictConfig, data: DataBundle) -> Settings:
     """What a run uses: the config's, and what it leaves open as the fingerprint has it."""
     size, suits = data.preprocessing.image_size, data.fingerprint.defaults
-    normalisation = config.dataset.get("intensity") or suits.normalisation
+    fitting = suits.normalisation if data.preprocessing.intensity else "each"
+    normalisation = config.dataset.get("intensity") or fitting
     return Settings(
         size,
         data.preprocessing.spacing,
@@ -263,7 +264,7 @@ def _bundle(
     suits = found.defaults
     size = _fitting(size, suits.image_size, dataset, found.median)
     intensity, spacing = (_as_tuple(_plain(config.get(key))) for key in ("intensity", "spacing"))
-    if intensity is None and suits.normalisation == "each":
+    if intensity is None and of_no_common_unit(facts[: len(train)]):
         intensity = "each"
     values = dataset.label_values_of(used)
     preprocessing = reader.fit(
