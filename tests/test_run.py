@@ -1,5 +1,6 @@
 """A Run on disk: resumed, refused, locked, and whole after a kill at any moment."""
 
+import copy
 import json
 import os
 import platform
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from genseg_betty.config import compose
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
 from genseg_betty.run.lock import Lock, is_alive, process_start
+from genseg_betty.run.resume import differences, migrated, read_config, resolve
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -424,3 +428,16 @@ def test_names_stay_inside(tmp_path: Path, name: str) -> None:
         ):
             with pytest.raises(UserError):
                 write()
+
+
+def test_a_run_of_an_earlier_version_is_read_in_this_ones_form(tmp_path: Path) -> None:
+    """Where generators had Pix2Pix's losses and no choice of them."""
+    now = resolve(compose(["dataset=phantom"]))
+    old = copy.deepcopy(now)
+    for key in ("branches", "kernels", "objective"):
+        del old.generator[key]
+    del old.generator.discriminator["_target_"]
+    old.generator.l1_weight, old.generator.discriminator.norm = 100.0, "instance"
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(old, resolve=True))
+    assert differences(read_config(tmp_path), now) == []
+    assert migrated(now) is now

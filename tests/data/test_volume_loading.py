@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from genseg_betty.backbones.sliding import slide
+from genseg_betty.data.formats import ImageError, read_header
 from genseg_betty.data.loading import FOREGROUND_SHARE, LabelledSet, load_data, patch_at, settings
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.errors import UserError
@@ -188,3 +189,18 @@ def test_volumes_of_scanners_with_units_of_their_own(config_of, volumes: Path) -
     np.testing.assert_allclose(found, expected, atol=1e-5)
     restored = Preprocessing.from_dict(data.preprocessing.to_dict())
     assert restored == data.preprocessing
+
+
+def test_the_patch_fits_the_spacing_that_is_set(config_of) -> None:
+    for spacing, size in (([1.0, 0.5, 0.5], (48, 80, 64)), ([2.0, 2.0, 2.0], (32, 32, 32))):
+        data = load_data(config_of(spacing=spacing))
+        assert data.preprocessing.image_size == size
+        assert data.train.patch is None
+
+
+def test_a_spacing_that_is_none_is_refused(tmp_path: Path) -> None:
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementSpacing = 1 1 0\nElementType = MET_UCHAR\n"
+    (tmp_path / "x.mha").write_bytes(header.encode() + b"ElementDataFile = LOCAL\n" + bytes(8))
+    with pytest.raises(ImageError, match="states voxels of 1 x 1 x 0 mm") as caught:
+        read_header(tmp_path / "x.mha")
+    assert caught.value.code == "unreadable"

@@ -123,7 +123,7 @@ class Opponent(Component):
     """H of stage I, which stands against the generator."""
 
     supplied: ClassVar = ("in_channels",)
-    arguments: ClassVar = {"base_channels": Positive, "layers": Positive}
+    arguments: ClassVar = dict.fromkeys(("base_channels", "layers", "scales", "latent_channels"), Positive)
 
     _target_: str = "genseg_betty.generators.discriminators.PatchDiscriminator"
 
@@ -132,7 +132,11 @@ class Opponent(Component):
 class Objective(Component):
     """The losses of stage I."""
 
-    arguments: ClassVar = {"l1_weight": Weight}
+    arguments: ClassVar = {
+        **dict.fromkeys(("l1_weight", "feature_weight", "penalty_weight", "reconstruct_drawn"), Weight),
+        **dict.fromkeys(("beta_rec", "beta_kl", "beta_neg", "variance", "eta"), Weight),
+        "latent_channels": Positive,
+    }
 
     _target_: str = "genseg_betty.generators.objectives.ConditionalGAN"
 
@@ -144,6 +148,10 @@ class Generator(Component):
         "base_channels": Positive,
         "max_channels": Positive,
         "depth": Positive | None,
+        "latent_channels": Positive,
+        **dict.fromkeys(("hidden_channels", "mlp_channels", "tile"), Positive | None),
+        **dict.fromkeys(("mlp_layers", "blocks"), Positive),
+        "temperature": Annotated[float, Range(above=0)],
         "dropout": Fraction,
         "kernels": list[Positive],
         "searched": Literal["both", "decoder", "encoder"],

@@ -164,6 +164,17 @@ def default_image_size(sides: Sequence[int]) -> tuple[int, ...]:
     return (max(size),) * len(size) if max(sides) <= NEARLY_SQUARE * min(sides) else size
 
 
+def fitting_patch(facts: Sequence[CaseFacts], spacing: Sequence[float] | None) -> tuple[int, ...]:
+    """`default_patch` of volumes that are brought to a spacing in mm; None leaves them as they are."""
+    grids = [
+        [side * own / wanted for side, own, wanted in zip(fact.shape, fact.spacing, spacing, strict=True)]
+        if spacing and fact.spacing
+        else list(fact.shape)
+        for fact in facts
+    ]
+    return default_patch([max(sides) for sides in zip(*grids, strict=True)])
+
+
 def default_patch(sides: Sequence[float]) -> tuple[int, ...]:
     """What volumes up to these sides fit into, in multiples of 16 voxels within 32..128; of larger ones a patch."""
     return tuple(int(min(PATCH, max(LEAST_PATCH, -(-side // PATCH_STEP) * PATCH_STEP))) for side in sides)

@@ -15,7 +15,14 @@ from genseg_betty.data.case import Case
 from genseg_betty.data.cases import Dataset, describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.files import Finding
-from genseg_betty.data.fingerprint import Fingerprint, Settings, default_batch_size, fingerprint, of_no_common_unit
+from genseg_betty.data.fingerprint import (
+    Fingerprint,
+    Settings,
+    default_batch_size,
+    fingerprint,
+    fitting_patch,
+    of_no_common_unit,
+)
 from genseg_betty.data.formats import ImageError
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
@@ -262,14 +269,14 @@ def _bundle(
     facts = reader.facts(used)
     found = fingerprint(facts, [case.group for case in used], dataset.classes)
     suits = found.defaults
-    size = _fitting(size, suits.image_size, dataset, found.median)
     intensity, spacing = (_as_tuple(_plain(config.get(key))) for key in ("intensity", "spacing"))
+    spacing = spacing or suits.spacing
+    fits = fitting_patch(facts, spacing) if len(found.median) == 3 else suits.image_size
+    size = _fitting(size, fits, dataset, found.median)
     if intensity is None and of_no_common_unit(facts[: len(train)]):
         intensity = "each"
     values = dataset.label_values_of(used)
-    preprocessing = reader.fit(
-        train, facts[: len(train)], size, config.get("channels"), intensity, spacing or suits.spacing, values
-    )
+    preprocessing = reader.fit(train, facts[: len(train)], size, config.get("channels"), intensity, spacing, values)
     sets = []
     for part in (train, validation):
         images, masks = reader.tensors(part, preprocessing)

@@ -80,7 +80,7 @@ def evaluate_folders(run: Path | str, images: Path, masks: Path, device: str = "
     config = load_dataset_config("folder", root=root)
     config.images = [pattern.replace("images/", f"{image_folder}/", 1) for pattern in config.images]
     config.masks = [pattern.replace("masks/", f"{mask_folder}/", 1) for pattern in config.masks]
-    for key in ("labels", "classes", "threshold", "foreground"):
+    for key in ("labels", "classes", "threshold", "foreground", "range"):
         config[key] = trained_on.get(key)
     return evaluate_dataset(run, config, device)
 

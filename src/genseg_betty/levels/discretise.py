@@ -15,16 +15,21 @@ from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.engine import GenSegEngine, Phase, Plan
 from genseg_betty.levels.generation import Discrimination, Generation
 from genseg_betty.levels.level import Level
+from genseg_betty.randomness import seeded
 
 COMPARED_BATCHES = 8
 
 
 @torch.no_grad()
 def _reconstruction(generation: Generation) -> float:
-    """Mean L1 distance of the synthetic images to the real ones, over the first training batches, no dropout."""
+    """Mean L1 distance of the synthetic images to the real ones, over the first training batches, no dropout.
+
+    What a family draws at random is the same each time.
+    """
     generation.module.eval()
     batches = [generation.batches(count).to(generation.device) for count in range(COMPARED_BATCHES)]
-    losses = [l1_loss(generation.synthesise(batch.mask)[0], batch.image) for batch in batches]
+    with seeded(0):
+        losses = [l1_loss(generation.synthesise(batch.mask)[0], batch.image) for batch in batches]
     generation.module.train()
     return float(torch.stack(losses).mean())
 

@@ -61,7 +61,8 @@ def needed_memory(engine: GenSegEngine, found: dict[str, Size]) -> float:
         copies = 2 + _moments(level.optimizer) + (RECORDED_WEIGHTS if recorded else 0)
         copies += level.name == "segmentation"  # the average
         total += 4 * size.weights * copies
-        total += (size.activations or 0) * (RECORDED_ACTIVATIONS if recorded else 1)
+        passes = 2 if level.name in ("segmentation", "discrimination") else 1  # of synthetic pairs and of real ones
+        total += (size.activations or 0) * passes * (RECORDED_ACTIVATIONS if recorded else 1)
     return total
 
 

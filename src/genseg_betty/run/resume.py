@@ -1,5 +1,6 @@
 """Whether a directory may be trained in: begin anew, continue what is there, or refuse and say why."""
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ OWNED = (
     "checkpoints/*.pt",
     "samples/*.png",
 )
+CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
+PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
 # Keys that may change when a Run is continued: they say where and how it runs, not what it computes.
 FREE_KEYS = (
     "config_dir",
@@ -81,6 +84,20 @@ def read_config(path: Path) -> DictConfig:
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{file} holds no config: expected a mapping of keys to values")
+    return migrated(config)
+
+
+def migrated(config: DictConfig) -> DictConfig:
+    """A config of an earlier version in this one's form: generators had Pix2Pix's losses there, and no choice."""
+    generator = config.get("generator")
+    if not isinstance(generator, DictConfig) or "l1_weight" not in generator or "objective" in generator:
+        return config
+    config = copy.deepcopy(config)
+    generator = config.generator
+    generator.objective = {"_target_": CONDITIONAL_GAN, "l1_weight": generator.pop("l1_weight")}
+    opponent = {key: value for key, value in (generator.get("discriminator") or {}).items() if value != "instance"}
+    generator.discriminator = {"_target_": PATCH_DISCRIMINATOR, **opponent}
+    generator.branches, generator.kernels = "learnable", [4, 6, 8]
     return config
 
 

@@ -6,6 +6,7 @@ sizes are bounded before memory is taken, no code is run, and nothing outside th
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,11 @@ def read_colours(path: Path) -> np.ndarray:
 def read_header(path: Path) -> Header:
     """Shape and spacing without reading the values. Raises ImageError."""
     header: Header = _reader(path).read_header(path)
+    if header.spacing and not all(math.isfinite(step) and step > 0 for step in header.spacing):
+        found = " x ".join(f"{step:g}" for step in reversed(header.spacing))
+        raise ImageError(
+            "unreadable", f"states voxels of {found} mm (x, y, z); expected sizes above 0, mend its header"
+        )
     return header
 
 
