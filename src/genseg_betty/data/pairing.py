@@ -61,14 +61,15 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
     for mask, names in claims.items():
         if len(names) > 1:
             _contested(result, mask, names)
-    for mask in _matching(tree, any_mask):
+    masks = _matching(tree, any_mask)
+    for mask in masks:
         if mask not in claims and mask not in images:
             message = "no image has this stem; add its image, remove the mask, or name it in dataset.ignore"
             result.findings.append(Finding("missing_image", mask, message))
     if not named:
         result.groups, without = case_groups(config, list(result.masks))
         result.findings += without
-    _note_what_is_left(result, config, {*images, *claims, *_matching(tree, any_mask)})
+    _note_what_is_left(result, config, {*images, *claims, *masks})
     return result
 
 

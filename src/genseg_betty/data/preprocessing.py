@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genseg_betty.data.labels import LabelValue
-from genseg_betty.data.scale import Scale
+from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
@@ -81,6 +81,13 @@ class Preprocessing:
             return tuple(shape)
         steps = zip(shape, spacing, self.spacing, strict=True)
         return tuple(max(1, round(side * own / target)) for side, own, target in steps)
+
+    def in_units_of_training(self, array: np.ndarray, scale: Scale | None) -> np.ndarray:
+        """Intensities of files whose black and white are `scale`, as those trained on have them.
+
+        As they are where each image is brought to its own percentiles. Raises UserError where they do not compare.
+        """
+        return array if self.intensity is None else rescaled(array, scale, self.scale)
 
     def image(self, array: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
         """File intensities -> [channels, *grid] float32 in [-1, 1], by antialiased linear interpolation.

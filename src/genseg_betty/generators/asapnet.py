@@ -27,8 +27,16 @@ from torch.nn import functional as F
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import operations_of
 from genseg_betty.generators.pix2pix import Level, build_norm, crop, initialise
-from genseg_betty.generators.searchable import Alpha, SearchableGenerator, Searched, build_convolution
-from genseg_betty.generators.spade import choose_depth, pad_to_multiple
+from genseg_betty.generators.searchable import (
+    Alpha,
+    SearchableGenerator,
+    Searched,
+    build_convolution,
+    choose_depth,
+    halvings,
+    images_only,
+)
+from genseg_betty.generators.spade import pad_to_multiple
 
 MAX_DEPTH = 8
 UPS = 2
@@ -142,13 +150,10 @@ class ASAPNet(SearchableGenerator):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if spatial_dims != 2:
-            raise UserError("generator asapnet draws images, not volumes; choose generator=spade or generator=pix2pix")
-        if searched not in ("both", "decoder", "encoder"):
-            raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
+        images_only("asapnet", spatial_dims)
         if mlp_layers < 1:
             raise UserError(f"generator.mlp_layers is {mlp_layers}; at least 1 is needed")
-        self.depth = choose_depth(image_size, depth, MAX_DEPTH)
+        self.depth = choose_depth(image_size, depth, halvings(image_size) - 1, min(halvings(image_size) - 2, MAX_DEPTH))
         tile = choose_tile(tile, self.depth)
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
         widths = [min(base_channels * 2**i, max_channels) for i in range(self.depth)]

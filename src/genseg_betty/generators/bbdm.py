@@ -22,14 +22,17 @@ from torch.nn import functional as F
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import operations_of
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.pix2pix import choose_depth, crop, pad_even
+from genseg_betty.generators.pix2pix import MAX_DEPTH, crop, pad_even
 from genseg_betty.generators.searchable import (
     Alpha,
     Rows,
     SearchableGenerator,
     Searched,
     build_convolution,
+    choose_depth,
     convolve,
+    halvings,
+    images_only,
 )
 
 DEEPEST = 4
@@ -81,11 +84,9 @@ class BBDM(SearchableGenerator):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if spatial_dims != 2:
-            raise UserError("bbdm draws images alone; take generator=pix2pix3d for volumes")
-        if searched not in ("both", "decoder", "encoder"):
-            raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
-        depth = choose_depth(image_size, depth) if depth else min(choose_depth(image_size, None), DEEPEST)
+        images_only("bbdm", spatial_dims)
+        deepest = min(halvings(image_size), MAX_DEPTH)
+        depth = choose_depth(image_size, depth, deepest, min(deepest, DEEPEST))
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
         widths = [min(base_channels * 2**i, max_channels) for i in range(depth + 1)]
         embedded = 4 * base_channels

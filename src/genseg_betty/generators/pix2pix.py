@@ -6,7 +6,6 @@ and 394 M parameters; 272 M with the decoder alone searched, as in the reference
 operation a cell.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
@@ -23,7 +22,9 @@ from genseg_betty.generators.searchable import (
     SearchableGenerator,
     Searched,
     build_convolution,
+    choose_depth,
     convolve,
+    halvings,
 )
 
 MAX_DEPTH = 8
@@ -111,9 +112,8 @@ class Pix2Pix(SearchableGenerator):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if searched not in ("both", "decoder", "encoder"):
-            raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
-        depth = choose_depth(image_size, depth)
+        deepest = min(halvings(image_size), MAX_DEPTH)
+        depth = choose_depth(image_size, depth, deepest, deepest)
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels), "spatial_dims": spatial_dims}
         widths = [min(base_channels * 2**i, max_channels) for i in range(depth)]
         self.down = nn.ModuleList()
@@ -161,17 +161,6 @@ class Pix2Pix(SearchableGenerator):
             if skips:
                 x = torch.cat([skip, x], dim=1)
         return torch.tanh(x)
-
-
-def choose_depth(image_size: int | Sequence[int], depth: int | None) -> int:
-    """Levels of the U-Net: log2 of the smaller side, rounded down, at most 8, or `depth` where that fits."""
-    side = image_size if isinstance(image_size, int) else min(image_size)
-    if side < 32:
-        raise UserError(f"image_size is {image_size}; the generator needs at least 32 pixels on each side")
-    deepest = min(int(math.log2(side)), MAX_DEPTH)
-    if depth is not None and not 2 <= depth <= deepest:
-        raise UserError(f"generator.depth is {depth}; an image of {image_size} pixels allows 2 to {deepest}, or null")
-    return depth or deepest
 
 
 def pad_even(x: Tensor) -> Tensor:

@@ -17,13 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import operations_of
+from genseg_betty.generators.discriminators import pooled_body
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.pix2pix import Level, build_norm, choose_depth, crop, initialise, pad_even
-from genseg_betty.generators.searchable import Alpha, SearchableGenerator, Searched, build_convolution
+from genseg_betty.generators.pix2pix import MAX_DEPTH, Level, build_norm, crop, initialise, pad_even
+from genseg_betty.generators.searchable import (
+    Alpha,
+    SearchableGenerator,
+    Searched,
+    build_convolution,
+    choose_depth,
+    halvings,
+    images_only,
+)
 
-BOTTLENECK = 4  # pixels on the side of the innermost map, as published
 LARGEST_LOG_VARIANCE = 10.0
 
 
@@ -56,11 +63,9 @@ class SoftIntroVAE(SearchableGenerator):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if spatial_dims != 2:
-            raise UserError("soft_intro_vae draws images alone; take generator=pix2pix3d for volumes")
-        if searched not in ("both", "decoder", "encoder"):
-            raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
-        depth = choose_depth(image_size, depth) if depth else choose_depth(image_size, None) - 2
+        images_only("soft_intro_vae", spatial_dims)
+        deepest = min(halvings(image_size), MAX_DEPTH)
+        depth = choose_depth(image_size, depth, deepest, deepest - 2)
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
         widths = [min(base_channels * 2**i, max_channels) for i in range(depth)]
         sides = [image_size] * 2 if isinstance(image_size, int) else list(image_size)
@@ -107,13 +112,8 @@ class Encoder(nn.Module):
 
     def __init__(self, in_channels: int, latent_channels: int = 64, base_channels: int = 64, layers: int = 4) -> None:
         super().__init__()
-        widths = [base_channels * min(2**i, 8) for i in range(layers)]
-        body: list[nn.Module] = []
-        for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths])):
-            norm = nn.GroupNorm(1, outputs) if i else nn.Identity()
-            body += [nn.Conv2d(inputs, outputs, 4, 2, 1), norm, nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*body, nn.AdaptiveAvgPool2d(BOTTLENECK), nn.Flatten())
-        self.head = nn.Linear(widths[-1] * BOTTLENECK**2, 2 * latent_channels)
+        self.body, width = pooled_body(in_channels, base_channels, layers)
+        self.head = nn.Linear(width, 2 * latent_channels)
 
     def forward(self, condition: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """condition [B, M, H, W] and image [B, C, H, W] -> mean and log-variance of z, [B, Z] each."""

@@ -15,7 +15,6 @@ mask at that resolution; so no normalisation washes the mask out. What differs f
 At 256 pixels and 64 channels it has 5 levels and 185 M parameters, 47 M with one operation a cell.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -24,7 +23,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import CONVOLUTIONS, operations_of
 from genseg_betty.generators.discriminators import normalise_spectrally
 from genseg_betty.generators.pix2pix import Level, build_norm, crop, initialise
@@ -33,7 +31,9 @@ from genseg_betty.generators.searchable import (
     SearchableGenerator,
     Searched,
     build_convolution,
+    choose_depth,
     convolve,
+    halvings,
 )
 
 MAX_DEPTH = 5  # the published number of times a map doubles
@@ -114,9 +114,7 @@ class SPADE(SearchableGenerator):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if searched not in ("both", "decoder", "encoder"):
-            raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
-        self.depth = choose_depth(image_size, depth, MAX_DEPTH)
+        self.depth = choose_depth(image_size, depth, halvings(image_size) - 1, min(halvings(image_size) - 2, MAX_DEPTH))
         hidden = hidden_channels or min(2 * base_channels, MAX_HIDDEN)
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels), "spatial_dims": spatial_dims}
         widths = [min(base_channels * 2**i, max_channels) for i in range(self.depth + 1)]
@@ -163,17 +161,6 @@ class SPADE(SearchableGenerator):
         for cell, block in zip(self.up, others, strict=True):
             x = block(convolve(cell, x, rows), padded)
         return torch.tanh(crop(self.to_image(F.leaky_relu(x, SLOPE)), condition))
-
-
-def choose_depth(image_size: int | Sequence[int], depth: int | None, most: int) -> int:
-    """Levels that leave a map of 4 pixels on the smaller side, at most `most`; or `depth`, which may leave 2."""
-    side = image_size if isinstance(image_size, int) else min(image_size)
-    if side < 32:
-        raise UserError(f"image_size is {image_size}; the generator needs at least 32 pixels on each side")
-    deepest = int(math.log2(side)) - 1
-    if depth is not None and not 2 <= depth <= deepest:
-        raise UserError(f"generator.depth is {depth}; an image of {image_size} pixels allows 2 to {deepest}, or null")
-    return depth or min(deepest - 1, most)
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

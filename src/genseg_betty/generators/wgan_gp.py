@@ -18,11 +18,19 @@ from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import operations_of
+from genseg_betty.generators.discriminators import pooled_body
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.pix2pix import Level, build_norm, choose_depth, initialise
-from genseg_betty.generators.searchable import Alpha, SearchableGenerator, Searched, build_convolution
+from genseg_betty.generators.pix2pix import MAX_DEPTH, Level, build_norm, initialise
+from genseg_betty.generators.searchable import (
+    Alpha,
+    SearchableGenerator,
+    Searched,
+    build_convolution,
+    choose_depth,
+    halvings,
+    images_only,
+)
 
-JUDGED = 4  # pixels on the side of the map that the critic's last layer reads
 TINY = 1e-12
 
 
@@ -61,13 +69,13 @@ class WGAN(SearchableGenerator):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if spatial_dims != 2:
-            raise UserError("wgan_gp draws images alone; take generator=pix2pix3d for volumes")
+        images_only("wgan_gp", spatial_dims)
         if searched not in ("both", "decoder"):
             raise UserError(f"generator.searched is {searched!r}; wgan_gp has no encoder: choose both or decoder")
         if temperature <= 0:
             raise UserError(f"generator.temperature is {temperature}; expected a number above 0")
-        depth = choose_depth(image_size, depth) if depth else choose_depth(image_size, None) - 2
+        deepest = min(halvings(image_size), MAX_DEPTH)
+        depth = choose_depth(image_size, depth, deepest, deepest - 2)
         self.channels = [out_channels, in_channels]
         self.temperature, self.straight_through = temperature, straight_through
         sides = [image_size] * 2 if isinstance(image_size, int) else list(image_size)
@@ -118,13 +126,8 @@ class Critic(nn.Module):
 
     def __init__(self, in_channels: int, base_channels: int = 64, layers: int = 4) -> None:
         super().__init__()
-        widths = [base_channels * min(2**i, 8) for i in range(layers)]
-        body: list[nn.Module] = []
-        for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths])):
-            norm = nn.GroupNorm(1, outputs) if i else nn.Identity()
-            body += [nn.Conv2d(inputs, outputs, 4, 2, 1), norm, nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*body, nn.AdaptiveAvgPool2d(JUDGED), nn.Flatten())
-        self.head = nn.Linear(widths[-1] * JUDGED**2, 1)
+        self.body, width = pooled_body(in_channels, base_channels, layers)
+        self.head = nn.Linear(width, 1)
 
     def forward(self, condition: Tensor, image: Tensor) -> Tensor:
         """condition [B, M, H, W] and image [B, C, H, W] -> [B]."""

@@ -19,7 +19,7 @@ from genseg_betty.config import load_dataset_config
 from genseg_betty.data.case import Case
 from genseg_betty.data.cases import Dataset, open_dataset
 from genseg_betty.data.formats import ImageError
-from genseg_betty.data.scale import require_comparable, rescaled
+from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 from genseg_betty.files import file_label
@@ -104,9 +104,7 @@ def score_cases(
         try:
             sample = dataset.load(case)
             assert sample.mask is not None  # a Case is a labelled image
-            image = sample.image
-            if predictor.preprocessing.intensity:
-                image = rescaled(image, dataset.scale([case]), predictor.preprocessing.scale)
+            image = predictor.preprocessing.in_units_of_training(sample.image, dataset.scale([case]))
             scores = case_scores(predictor(image, sample.spacing), sample.mask, predictor.num_classes)
             rows.append({"id": case.id, **scores})
         except UserError as error:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from genseg_betty.data.formats import holds_series, read_header, read_image, split_name, write_mask, write_volume
-from genseg_betty.data.scale import rescaled, scale_of_files
+from genseg_betty.data.scale import scale_of_files
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor, load
 
@@ -121,9 +121,8 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _predict_file(predictor: Predictor, job: Job) -> None:
     preprocessing = predictor.preprocessing
-    image = read_image(job.image)
-    if preprocessing.intensity:
-        image = rescaled(image, scale_of_files([job.image], preprocessing.scale), preprocessing.scale)
+    scale = scale_of_files([job.image], preprocessing.scale)
+    image = preprocessing.in_units_of_training(read_image(job.image), scale)
     values = preprocessing.to_file_values(predictor(image, read_header(job.image).spacing))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
     if preprocessing.spatial_dims == 3:
