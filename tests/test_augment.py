@@ -203,6 +203,17 @@ def test_flips_of_volumes_are_named_as_those_of_images(axis: int, dimension: int
     assert 16 < sum(flipped) < 48
 
 
+def test_volumes_of_thick_slices_turn_as_bodies_do() -> None:
+    """Distances in mm stay, which they would not if slices 5 mm apart were turned like pixels."""
+    steps = torch.tensor([5.0, 1.0, 0.8], dtype=torch.float64)
+    moved = Augmentation(rotate=30, flip=(), translate=0, spacing=steps.tolist()).draw(50, 9, 31, 51)[:, :3, :3]
+    turns = moved * steps[:, None] / steps  # of mm to mm
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(turns), torch.ones(50, dtype=torch.float64))
+    plain = Augmentation(rotate=30, flip=(), translate=0).draw(50, 9, 31, 51)[:, :3, :3]
+    assert (plain * steps[:, None] / steps @ (plain * steps[:, None] / steps).mT - torch.eye(3)).abs().max() > 0.5
+
+
 def test_rotation_of_volumes_turns_about_every_axis() -> None:
     matrices = Augmentation(rotate=20, flip=(), translate=0).draw(200, 9, 31, 51)
     centre = torch.tensor([4.0, 15.0, 25.0, 1.0], dtype=torch.float64)

@@ -35,6 +35,8 @@ class Augmentation:
         mask_border: what `mask` shows outside the old frame: "zeros" (background), "border" (the nearest
             pixel repeated) or "reflection".
         pair_border: the same for `pair`; "zeros" is black (-1) in the image, background in the mask.
+        spacing: mm between the voxels of volumes, along each axis, so that they turn as bodies do where slices lie
+            further apart than pixels; None: the same along each, as for images.
 
     Raises:
         UserError: listing every argument out of range.
@@ -47,6 +49,7 @@ class Augmentation:
         translate: float = 0.1,
         mask_border: str = "zeros",
         pair_border: str = "border",
+        spacing: Sequence[float] | None = None,
     ) -> None:
         faults = []
         if not 0 <= rotate <= 180:
@@ -65,6 +68,7 @@ class Augmentation:
         self.translate = translate
         self.mask_border = mask_border
         self.pair_border = pair_border
+        self.spacing = None if spacing is None else tuple(spacing)
 
     def mask(self, mask: Tensor) -> Tensor:
         """Mask [B, H, W] or [B, D, H, W] of class indices -> augmented mask, same shape, type and device; no new
@@ -102,7 +106,9 @@ class Augmentation:
         angles = [math.radians(random.uniform(-self.rotate, self.rotate)) for _ in range(2 * dims - 3)]
         signs = [-1.0 if axis in self.flip and random.rand() < 0.5 else 1.0 for axis in (2, 0, 1)[-dims:]]
         shift = [side * random.uniform(-self.translate, self.translate) for side in size]
-        operations = [create_rotate(dims, angles), create_scale(dims, signs), create_translate(dims, shift)]
+        steps = np.array([*(self.spacing or (1.0,) * dims), 1.0])
+        turn = create_rotate(dims, angles) * steps / steps[:, None]  # from voxels to mm, and back
+        operations = [turn, create_scale(dims, signs), create_translate(dims, shift)]
         first, second, third = random.permutation(3)
         return operations[first] @ operations[second] @ operations[third]
 

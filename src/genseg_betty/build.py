@@ -3,6 +3,7 @@
 Every network draws its first weights from a seed of its own, so that all methods start from the same segmenter.
 """
 
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -12,9 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from genseg_betty.augment import Augmentation
+from genseg_betty.backbones.probe import first_line
 from genseg_betty.backbones.second_order import TwiceDifferentiable
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import OPERATIONS, Architecture, operations_of
+from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.generators.objectives import Objective
 from genseg_betty.randomness import derived_seed, seeded
 
@@ -30,18 +34,15 @@ def _component(section: DictConfig, without: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _instantiate(arguments: dict[str, Any], **more: Any) -> Any:
-    """Hydra's `instantiate`, with the message of a UserError as its constructor wrote it."""
+    """Hydra's `instantiate`, whose errors become a UserError: as its constructor wrote it, or of its first line."""
     try:
         return instantiate(arguments, **more)
     except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
-
-
-def condition_channels(num_classes: int) -> int:
-    """Channels of an encoded mask: one for a binary mask, else one a class."""
-    return 1 if num_classes == 2 else num_classes
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        problem = f"{type(cause).__name__}: {first_line(cause)}"
+        raise UserError(f"{arguments['_target_']} cannot be built as it is configured: {problem}") from cause
 
 
 def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
@@ -62,7 +63,7 @@ def build_generator(config: DictConfig, num_classes: int, channels: int, image_s
     with seeded(derived_seed(config.seed, "generator")):
         return _instantiate(
             arguments,
-            in_channels=condition_channels(num_classes),
+            in_channels=mask_channels(num_classes),
             out_channels=channels,
             image_size=list(image_size),
             **space,
@@ -98,13 +99,12 @@ def build_discriminator(config: DictConfig, num_classes: int, channels: int, spa
         return None
     arguments, space = _component(section, ()), _space(section, spatial_dims)
     with seeded(derived_seed(config.seed, "discriminator")):
-        return _instantiate(arguments, in_channels=condition_channels(num_classes) + channels, **space)
+        return _instantiate(arguments, in_channels=mask_channels(num_classes) + channels, **space)
 
 
 def _space(section: DictConfig, spatial_dims: int) -> dict[str, int]:
     """`spatial_dims` for a target that takes it. Raises UserError for volumes and one that does not."""
-    parameters = signature(get_object(section._target_)).parameters
-    if "spatial_dims" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    if _takes(section, "spatial_dims"):
         return {"spatial_dims": spatial_dims}
     if spatial_dims == 2:
         return {}
@@ -114,9 +114,21 @@ def _space(section: DictConfig, spatial_dims: int) -> dict[str, int]:
     )
 
 
+def _takes(section: DictConfig, argument: str) -> bool:
+    parameters = signature(get_object(section._target_)).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def build_named(section: DictConfig) -> Any:
     """The object that a group's YAML names by `_target_`; the group's own `name` is no argument of it."""
     return _instantiate(_component(section, ("name",)))
+
+
+def build_augmentation(config: DictConfig, spacing: Sequence[float] | None) -> Augmentation:
+    """What moves masks and pairs; `spacing` is that of the voxels of volumes in mm, None for images."""
+    offered = {"spacing": spacing} if _takes(config.augment, "spacing") else {}
+    augmentation: Augmentation = _instantiate(_component(config.augment, ()), **offered)
+    return augmentation
 
 
 def build_optimizer(section: DictConfig, module: nn.Module) -> Optimizer:

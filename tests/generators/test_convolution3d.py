@@ -1,5 +1,7 @@
 """Convolutions of shallow volumes by slices, beside PyTorch's own in float64."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -30,9 +32,9 @@ def test_values_and_derivatives(function, depth, kernel, monkeypatch):
 
 
 @pytest.mark.parametrize(("kind", "depth", "sliced"), [
-    (HalvingConv3d, 6, True), (HalvingConv3d, 8, False), (DoublingConv3d, 3, True), (DoublingConv3d, 4, False),
+    (HalvingConv3d, 8, True), (HalvingConv3d, 10, False), (DoublingConv3d, 4, True), (DoublingConv3d, 5, False),
 ])  # fmt: skip
-def test_only_maps_shallower_than_the_kernel_are_sliced(kind, depth, sliced, monkeypatch):
+def test_only_maps_no_deeper_than_the_kernel_are_sliced(kind, depth, sliced, monkeypatch):
     """PyTorch's own must not run there: its backward pass would end the process."""
     called = []
     for name in ("conv3d", "conv_transpose3d"):
@@ -41,3 +43,29 @@ def test_only_maps_shallower_than_the_kernel_are_sliced(kind, depth, sliced, mon
     layer = kind(2, 3, 8, 2, 3)
     layer(torch.randn(1, 2, depth, 8, 8)).square().sum().backward()
     assert bool(called) is not sliced
+
+
+def poison() -> None:
+    """Leave NaN in the memory that the next tensors get, so that whoever reads beyond its own is found out."""
+    for power in range(10, 23):
+        taken = [torch.full((2**power,), torch.nan) for _ in range(4)]
+        del taken
+
+
+@pytest.mark.parametrize(
+    ("kernel", "depth"), [*((kernel, depth) for kernel in (4, 6, 8) for depth in (4, 6, 8, 10)), (12, 12), (12, 14)]
+)
+@pytest.mark.parametrize("kind", [HalvingConv3d, DoublingConv3d])
+def test_gradients_do_not_depend_on_what_lies_in_memory(kind, kernel, depth):
+    """PyTorch's own, with kernels of 8 at depth 8 and of 12 at depth 12, return NaN here."""
+    torch.manual_seed(0)
+    layer = kind(3, 5, kernel, 2, kernel // 2 - 1)
+    exact = copy.deepcopy(layer).double()
+    x = torch.randn(2, 3, *((depth // 2, 4, 4) if kind is DoublingConv3d else (depth, 8, 8)))
+    exact(x.double()).square().sum().backward()
+    poison()
+    output = layer(x)
+    poison()
+    output.square().sum().backward()
+    for found, expected in zip(layer.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(found.grad.double(), expected.grad, rtol=1e-4, atol=1e-3)

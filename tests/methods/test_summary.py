@@ -7,29 +7,23 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from genseg_betty.build import build_segmenter
 from genseg_betty.config import compose
-from genseg_betty.data.loading import load_data
+from genseg_betty.data.loading import Batch, load_data
 from genseg_betty.methods.screen import introduce
-from genseg_betty.methods.summary import free_memory, measure, needed_memory, sizes
+from genseg_betty.methods.summary import Size, bytes_kept, free_memory, multiply_adds, needed_memory, sizes
 from methods.tiny import TINY, built
 
 
-def run(call, image, condition):
-    return call(image)
+def run(calls, image, condition):
+    return calls[0](image)
 
 
-def test_a_convolution_by_hand():
-    network = nn.Conv2d(3, 5, 4, stride=2, padding=1)
-    size = measure(network, run, (2, 3, 32, 48), (2, 1, 32, 48))
-    assert size.weights == 5 * (3 * 16 + 1)
-    assert size.multiply_adds == 2 * 16 * 24 * 5 * 3 * 16
-    assert size.activations == 2 * 3 * 32 * 48 * 4  # its input
+def state_of(network):
+    return [*network.parameters(), *network.buffers()]
 
 
-@pytest.mark.parametrize("backbone", ["unet_classic", "unet", "swinunet", "unet3d"])
-def test_activations_are_those_of_a_real_pass(backbone):
-    network = build_segmenter(compose([f"backbone={backbone}", "trainer=quick"]), 1, 1)
-    found = measure(network, run, (2, 1, 64, 64), (2, 1, 64, 64))
-    own = {value.untyped_storage().data_ptr() for value in [*network.parameters(), *network.buffers()]}
+def kept_in_earnest(networks, step):
+    """Bytes of other tensors than the networks' own that `step` keeps for its backward pass."""
+    own = {value.untyped_storage().data_ptr() for network in networks for value in state_of(network)}
     kept, alive = {}, []
 
     def keep(tensor):
@@ -38,10 +32,23 @@ def test_activations_are_those_of_a_real_pass(backbone):
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.rand(2, 1, 64, 64))
-    expected = sum(size for place, size in kept.items() if place not in own)
-    assert found.activations == pytest.approx(expected, rel=0.05)
-    assert found.weights == sum(parameter.numel() for parameter in network.parameters())
+        step()
+    return sum(size for place, size in kept.items() if place not in own)
+
+
+def test_a_convolution_by_hand():
+    network = nn.Conv2d(3, 5, 4, stride=2, padding=1)
+    shapes = (2, 3, 32, 48), (2, 1, 32, 48)
+    assert multiply_adds([network], run, *shapes) == 2 * 16 * 24 * 5 * 3 * 16
+    assert bytes_kept([network], run, *shapes) == 2 * 3 * 32 * 48 * 4  # its input
+
+
+@pytest.mark.parametrize("backbone", ["unet_classic", "unet", "swinunet", "unet3d"])
+def test_activations_are_those_of_a_real_pass(backbone):
+    network = build_segmenter(compose([f"backbone={backbone}", "trainer=quick"]), 1, 1)
+    found = bytes_kept([network], run, (2, 1, 64, 64), (2, 1, 64, 64))
+    expected = kept_in_earnest([network], lambda: network(torch.rand(2, 1, 64, 64)))
+    assert found == pytest.approx(expected, rel=0.05)
 
 
 def test_a_network_that_looks_at_values_is_told_by_its_weights():
@@ -53,7 +60,9 @@ def test_a_network_that_looks_at_values_is_told_by_its_weights():
         def forward(self, x):
             return self.layer(x) if float(x.sum()) > 0 else x
 
-    assert str(measure(Looking(), run, (1, 2), (1, 2))) == "9 weights"
+    shapes = (1, 2), (1, 2)
+    assert bytes_kept([Looking()], run, *shapes) is multiply_adds([Looking()], run, *shapes) is None
+    assert str(Size(9)) == "9 weights"
 
 
 def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
@@ -73,3 +82,19 @@ def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
     assert "may run out of memory" in capsys.readouterr().err
     assert torch.equal(numbers, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in engine.segmentation.module.state_dict().items())
+
+
+@pytest.mark.parametrize("generator", ["pix2pix", "soft_intro_vae", "bbdm", "wgan_gp"])
+def test_the_bytes_that_a_step_keeps_are_those_of_a_real_one(generator):
+    overrides = [override for override in TINY if generator == "pix2pix" or not override.startswith("generator.")]
+    config = compose(
+        [*overrides, "trainer=quick", f"generator={generator}", "method=genseg", "image_size=32", "ood=[]"]
+    )
+    data = load_data(config)
+    _, engine = built(config, data)
+    found = sizes(engine, (2, 1, 32, 32), (2, 1, 32, 32))
+    batch = Batch(torch.rand(2, 1, 32, 32), torch.randint(0, 2, (2, 32, 32)), ["a", "b"])
+    networks = [level.module for level in engine.levels]
+    for level in engine.levels[:-2]:
+        expected = kept_in_earnest(networks, lambda level=level: level.training_step(batch))
+        assert found[level.name].of_step == pytest.approx(expected, rel=0.15), level.name

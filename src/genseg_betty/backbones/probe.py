@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from genseg_betty.errors import UserError
 
-LARGE = 256  # sides that no network is too deep for
+LARGE = {2: 256, 3: 128}  # sides, by dimensions, that no network is too deep for
 SMALL = 64  # sides at which second derivatives are tried, where the network takes them
 STRIDES = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -28,7 +28,7 @@ def dry_run(network: nn.Module, shape: Sequence[int], training: bool = False) ->
 
     with _mode(network, training), torch.no_grad():
         try:
-            with without_values(network) as (state, empty):
+            with without_values(network) as ((state,), empty):
                 return functional_call(network, state, (empty(shape),))
         except (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException):
             buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
@@ -51,7 +51,7 @@ def find_padding(
     """
     fault = None
     for multiple in candidates:
-        odd = LARGE // multiple | 1  # times an odd number: no larger power of two divides the side
+        odd = LARGE[spatial_dims] // multiple | 1  # times an odd number: no larger power of two divides the side
         sides = [multiple * (odd + 2 * axis) for axis in range(spatial_dims)]
         fault = fault_of(network, channels, num_outputs, sides)
         if fault is None:
@@ -131,7 +131,7 @@ def differentiate_twice(network: nn.Module, shape: Sequence[int]) -> None:
         torch.autograd.grad(total, [image], allow_unused=True)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Of its message: some libraries add a traceback."""
     return next(iter(str(error).splitlines()), "")
 
@@ -143,20 +143,24 @@ def _images(network: nn.Module, shape: Sequence[int]) -> Tensor:
 
 
 @contextmanager
-def without_values(network: nn.Module) -> Iterator[tuple[dict[str, Tensor], Callable[[Sequence[int]], Tensor]]]:
-    """Copies of the network's state without values, and a maker of such images."""
+def without_values(*networks: nn.Module) -> Iterator[tuple[list[dict[str, Tensor]], Callable[[Sequence[int]], Tensor]]]:
+    """Copies of the networks' states without values, and a maker of such images, of the first network's type."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     logger = logging.getLogger("torch._subclasses.fake_tensor")  # prints tracebacks of errors that we expect
     level = logger.level
     logger.setLevel(logging.CRITICAL)
-    some = next(network.parameters(), torch.empty(0))
-    named = dict(network.named_parameters()) | dict(network.named_buffers())
-    values = {name: value.detach() for name, value in named.items()}  # with fakes about, it takes much longer
+    some = next(networks[0].parameters(), torch.empty(0))
+    named = [dict(network.named_parameters()) | dict(network.named_buffers()) for network in networks]
+    values = [
+        {name: value.detach() for name, value in one.items()} for one in named
+    ]  # with fakes about it takes longer
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
-            state: dict[str, Tensor] = {name: fakes.from_tensor(value) for name, value in values.items()}
-            yield state, lambda shape: torch.empty(*shape, dtype=some.dtype, device=some.device)
+            states: list[dict[str, Tensor]] = [
+                {name: fakes.from_tensor(value) for name, value in one.items()} for one in values
+            ]
+            yield states, lambda shape: torch.empty(*shape, dtype=some.dtype, device=some.device)
     finally:
         logger.setLevel(level)
 

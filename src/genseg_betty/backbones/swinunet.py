@@ -57,9 +57,10 @@ def swinunet(
         UserError: sizes that do not fit each other, unknown or unreachable weights, volumes.
     """
     images_only("swinunet", spatial_dims)
+    _check_numbers(base_channels, depths, decoder_depths, heads, window, drop_path)
     widths = [base_channels * 2**level for level in range(len(depths))]
     heads = [_heads(width) for width in widths] if heads is None else heads
-    _check(widths, depths, decoder_depths, heads)
+    _check_stages(widths, depths, decoder_depths, heads)
     network = SwinUNet(in_channels, num_outputs, widths, depths, decoder_depths, heads, window, drop_path)
     notes = []
     if encoder_weights is not None:
@@ -173,7 +174,26 @@ def _heads(width: int) -> int:
     return max(heads for heads in range(1, max(width // HEAD_WIDTH, 1) + 1) if width % heads == 0)
 
 
-def _check(widths: Sequence[int], depths: Sequence[int], decoder_depths: Sequence[int], heads: Sequence[int]) -> None:
+def _check_numbers(
+    base_channels: int, depths: Sequence[int], decoder_depths: Sequence[int], heads: Sequence[int] | None, window: int,
+    drop_path: float,
+) -> None:  # fmt: skip
+    problems = []
+    for name, numbers in (("depths", depths), ("decoder_depths", decoder_depths), ("heads", heads)):
+        if numbers is not None and (min(numbers, default=1) < 1 or (name == "depths" and not numbers)):
+            problems.append(f"backbone.{name}={list(numbers)}: expected a number for each stage, all at least 1")
+    for name, number in (("base_channels", base_channels), ("window", window)):
+        if number < 1:
+            problems.append(f"backbone.{name}={number}: expected at least 1")
+    if not 0 <= drop_path < 1:
+        problems.append(f"backbone.drop_path={drop_path}: expected a rate, 0 <= drop_path < 1")
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _check_stages(
+    widths: Sequence[int], depths: Sequence[int], decoder_depths: Sequence[int], heads: Sequence[int]
+) -> None:
     problems = []
     if len(decoder_depths) != len(depths) - 1:
         problems.append(

@@ -173,6 +173,7 @@ class Method(Component):
 
 @dataclass(kw_only=True)
 class Augment(Component):
+    offered: ClassVar = ("spacing",)
     arguments: ClassVar = {
         "rotate": Annotated[float, Range(least=0, most=180)],
         "flip": list[Literal[0, 1, 2]],

@@ -117,11 +117,6 @@ class DataBundle:
         return 1 if self.num_classes == 2 else self.num_classes
 
     @property
-    def mask_channels(self) -> int:
-        """Channels of an encoded mask, as generators take it: 1 for binary, else one a class."""
-        return self.num_outputs
-
-    @property
     def metric(self) -> str:
         """The dataset's metric, dice or jaccard."""
         return self.dataset.metric
@@ -270,6 +265,8 @@ def _bundle(
     found = fingerprint(facts, [case.group for case in used], dataset.classes)
     suits = found.defaults
     intensity, spacing = (_as_tuple(_plain(config.get(key))) for key in ("intensity", "spacing"))
+    if spacing and len(found.median) == 2:
+        raise UserError(f"dataset.spacing is {list(spacing)}, and {dataset.name} holds images; expected null")
     spacing = spacing or suits.spacing
     fits = fitting_patch(facts, spacing) if len(found.median) == 3 else suits.image_size
     size = _fitting(size, fits, dataset, found.median)

@@ -1,10 +1,11 @@
 """Convolutions of volumes that halve or double a map, safe on every processor.
 
-oneDNN (as in PyTorch 2.11 to 2.15) overwrites memory that is not its own in the backward pass of a 3D convolution whose
-kernel is longer than the map is deep: with kernels of 8 on maps of 6 slices "malloc(): corrupted top size" ends the
-process. Which backend runs is decided anew in the backward pass, so that it cannot be switched off around the forward
-pass alone. On the CPU such maps, which are small, are convolved slice by slice in two dimensions: the slices that a
-kernel sees stand side by side as channels.
+oneDNN (as in PyTorch 2.11 to 2.15) touches memory that is not its own in the backward pass of a 3D convolution whose
+kernel is as long as the map is deep, or longer: with kernels of 8 on maps of 6 slices "malloc(): corrupted top size"
+ends the process, on maps of 8 whatever lies there is added to the gradient of the weights. Which backend runs is
+decided anew in the backward pass, so that it cannot be switched off around the forward pass alone. On the CPU such
+maps, which are small, are convolved slice by slice in two dimensions: the slices that a kernel sees stand side by side
+as channels.
 """
 
 import torch
@@ -62,5 +63,5 @@ def conv_transpose3d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def is_unsound(x: Tensor, kernel: int, depth: int) -> bool:
-    """Whether the larger of the two maps is less deep than the kernel is long, on a CPU."""
-    return x.device.type == "cpu" and kernel > depth
+    """Whether the larger of the two maps is no deeper than the kernel is long, on a CPU."""
+    return x.device.type == "cpu" and kernel >= depth

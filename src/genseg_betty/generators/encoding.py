@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def mask_channels(num_classes: int) -> int:
+    """Channels of an encoded mask: one for a binary mask, else one a class."""
+    return 1 if num_classes == 2 else num_classes
+
+
 def encode_mask(mask: Tensor, num_classes: int) -> Tensor:
     """Encode class indices as channels of -1 and 1.
 
@@ -16,7 +21,7 @@ def encode_mask(mask: Tensor, num_classes: int) -> Tensor:
     """
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes}; a mask has at least 2, background included")
-    channels = torch.arange(1 if num_classes == 2 else 0, num_classes, device=mask.device)
+    channels = torch.arange(num_classes - mask_channels(num_classes), num_classes, device=mask.device)
     return (mask.unsqueeze(1) == channels.view(1, -1, *(1,) * (mask.ndim - 1))).float() * 2 - 1
 
 

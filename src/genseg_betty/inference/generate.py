@@ -6,7 +6,6 @@ GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside 
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 import torch
 from omegaconf import OmegaConf
@@ -15,8 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from genseg_betty.augment import Augmentation
-from genseg_betty.build import build_generator, build_objective
+from genseg_betty.build import build_augmentation, build_generator, build_objective
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
 from genseg_betty.data.loading import StepSampler, patch_at
@@ -52,7 +50,7 @@ def generate(
     preprocessing = Preprocessing.from_dict(trained_segmenter(opened)["preprocessing"])
     renderer = Renderer(opened, strongest, resolve_device(device))
     masks = _training_masks(opened, preprocessing)
-    augment: Augmentation = hydra.utils.instantiate(opened.config.augment)
+    augment = build_augmentation(opened.config, preprocessing.spacing)
     order = StepSampler(len(masks), 1, seed)
     digits = max(4, len(str(count - 1)))
     ending = "png" if preprocessing.spatial_dims == 2 else "nii.gz"

@@ -7,7 +7,9 @@ from rich.console import Console
 from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import peak_memory
+from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.methods.rehearsal import check_stage_one
 from genseg_betty.methods.summary import GIB, free_memory, needed_memory, sizes
 from genseg_betty.run import Run
 
@@ -35,10 +37,12 @@ def announce(run: Run, data: DataBundle) -> None:
 
 
 def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
-    """The size of each network, and whether the memory will do."""
+    """The size of each network, and whether they fit each other and the memory. Raises UserError where they do not."""
     preprocessing = data.preprocessing
     side = preprocessing.image_size
-    image, condition = ((batch_size, channels, *side) for channels in (preprocessing.channels, data.mask_channels))
+    channels = preprocessing.channels, mask_channels(data.num_classes)
+    image, condition = ((batch_size, count, *side) for count in channels)
+    check_stage_one(engine, image, condition)
     found = sizes(engine, image, condition)
     width = max(map(len, found))
     _say(*_indented("nets:", *(f"{name:{width}}  {size}" for name, size in found.items())))

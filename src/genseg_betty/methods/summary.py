@@ -1,23 +1,20 @@
 """How large the networks of a training are, found out before its first step and without running them on values."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.func import functional_call
 from torch.optim import SGD, Optimizer, RMSprop
 from torch.utils.flop_counter import FlopCounterMode
 
-from genseg_betty.backbones.probe import without_values
+from genseg_betty.build import count_parameters
 from genseg_betty.levels.engine import RECORDING, GenSegEngine
-from genseg_betty.levels.generation import Generation
-from genseg_betty.levels.level import Level
+from genseg_betty.methods.rehearsal import Run, Shape, one_pass, one_step, rehearse
 
 MIB, GIB = 2**20, 2**30
 # Copies of a level's weights beside weight, gradient and moments, and of its activations, that a recorded step holds
@@ -27,11 +24,16 @@ RECORDED_WEIGHTS, RECORDED_ACTIVATIONS = 5, 3
 
 @dataclass(frozen=True)
 class Size:
-    """One network: its weights, and for one batch the multiply-adds and the bytes kept for the backward pass."""
+    """One network: its weights, and for one batch the multiply-adds and the bytes kept for the backward pass.
+
+    `of_step`: the bytes that a whole step of its level keeps, in which it may run more than once, and its opponent too.
+    None: it looks at values, so that it cannot be told without them.
+    """
 
     weights: int
-    multiply_adds: int | None = None  # None: it looks at values, so that it cannot be told without them
+    multiply_adds: int | None = None
     activations: int | None = None
+    of_step: int | None = None
 
     def __str__(self) -> str:
         parts = [f"{_short(self.weights)} weights"]
@@ -40,14 +42,18 @@ class Size:
         return ", ".join(parts)
 
 
-def sizes(engine: GenSegEngine, image: tuple[int, ...], condition: tuple[int, ...]) -> dict[str, Size]:
+def sizes(engine: GenSegEngine, image: Shape, condition: Shape) -> dict[str, Size]:
     """The size of each level's network by the level's name, for a batch of images and encoded masks of these shapes."""
-    found = {}
-    for level in engine.levels:
-        if level.name == "architecture":
-            continue
-        found[level.name] = measure(level.module, _pass(engine, level), image, condition)
-    return found
+    return {
+        level.name: Size(
+            count_parameters(level.module),
+            multiply_adds(*one_pass(level), image, condition),
+            bytes_kept(*one_pass(level), image, condition),
+            bytes_kept(*one_step(level), image, condition),
+        )
+        for level in engine.levels
+        if level.name != "architecture"
+    }
 
 
 def needed_memory(engine: GenSegEngine, found: dict[str, Size]) -> float:
@@ -61,8 +67,7 @@ def needed_memory(engine: GenSegEngine, found: dict[str, Size]) -> float:
         copies = 2 + _moments(level.optimizer) + (RECORDED_WEIGHTS if recorded else 0)
         copies += level.name == "segmentation"  # the average
         total += 4 * size.weights * copies
-        passes = 2 if level.name in ("segmentation", "discrimination") else 1  # of synthetic pairs and of real ones
-        total += (size.activations or 0) * passes * (RECORDED_ACTIVATIONS if recorded else 1)
+        total += (size.of_step or 0) * (RECORDED_ACTIVATIONS if recorded else 1)
     return total
 
 
@@ -80,41 +85,32 @@ def free_memory(device: torch.device | str) -> float:
     return min(limits)
 
 
-def measure(network: nn.Module, run: Callable[..., Any], image: tuple[int, ...], condition: tuple[int, ...]) -> Size:
-    """The size of `network`, which `run(call, image, condition)` calls as the training does."""
-    weights = sum(parameter.numel() for parameter in network.parameters())
+def multiply_adds(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> int | None:
+    """Of `run` through the networks; None where one of them looks at values."""
+    with suppress(Exception), FlopCounterMode(display=False) as counter:  # whatever a foreign network raises
+        rehearse(networks, run, image, condition)
+        return counter.get_total_flops() // 2
+    return None
+
+
+def bytes_kept(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> int | None:
+    """What `run` through the networks keeps for its backward pass beside their weights; None as above."""
     kept: dict[int, int] = {}
+    alive: list[Tensor] = []  # so that no two of them lie at one place
 
     def keep(tensor: Tensor) -> Tensor:
-        if (place := _place(tensor)) not in own:
-            kept[place] = tensor.untyped_storage().nbytes()
-            alive.append(tensor)
+        kept[_place(tensor)] = tensor.untyped_storage().nbytes()
+        alive.append(tensor)
         return tensor
 
-    alive: list[Tensor] = []  # so that no two of them lie at one place
-    try:
-        with without_values(network) as (state, empty), FlopCounterMode(display=False) as counter:
-            own = {_place(value) for value in state.values()}
-            for name, parameter in network.named_parameters():
-                state[name].requires_grad_(parameter.requires_grad)
-            with torch.random.fork_rng(), saved_tensors_hooks(keep, lambda tensor: tensor):
-                run(lambda *inputs: functional_call(network, state, inputs), empty(image), empty(condition))
-    except Exception:  # whatever a foreign network does with tensors that hold no values
-        return Size(weights)
-    return Size(weights, counter.get_total_flops() // 2, sum(kept.values()))
+    with suppress(Exception), saved_tensors_hooks(keep, lambda tensor: tensor):
+        own = {_place(value) for value in rehearse(networks, run, image, condition)}
+        return sum(size for place, size in kept.items() if place not in own)
+    return None
 
 
 def _place(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
-
-
-def _pass(engine: GenSegEngine, level: Level) -> Callable[..., Any]:
-    if isinstance(level, Generation):
-        choices = None if level.choices is None else {half: w.detach() for half, w in level.choices().items()}
-        return lambda call, image, condition: level.objective.draw(lambda *inputs: call(*inputs, choices), condition)
-    if level.name == "discrimination":
-        return lambda call, image, condition: call(condition, image)
-    return lambda call, image, condition: call(image)
 
 
 def _moments(optimizer: Optimizer) -> int:

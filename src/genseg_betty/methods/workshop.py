@@ -13,9 +13,9 @@ from genseg_betty.augment import Augmentation
 from genseg_betty.backbones.probe import check_backbone
 from genseg_betty.build import (
     build_architecture,
+    build_augmentation,
     build_discriminator,
     build_generator,
-    build_named,
     build_objective,
     build_optimizer,
     build_segmenter,
@@ -71,7 +71,7 @@ class Workshop:
 
     @cached_property
     def augmentation(self) -> Augmentation:
-        return build_named(self.config.augment)
+        return build_augmentation(self.config, self.data.preprocessing.spacing)
 
     @cached_property
     def objective(self) -> Objective:
