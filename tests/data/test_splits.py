@@ -6,6 +6,7 @@ import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -124,8 +125,25 @@ def test_n_test_caps_nested() -> None:
     sizes = [set(make_splits(dataset, 9, n, seed=0).test) for n in (5, 10, 1000, None)]
     assert list(map(len, sizes)) == [5, 10, 30, 30]
     assert sizes[0] < sizes[1] < sizes[2] == sizes[3]
-    with pytest.raises(UserError, match="expected 1 or more"):
-        capped(["a"], 0)
+    with pytest.raises(UserError, match="expected 0 or more"):
+        capped(["a"], -1)
+
+
+def test_without_a_test_part_all_may_be_labelled_but_published_ones() -> None:
+    splits = make_splits(toy(20), 20, 0, seed=0)
+    assert (len(splits.train), len(splits.validation), splits.test) == (16, 4, [])
+    with pytest.raises(TooFew, match=r"between 2 and 14; or dataset\.n_test=0"):
+        make_splits(toy(20), 20, None, seed=0)
+    published = toy(20, test=["c000", "c002"])
+    splits = make_splits(published, 18, 0, seed=0)
+    assert splits.test == []
+    assert not {"c000", "c002"} & {*splits.train, *splits.validation}
+    with pytest.raises(TooFew, match=r"2 are the fixed test part and 18 are left(?!.*n_test=0)"):
+        make_splits(published, 20, 0, seed=0)
+    folds = replace(toy(20), folds=Folds(5, 0))
+    assert len(make_splits(folds, 16, 0, seed=0).train) == 13
+    with pytest.raises(TooFew):
+        make_splits(folds, 17, 0, seed=0)
 
 
 def test_default_is_40_or_all() -> None:

@@ -132,6 +132,13 @@ def test_a_size_of_the_other_kind_is_explained(config_of) -> None:
     assert data.preprocessing.image_size == (32, 32, 32)
 
 
+def test_a_spacing_of_images_is_refused(dataset_yaml) -> None:
+    config = OmegaConf.create({"dataset": dataset_yaml("phantom"), "image_size": None, "seed": 0, "ood": []})
+    config.dataset.spacing = [1.0, 1.0, 1.0]
+    with pytest.raises(UserError, match=r"spacing is \[1.0, 1.0, 1.0\], and phantom holds images; expected null"):
+        load_data(config)
+
+
 class Local(nn.Module):
     """Logits that depend on a voxel and its neighbours alone: windows change nothing but at their borders."""
 

@@ -49,6 +49,16 @@ def test_every_method_leaves_a_whole_run(method, tmp_path):
     assert set(np.unique(mask)) <= {0, 1}
 
 
+def test_all_images_may_be_labelled_and_none_tested_on(tmp_path, capsys):
+    labelled = [*OVERRIDES, "dataset.count=10", "dataset.n_labelled=10", "dataset.n_test=0", "method=vanilla"]
+    run = gs.train([*labelled, "ood=[]", f"run_dir={tmp_path / 'run'}"])
+    found = results(run)
+    assert (found["n_train"], found["n_validation"], found["test"]) == (8, 2, {})
+    assert 0 <= found["validation"]["best"] <= 1
+    assert "nothing was tested on" in capsys.readouterr().err
+    assert "No test scores" in (run.path / "report.html").read_text()
+
+
 def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
     command = [*OVERRIDES, "method=vanilla", "resume=auto", f"run_dir={tmp_path / 'run'}"]
     run = gs.train(command)

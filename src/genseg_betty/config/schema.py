@@ -51,7 +51,7 @@ class Dataset:
     intensity: Literal["8-bit", "percentiles", "each"] | tuple[float, float] | None = None
     spacing: tuple[Step, Step, Step] | None = None
     n_labelled: Annotated[int, Range(least=2)] | None = None
-    n_test: Positive | None = None
+    n_test: Count | None = None
     ood: list[OtherDataset] = field(default_factory=list)
     root: str | None = None
     labels: dict[str, int] | dict[str, Colour] | None = None

@@ -178,15 +178,15 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
     reader, splits = _open(config, cache, faults)
     dataset = reader.dataset
     contents = {} if faults else reader.contents(_by_id(dataset, [*splits.train, *splits.validation]))
-    test = {dataset.name: (dataset, _by_id(dataset, splits.test))}
+    test = {dataset.name: (dataset, _by_id(dataset, splits.test))} if splits.test else {}
     for entry in _plain(config.get("ood")) or []:
         keys: dict[str, Any] = {"name": entry} if isinstance(entry, str) else entry
         try:
             yaml = _plain(dataset_config(keys["name"], config_dir=config.get("config_dir")))
-            if yaml["name"] in test:
+            if yaml["name"] in (*test, dataset.name):
                 raise UserError(f"{yaml['name']} is tested on already; name each dataset once")
             other, findings = scan_dataset({**yaml, **keys, "name": yaml["name"]})
-            n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test")
+            n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test") or None
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
             _require_usable(*test[other.name], dataset, findings, cache)
             if config.dataset.get("intensity") != "each":

@@ -37,8 +37,9 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
     The test part is `dataset.test_ids()`, cut to the first `n_test` of a fixed order. The labelled images are
     drawn from the other groups in the order of `seed`, and each keeps its role however many are drawn. Images that
     lie there twice count as one group, unless too few groups were left.
-    `n_labelled` None means 40, or all if there are fewer. A split of the user's own is taken as it is; a smaller
-    `n_labelled` draws from its parts in proportion. Raises TooFew (a UserError).
+    `n_labelled` None means 40, or all if there are fewer. With `n_test` 0 nothing is tested on, and all may be
+    labelled but a published test part or a fold. A split of the user's own is taken as it is; a smaller `n_labelled`
+    draws from its parts in proportion. Raises TooFew (a UserError).
     """
     joined = _joined(dataset)
     split = _own if dataset.own_split else _drawn
@@ -62,15 +63,22 @@ def _joined(dataset: Dataset) -> Dataset:
 
 def _drawn(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
     test = dataset.test_ids()
+    if n_test == 0 and _is_drawn(dataset):
+        test = []
     in_test = set(test)
     groups = {case.group for case in dataset.cases if case.id in in_test} | dataset.published_groups()
     pool = [case for case in dataset.cases if case.group not in groups]
     n = min(DEFAULT_LABELLED, len(pool)) if n_labelled is None else n_labelled
-    if not 2 <= n <= len(pool) or len({case.group for case in pool}) < 2 or not test:
+    if not 2 <= n <= len(pool) or len({case.group for case in pool}) < 2 or not (test or n_test == 0):
         raise TooFew(_too_few(dataset, n_labelled, pool, len(test)))
     train, validation = _roles(pool, n, seed)
     notes = _inexact(dataset, len(test), len(train), len(validation))
     return Splits(sorted(train), sorted(validation), capped(test, n_test), notes)
+
+
+def _is_drawn(dataset: Dataset) -> bool:
+    """Whether nobody has named the test part: it is 30 % of the cases because some are needed."""
+    return not (dataset.published_test or dataset.folds)
 
 
 def capped(ids: Iterable[str], n_test: int | None) -> list[str]:
@@ -79,9 +87,9 @@ def capped(ids: Iterable[str], n_test: int | None) -> list[str]:
 
 
 def _order(ids: Iterable[str], n_test: int | None) -> list[str]:
-    """The fixed order in which `n_test` cuts a test part. Raises UserError unless that is 1 or more, or None."""
-    if n_test is not None and n_test < 1:
-        raise UserError(f"dataset.n_test is {n_test}; expected 1 or more, or null for the whole test part")
+    """The fixed order in which `n_test` cuts a test part. Raises UserError where that is below 0."""
+    if n_test is not None and n_test < 0:
+        raise UserError(f"dataset.n_test is {n_test}; expected 0 or more, or null for the whole test part")
     return shuffled(ids, "test")
 
 
@@ -185,8 +193,7 @@ def _straddling(dataset: Dataset) -> list[str]:
 def _inexact(dataset: Dataset, test: int, train: int, validation: int) -> list[str]:
     """Notes of counts that whole groups have made another than asked for."""
     notes = []
-    drawn = not (dataset.published_test or dataset.folds)
-    if drawn and test != (wanted := held_out_count(len(dataset.cases))):
+    if test and _is_drawn(dataset) and test != (wanted := held_out_count(len(dataset.cases))):
         notes.append(f"the test part holds {test} cases where 30 % are {wanted}: groups are kept whole")
     if validation != (wanted := validation_count(train + validation)):
         notes.append(
@@ -201,6 +208,8 @@ def _too_few(dataset: Dataset, n_labelled: int | None, pool: Sequence[Case], tes
     groups, left = (len({case.group for case in cases}) for cases in (dataset.cases, pool))
     if test and left >= 2:
         mend = f"set dataset.n_labelled between 2 and {len(pool)}"
+        if _is_drawn(dataset):
+            mend += "; or dataset.n_test=0, which leaves none to test on and all to be labelled"
     elif test and len(pool) >= 2:
         mend = "add labelled images of another group: training and validation may not share one"
     else:

@@ -29,7 +29,7 @@ def announce(run: Run, data: DataBundle) -> None:
     _say(
         f"{config.method.name}: {config.backbone.name} on {labelled} images of {data.dataset.name} "
         f"({len(splits.train)} train, {len(splits.validation)} validation), {size} px, "
-        f"{data.num_classes} classes; test: {tests}; seed {config.seed}",
+        f"{data.num_classes} classes; test: {tests or 'none'}; seed {config.seed}",
         *_indented("data:", *describe(data.fingerprint, settings(config, data)).splitlines()),
         *_indented("note:", *data.dataset.notes, *splits.notes),
         f"{'continues' if run.resuming else 'run directory'}: {run.path}",
@@ -69,7 +69,8 @@ def conclude(run: Run, results: dict[str, Any]) -> None:
         f"  {name}: Dice {found['dice']:.3f}, Jaccard {found['jaccard']:.3f} ({found['cases']} cases)"
         for name, found in results["test"].items()
     ]
-    _say("test scores, at the size of each case's own mask:", *scores, f"report: {run.path / 'report.html'}")
+    found = ["test scores, at the size of each case's own mask:", *scores] if scores else ["nothing was tested on"]
+    _say(*found, f"report: {run.path / 'report.html'}")
 
 
 def nothing_to_do(run: Run) -> None:
