@@ -125,7 +125,9 @@ def main() -> None:
     seen = {*data.splits.test, *data.splits.train, *data.splits.validation}
     learned = json.loads((arguments.judge / "splits.json").read_text())
     seen |= {*learned["train"], *learned["validation"]}
-    others = features(judge, [dataset.load(case).image for case in dataset.cases if case.id not in seen][:COUNT])
+    unseen = [case for case in dataset.cases if case.id not in seen]
+    chosen = np.random.default_rng(0).choice(len(unseen), COUNT, replace=False)
+    others = features(judge, [dataset.load(unseen[index]).image for index in chosen])
     fidelity = score_cases(judge, dataset, cases)[1]["dice"]
     rows.append(["real images", "", "", f"{fidelity:.3f}", inception_distance(others, real), "", "", ""])
     for method, columns in grids.items():

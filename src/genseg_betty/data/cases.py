@@ -260,12 +260,14 @@ def _listed_groups(root: Path, pattern: str) -> set[str]:
 def _require_test_part(dataset: Dataset, config: Mapping[str, Any], findings: list[Finding]) -> list[str]:
     """A finding, or where it is `optional` a note, if no labelled image lies where the test part should."""
     split = config.get("split") or {}
-    patterns = " or ".join([*(split.get("test") or []), *(split.get("test_groups") or [])])
+    patterns = [*(split.get("test") or []), *(split.get("test_groups") or [])]
     if not patterns or dataset.published_test or not dataset.cases:
         return []
+    listed = patterns[0] if len(patterns) == 1 else f"{patterns[0]} or {len(patterns) - 1} more"
     if split.get("optional"):
-        return [f"no labelled image of the published test part is there ({patterns}), so 30 % are set aside instead"]
-    message = f"dataset.split: {patterns} finds no labelled image to test on; mend it, upper and lower case too"
+        instead = "" if config.get("n_test") == 0 else ", so 30 % are set aside instead"
+        return [f"no labelled image of the published test part is there ({listed}){instead}"]
+    message = f"dataset.split: {listed} finds no labelled image to test on; mend it, upper and lower case too"
     findings.append(Finding("too_few", ".", message))
     return []
 
