@@ -1,6 +1,6 @@
 """Trained generators beside each other: what they draw, whether it keeps to its masks, how near it is to real images.
 
-python experiments/generators/compare.py JUDGE RUN... --out experiments/generators
+python experiments/generators/compare.py JUDGE RUN... --out experiments/generators > table.md
 
 JUDGE is a Run of a segmenter that was trained on real images alone (`method=combine`), on another draw of them. For
 each RUN of method=separate or genseg, on the same data:
@@ -132,9 +132,7 @@ def main() -> None:
     rows.append(["real images", "", "", f"{fidelity:.3f}", inception_distance(others, real), "", "", ""])
     for method, columns in grids.items():
         save_samples(arguments.out / f"grid-{method}.png", columns)
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    (arguments.out / "table.md").write_text(f"{table}\n")
-    print(table)
+    print(*(f"| {' | '.join(row)} |" for row in rows), sep="\n")
 
 
 if __name__ == "__main__":
