@@ -117,6 +117,9 @@ def test_state_goes_on_to_the_bit():
     torch.manual_seed(999)  # where the global generator stands does not matter
     rest = toy_engine(warmup=2, joint=6, arch_every=2)
     rest.load_state_dict(state)
+    for level, before in zip(rest.levels, half.levels, strict=True):  # what a report between two steps of α would say
+        assert level.gradient_norm is not None
+        assert (level.loss, level.gradient_norm) == (before.loss, before.gradient_norm)
     advance(rest, 3)
     assert rest.advance() is None
     assert not different(weights(rest), weights(whole))

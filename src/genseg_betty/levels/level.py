@@ -223,9 +223,11 @@ class Level(ImplicitProblem):
     # -- checkpoints -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Betty's state and what it leaves out: the count, from which batches and random numbers follow."""
+        """Betty's state and what it leaves out: the count, from which batches and random numbers follow, and what is
+        reported of the last step, which may be asked for before the next one."""
         counts = {"count": self._count, "skipped": self.skipped, "skipped_in_row": self.skipped_in_row}
-        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), **counts}
+        reported = {"loss": self.loss, "gradient_norm": self.gradient_norm}
+        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), **counts, **reported}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.module.load_state_dict(state_dict["module"])
@@ -233,3 +235,4 @@ class Level(ImplicitProblem):
         self._count = state_dict["count"]
         self.skipped = state_dict["skipped"]
         self.skipped_in_row = state_dict["skipped_in_row"]
+        self.loss, self.gradient_norm = state_dict.get("loss"), state_dict.get("gradient_norm")  # not in older Runs
