@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from genseg_betty.data import ledger, prepared
+from genseg_betty.data.batches import LabelledSet, StepSampler
 from genseg_betty.data.cases import Dataset, open_dataset
 from genseg_betty.data.fingerprint import Settings
-from genseg_betty.data.loading import DataBundle, LabelledSet, StepSampler, load_data, settings
+from genseg_betty.data.loading import DataBundle, load_data, settings
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError

@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from genseg_betty.backbones.sliding import slide
+from genseg_betty.data.batches import FOREGROUND_SHARE, LabelledSet, patch_at
 from genseg_betty.data.formats import ImageError, read_header
-from genseg_betty.data.loading import FOREGROUND_SHARE, LabelledSet, load_data, patch_at, settings
+from genseg_betty.data.loading import load_data, settings
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.errors import UserError
 from genseg_betty.inference import Predictor

@@ -8,7 +8,8 @@ from torch.optim import SGD
 
 from genseg_betty.build import build_optimizer
 from genseg_betty.config import compose
-from genseg_betty.data.loading import StepSampler, load_data
+from genseg_betty.data.batches import StepSampler
+from genseg_betty.data.loading import load_data
 from genseg_betty.generators.cells import SearchableCell
 from genseg_betty.generators.encoding import encode_mask
 from genseg_betty.levels.discretise import COMPARED_BATCHES, discretise

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from genseg_betty.augment import Augmentation
-from genseg_betty.data.loading import Batch
+from genseg_betty.data.batches import Batch
 from genseg_betty.generators.cells import Architecture, SearchableCell
 from genseg_betty.generators.objectives import ConditionalGAN
 from genseg_betty.levels.architecture import ArchitectureSearch

@@ -19,7 +19,8 @@ from torch.func import functional_call
 
 from genseg_betty.backbones.dimensions import FOR_VOLUMES
 from genseg_betty.config import compose, group_members
-from genseg_betty.data.loading import DataBundle, LabelledSet, load_data
+from genseg_betty.data.batches import LabelledSet
+from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.generators.encoding import decode_mask, encode_mask
 from genseg_betty.randomness import seeded
 from methods.tiny import TINY, built

@@ -8,7 +8,8 @@ import torch
 
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
-from genseg_betty.data.loading import StepSampler, load_data
+from genseg_betty.data.batches import StepSampler
+from genseg_betty.data.loading import load_data
 from genseg_betty.methods import genseg
 from genseg_betty.randomness import derived_seed
 from genseg_betty.run import Run

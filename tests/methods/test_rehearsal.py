@@ -8,6 +8,7 @@ from genseg_betty.data.loading import load_data
 from genseg_betty.errors import UserError
 from genseg_betty.generators.objectives import ConditionalGAN
 from genseg_betty.methods.rehearsal import check_stage_one
+from genseg_betty.methods.screen import introduce
 from methods.tiny import TINY, built
 from states import joined
 
@@ -34,8 +35,11 @@ def engine_of(data, *overrides):
     ],
 )
 def test_parts_that_do_not_fit_are_told(data, overrides, expected):
+    engine = engine_of(data, *overrides)
     with pytest.raises(UserError, match=expected):
-        check_stage_one(engine_of(data, *overrides), *SHAPES)
+        check_stage_one(engine.levels, *SHAPES)
+    with pytest.raises(UserError, match=expected):  # as a training asks
+        introduce(engine, data, 2)
 
 
 class Looking(ConditionalGAN):
@@ -53,7 +57,7 @@ def test_what_fits_passes_and_stays_as_it_was(data, objective):
     states = [level.module.state_dict() for level in engine.levels]
     before = [joined(state.values()) for state in states]
     numbers = torch.get_rng_state()
-    check_stage_one(engine, *SHAPES)
+    check_stage_one(engine.levels, *SHAPES)
     assert torch.equal(numbers, torch.get_rng_state())
     assert all(torch.equal(joined(state.values()), old) for state, old in zip(states, before, strict=True))
     assert all(p.grad is None for level in engine.levels for p in level.module.parameters())

@@ -7,9 +7,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from genseg_betty.build import build_segmenter
 from genseg_betty.config import compose
-from genseg_betty.data.loading import Batch, load_data
+from genseg_betty.data.batches import Batch
+from genseg_betty.data.loading import load_data
 from genseg_betty.methods.screen import introduce
-from genseg_betty.methods.summary import Size, bytes_kept, free_memory, multiply_adds, needed_memory, sizes
+from genseg_betty.methods.summary import Size, bytes_kept, free_memory, measure, needed_memory, sizes
 from methods.tiny import TINY, built
 
 
@@ -39,8 +40,9 @@ def kept_in_earnest(networks, step):
 def test_a_convolution_by_hand():
     network = nn.Conv2d(3, 5, 4, stride=2, padding=1)
     shapes = (2, 3, 32, 48), (2, 1, 32, 48)
-    assert multiply_adds([network], run, *shapes) == 2 * 16 * 24 * 5 * 3 * 16
-    assert bytes_kept([network], run, *shapes) == 2 * 3 * 32 * 48 * 4  # its input
+    multiply_adds, kept = measure([network], run, *shapes)
+    assert multiply_adds == 2 * 16 * 24 * 5 * 3 * 16
+    assert kept == bytes_kept([network], run, *shapes) == 2 * 3 * 32 * 48 * 4  # its input
 
 
 @pytest.mark.parametrize("backbone", ["unet_classic", "unet", "swinunet", "unet3d"])
@@ -61,7 +63,8 @@ def test_a_network_that_looks_at_values_is_told_by_its_weights():
             return self.layer(x) if float(x.sum()) > 0 else x
 
     shapes = (1, 2), (1, 2)
-    assert bytes_kept([Looking()], run, *shapes) is multiply_adds([Looking()], run, *shapes) is None
+    assert measure([Looking()], run, *shapes) == (None, None)
+    assert bytes_kept([Looking()], run, *shapes) is None
     assert str(Size(9)) == "9 weights"
 
 

@@ -13,7 +13,8 @@ from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from genseg_betty.config import compose
-from genseg_betty.data.loading import LabelledSet, load_data
+from genseg_betty.data.batches import LabelledSet
+from genseg_betty.data.loading import load_data
 from genseg_betty.methods import genseg
 from genseg_betty.randomness import seeded
 from methods.tiny import TINY, built

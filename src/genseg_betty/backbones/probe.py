@@ -17,6 +17,8 @@ from genseg_betty.errors import UserError
 
 LARGE = {2: 256, 3: 128}  # sides, by dimensions, that no network is too deep for
 SMALL = 64  # sides at which second derivatives are tried, where the network takes them
+State = dict[str, Tensor]  # weights and buffers by name
+
 STRIDES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -142,8 +144,13 @@ def _images(network: nn.Module, shape: Sequence[int]) -> Tensor:
     return torch.rand(*shape, dtype=some.dtype, device=some.device)
 
 
+def state_of(network: nn.Module) -> State:
+    """Weights and buffers by name, cut off from any graph."""
+    return {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
+
+
 @contextmanager
-def without_values(*networks: nn.Module) -> Iterator[tuple[list[dict[str, Tensor]], Callable[[Sequence[int]], Tensor]]]:
+def without_values(*networks: nn.Module) -> Iterator[tuple[list[State], Callable[[Sequence[int]], Tensor]]]:
     """Copies of the networks' states without values, and a maker of such images, of the first network's type."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -151,15 +158,10 @@ def without_values(*networks: nn.Module) -> Iterator[tuple[list[dict[str, Tensor
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     some = next(networks[0].parameters(), torch.empty(0))
-    named = [dict(network.named_parameters()) | dict(network.named_buffers()) for network in networks]
-    values = [
-        {name: value.detach() for name, value in one.items()} for one in named
-    ]  # with fakes about it takes longer
+    values = [state_of(network) for network in networks]  # with fakes about, it takes much longer
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
-            states: list[dict[str, Tensor]] = [
-                {name: fakes.from_tensor(value) for name, value in one.items()} for one in values
-            ]
+            states: list[State] = [{name: fakes.from_tensor(value) for name, value in one.items()} for one in values]
             yield states, lambda shape: torch.empty(*shape, dtype=some.dtype, device=some.device)
     finally:
         logger.setLevel(level)

@@ -153,7 +153,8 @@ class ASAPNet(SearchableGenerator):
         images_only("asapnet", spatial_dims)
         if mlp_layers < 1:
             raise UserError(f"generator.mlp_layers is {mlp_layers}; at least 1 is needed")
-        self.depth = choose_depth(image_size, depth, halvings(image_size) - 1, min(halvings(image_size) - 2, MAX_DEPTH))
+        most = halvings(image_size)
+        self.depth = choose_depth(image_size, depth, most - 1, min(most - 2, MAX_DEPTH))
         tile = choose_tile(tile, self.depth)
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
         widths = [min(base_channels * 2**i, max_channels) for i in range(self.depth)]

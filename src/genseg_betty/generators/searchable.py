@@ -42,9 +42,14 @@ def images_only(name: str, spatial_dims: int) -> None:
         raise UserError(f"generator {name} draws images, not volumes; take generator=pix2pix3d for volumes")
 
 
+def sides_of(image_size: int | Sequence[int]) -> list[int]:
+    """Height and width, or depth, height and width; one number stands for a square."""
+    return [image_size] * 2 if isinstance(image_size, int) else list(image_size)
+
+
 def halvings(image_size: int | Sequence[int]) -> int:
     """How often the smaller side can be halved, log2 of it rounded down. Raises UserError below 32 pixels."""
-    side = image_size if isinstance(image_size, int) else min(image_size)
+    side = min(sides_of(image_size))
     if side < LEAST_SIDE:
         raise UserError(f"image_size is {image_size}; the generator needs at least {LEAST_SIDE} pixels on each side")
     return int(math.log2(side))

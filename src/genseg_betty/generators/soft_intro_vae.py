@@ -29,6 +29,7 @@ from genseg_betty.generators.searchable import (
     choose_depth,
     halvings,
     images_only,
+    sides_of,
 )
 
 LARGEST_LOG_VARIANCE = 10.0
@@ -68,8 +69,7 @@ class SoftIntroVAE(SearchableGenerator):
         depth = choose_depth(image_size, depth, deepest, deepest - 2)
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
         widths = [min(base_channels * 2**i, max_channels) for i in range(depth)]
-        sides = [image_size] * 2 if isinstance(image_size, int) else list(image_size)
-        self.innermost = [widths[-1], *(-(-side // 2**depth) for side in sides)]
+        self.innermost = [widths[-1], *(-(-side // 2**depth) for side in sides_of(image_size))]
         self.latent = nn.Linear(latent_channels, widths[-1] * self.innermost[1] * self.innermost[2])
         self.down = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths])):

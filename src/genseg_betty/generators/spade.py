@@ -114,7 +114,8 @@ class SPADE(SearchableGenerator):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        self.depth = choose_depth(image_size, depth, halvings(image_size) - 1, min(halvings(image_size) - 2, MAX_DEPTH))
+        most = halvings(image_size)
+        self.depth = choose_depth(image_size, depth, most - 1, min(most - 2, MAX_DEPTH))
         hidden = hidden_channels or min(2 * base_channels, MAX_HIDDEN)
         space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels), "spatial_dims": spatial_dims}
         widths = [min(base_channels * 2**i, max_channels) for i in range(self.depth + 1)]

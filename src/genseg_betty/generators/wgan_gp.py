@@ -29,6 +29,7 @@ from genseg_betty.generators.searchable import (
     choose_depth,
     halvings,
     images_only,
+    sides_of,
 )
 
 TINY = 1e-12
@@ -78,7 +79,7 @@ class WGAN(SearchableGenerator):
         depth = choose_depth(image_size, depth, deepest, deepest - 2)
         self.channels = [out_channels, in_channels]
         self.temperature, self.straight_through = temperature, straight_through
-        sides = [image_size] * 2 if isinstance(image_size, int) else list(image_size)
+        sides = sides_of(image_size)
         self.sizes = [[-(-side // 2**i) for side in sides] for i in reversed(range(depth + 1))]
         widths = [min(base_channels * 2**i, max_channels) for i in reversed(range(depth))]
         self.innermost = [widths[0], *self.sizes[0]]

@@ -15,9 +15,9 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from genseg_betty.build import build_augmentation, build_generator, build_objective
+from genseg_betty.data.batches import StepSampler, patch_at
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
-from genseg_betty.data.loading import StepSampler, patch_at
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError

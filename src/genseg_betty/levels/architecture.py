@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from genseg_betty.data.loading import Batch
+from genseg_betty.data.batches import Batch
 from genseg_betty.levels.level import Level
 from genseg_betty.levels.segmentation import validation_loss
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genseg_betty.augment import Augmentation
-from genseg_betty.data.loading import Batch
+from genseg_betty.data.batches import Batch
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask, encode_mask
 from genseg_betty.generators.objectives import Objective

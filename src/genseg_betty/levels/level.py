@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from genseg_betty.data.loading import Batch
+from genseg_betty.data.batches import Batch
 from genseg_betty.randomness import derived_seed, seeded
 
 Recording = Literal["nothing", "weights", "graph"]

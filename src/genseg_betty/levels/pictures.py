@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genseg_betty.data.loading import DataBundle, LabelledSet
+from genseg_betty.data.batches import LabelledSet
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.levels.generation import Generation

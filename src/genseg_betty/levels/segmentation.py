@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genseg_betty.augment import Augmentation
 from genseg_betty.backbones.sliding import slide
-from genseg_betty.data.loading import Batch
+from genseg_betty.data.batches import Batch
 from genseg_betty.levels.level import Level
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -1,6 +1,6 @@
 """Passes and steps of the levels on tensors without values: what they take, and whether they can be made at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from genseg_betty.backbones.probe import first_line, without_values
+from genseg_betty.backbones.probe import State, first_line, state_of, without_values
 from genseg_betty.errors import UserError
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.levels.generation import Discrimination, Generation
 from genseg_betty.levels.level import Level
 from genseg_betty.levels.segmentation import Segmentation
@@ -18,7 +17,6 @@ from genseg_betty.levels.segmentation import Segmentation
 Calls = Sequence[Callable[..., Any]]  # networks as functions
 Run = Callable[[Calls, Tensor, Tensor], Any]  # of those, images and encoded masks
 Shape = tuple[int, ...]
-State = dict[str, Tensor]
 
 
 def rehearse(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> list[Tensor]:
@@ -31,39 +29,32 @@ def rehearse(networks: Sequence[nn.Module], run: Run, image: Shape, condition: S
         return [value for state in states for value in state.values()]
 
 
-def check_stage_one(engine: GenSegEngine, image: Shape, condition: Shape) -> None:
-    """That generator, opponent and objective fit the images and each other, before the first step.
+def check_stage_one(levels: Iterable[Level], image: Shape, condition: Shape) -> None:
+    """That those of `levels` that belong to stage I can make a step, tried on random images. No state changes.
 
-    Where it cannot be told without values, it is tried on random ones. No state changes.
+    For those whose step could not be rehearsed: what is wrong may be the step, or the rehearsal alone.
 
     Raises:
-        UserError: a step of theirs cannot be made.
+        UserError: generator, opponent and objective do not fit the images or each other.
     """
-    for level in engine.levels:
+    for level in levels:
         if not isinstance(level, Generation | Discrimination):
             continue
-        networks, run = one_step(level)
         try:
-            rehearse(networks, run, image, condition)
+            _with_values(*one_step(level), image, condition)
         except UserError:
             raise
-        except Exception:  # of the step, or of the rehearsal
-            try:
-                _with_values(networks, run, image, condition)
-            except Exception as error:
-                raise UserError(
-                    f"the {level.name} of stage I cannot make a step on images of {list(image[1:])}: "
-                    f"{type(error).__name__}: {first_line(error)}. Choose an image_size or generator.* options that go "
-                    "together (fewer generator.discriminator.layers or .scales for small images; one latent_channels "
-                    "for the generator, its discriminator and its objective)."
-                ) from error
+        except Exception as error:
+            raise UserError(
+                f"the {level.name} of stage I cannot make a step on images of {list(image[1:])}: "
+                f"{type(error).__name__}: {first_line(error)}. Choose an image_size or generator.* options that go "
+                "together (fewer generator.discriminator.layers or .scales for small images; one latent_channels "
+                "for the generator, its discriminator and its objective)."
+            ) from error
 
 
 def _with_values(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> None:
-    states = [
-        {name: value.detach().clone() for name, value in (*network.named_parameters(), *network.named_buffers())}
-        for network in networks
-    ]
+    states = [{name: value.clone() for name, value in state_of(network).items()} for network in networks]
     some = next(networks[0].parameters(), torch.empty(0))
     with torch.random.fork_rng():
         pair = (torch.rand(shape).to(some) * 2 - 1 for shape in (image, condition))

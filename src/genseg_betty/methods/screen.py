@@ -42,8 +42,9 @@ def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
     side = preprocessing.image_size
     channels = preprocessing.channels, mask_channels(data.num_classes)
     image, condition = ((batch_size, count, *side) for count in channels)
-    check_stage_one(engine, image, condition)
     found = sizes(engine, image, condition)
+    untold = [level for level in engine.levels if level.name in found and found[level.name].of_step is None]
+    check_stage_one(untold, image, condition)
     width = max(map(len, found))
     _say(*_indented("nets:", *(f"{name:{width}}  {size}" for name, size in found.items())))
     needed, free = needed_memory(engine, found), free_memory(engine.device)
@@ -69,8 +70,8 @@ def conclude(run: Run, results: dict[str, Any]) -> None:
         f"  {name}: Dice {found['dice']:.3f}, Jaccard {found['jaccard']:.3f} ({found['cases']} cases)"
         for name, found in results["test"].items()
     ]
-    found = ["test scores, at the size of each case's own mask:", *scores] if scores else ["nothing was tested on"]
-    _say(*found, f"report: {run.path / 'report.html'}")
+    told = ["test scores, at the size of each case's own mask:", *scores] if scores else ["nothing was tested on"]
+    _say(*told, f"report: {run.path / 'report.html'}")
 
 
 def nothing_to_do(run: Run) -> None:

@@ -44,16 +44,14 @@ class Size:
 
 def sizes(engine: GenSegEngine, image: Shape, condition: Shape) -> dict[str, Size]:
     """The size of each level's network by the level's name, for a batch of images and encoded masks of these shapes."""
-    return {
-        level.name: Size(
-            count_parameters(level.module),
-            multiply_adds(*one_pass(level), image, condition),
-            bytes_kept(*one_pass(level), image, condition),
-            bytes_kept(*one_step(level), image, condition),
-        )
-        for level in engine.levels
-        if level.name != "architecture"
-    }
+    found = {}
+    for level in engine.levels:
+        if level.name == "architecture":
+            continue
+        of_pass = measure(*one_pass(level), image, condition)
+        of_step = bytes_kept(*one_step(level), image, condition)
+        found[level.name] = Size(count_parameters(level.module), *of_pass, of_step)
+    return found
 
 
 def needed_memory(engine: GenSegEngine, found: dict[str, Size]) -> float:
@@ -85,16 +83,16 @@ def free_memory(device: torch.device | str) -> float:
     return min(limits)
 
 
-def multiply_adds(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> int | None:
-    """Of `run` through the networks; None where one of them looks at values."""
-    with suppress(Exception), FlopCounterMode(display=False) as counter:  # whatever a foreign network raises
-        rehearse(networks, run, image, condition)
-        return counter.get_total_flops() // 2
-    return None
+def measure(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> tuple[int | None, int | None]:
+    """The multiply-adds of `run` through the networks, which takes no gradient, and `bytes_kept`; None as there."""
+    with FlopCounterMode(display=False) as counter:
+        kept = bytes_kept(networks, run, image, condition)
+    return None if kept is None else counter.get_total_flops() // 2, kept
 
 
 def bytes_kept(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> int | None:
-    """What `run` through the networks keeps for its backward pass beside their weights; None as above."""
+    """What `run` through the networks keeps for its backward pass beside their weights; None where one of them looks
+    at values."""
     kept: dict[int, int] = {}
     alive: list[Tensor] = []  # so that no two of them lie at one place
 
@@ -103,7 +101,7 @@ def bytes_kept(networks: Sequence[nn.Module], run: Run, image: Shape, condition:
         alive.append(tensor)
         return tensor
 
-    with suppress(Exception), saved_tensors_hooks(keep, lambda tensor: tensor):
+    with suppress(Exception), saved_tensors_hooks(keep, lambda tensor: tensor):  # whatever a foreign network raises
         own = {_place(value) for value in rehearse(networks, run, image, condition)}
         return sum(size for place, size in kept.items() if place not in own)
     return None

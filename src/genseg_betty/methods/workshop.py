@@ -20,7 +20,8 @@ from genseg_betty.build import (
     build_optimizer,
     build_segmenter,
 )
-from genseg_betty.data.loading import Batch, DataBundle, LabelledSet, StepSampler, settings
+from genseg_betty.data.batches import Batch, LabelledSet, StepSampler
+from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.objectives import Objective

@@ -1,0 +1,89 @@
+"""What a training step sees: batches of the labelled cases in memory, in an order that a seed determines."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+FOREGROUND_SHARE = 2 / 3  # of the patches of a volume, which are drawn about a voxel of the foreground
+
+
+@dataclass
+class Batch:
+    """image [B, C, *] float32 in [-1, 1]; mask [B, *] int64 class indices; the case ids. * is h, w or d, h, w."""
+
+    image: Tensor
+    mask: Tensor
+    ids: list[str]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        return Batch(self.image.to(device), self.mask.to(device), self.ids)
+
+
+@dataclass
+class LabelledSet:
+    """Preprocessed cases in memory: images [N, C, *] float32, masks [N, *] int64; * is h, w or d, h, w.
+
+    `patch`: what a training step sees of volumes that are larger than the network's input.
+    """
+
+    ids: list[str]
+    images: Tensor
+    masks: Tensor
+    patch: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> "LabelledSet":
+        """The same cases on another device."""
+        return replace(self, images=self.images.to(device), masks=self.masks.to(device))
+
+    def batch(self, indices: Tensor | list[int], seed: int = 0) -> Batch:
+        """The cases at these positions, in this order; of volumes that are larger a patch each, drawn by `seed`."""
+        chosen = torch.as_tensor(indices, dtype=torch.long)
+        ids = [self.ids[index] for index in chosen.tolist()]
+        if self.patch is None:
+            return Batch(self.images[chosen], self.masks[chosen], ids)
+        source = torch.Generator().manual_seed(seed)
+        images, masks = [], []
+        for index in chosen.tolist():
+            place = patch_at(self.masks[index], self.patch, source)
+            images.append(self.images[index][(slice(None), *place)])
+            masks.append(self.masks[index][place])
+        return Batch(torch.stack(images), torch.stack(masks), ids)
+
+
+def patch_at(mask: Tensor, size: tuple[int, ...], source: torch.Generator) -> tuple[slice, ...]:
+    """Where a patch of that size lies: in two of three draws about a voxel of the foreground, else anywhere."""
+    room = [side - want for side, want in zip(mask.shape, size, strict=True)]
+    starts = [int(torch.randint(free + 1, (), generator=source)) for free in room]
+    foreground = mask.nonzero() if float(torch.rand((), generator=source)) < FOREGROUND_SHARE else mask[:0].nonzero()
+    if len(foreground):
+        voxel = foreground[int(torch.randint(len(foreground), (), generator=source))].tolist()
+        starts = [min(max(at - want // 2, 0), free) for at, want, free in zip(voxel, size, room, strict=True)]
+    return tuple(slice(start, start + want) for start, want in zip(starts, size, strict=True))
+
+
+@dataclass(frozen=True)
+class StepSampler:
+    """Positions of the batch of any step: seeded permutations of 0..n-1 laid end to end, a pure function."""
+
+    n: int
+    batch_size: int
+    seed: int
+
+    def indices(self, step: int) -> Tensor:
+        """[batch_size] int64 positions of step 0, 1, 2, ..."""
+        first = step * self.batch_size
+        epochs = range(first // self.n, (first + self.batch_size - 1) // self.n + 1)
+        order = torch.cat([self._permutation(epoch) for epoch in epochs])
+        start = first - epochs[0] * self.n
+        return order[start : start + self.batch_size]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        digest = hashlib.sha256(f"{self.seed}/{epoch}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        return torch.randperm(self.n, generator=generator)
