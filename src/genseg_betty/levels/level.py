@@ -87,6 +87,8 @@ class Level(ImplicitProblem):
         self._aside: dict[str, Tensor] = {}  # and instead of its buffers
         self._before: dict[str, Tensor] | None = None  # the weights before the recorded step
         self._gradients: tuple[Tensor, ...] | None = None
+        self._doing: Literal["step", "replay"] | None = None
+        self._apart: list[Tensor] = []  # gradient of what `apart` was given in this step
         self._buffers_before: list[Tensor] = []
 
     # -- what Betty calls, in the order of a step ------------------------------------------------------------
@@ -102,7 +104,8 @@ class Level(ImplicitProblem):
                 name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
                 for name, parameter in self.module.named_parameters()
             }
-        loss = self._loss_at(self._before, batch)
+        self._apart = []
+        loss = self._loss_at(self._before, batch, "step")
         self.loss = loss.detach()
         return loss, {"loss": self.loss}
 
@@ -114,10 +117,13 @@ class Level(ImplicitProblem):
             return self.training_step(batch)
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
-        weights = params if self._before is None else self._trainable(self._before)
+        weights = self._weights()
         graph = self.recording == "graph"
-        gradients = torch.autograd.grad(loss, weights, create_graph=graph, allow_unused=True)
-        self._gradients = tuple(filled(gradients, weights))
+        gradients = filled(torch.autograd.grad(loss, weights, create_graph=graph, allow_unused=True), weights)
+        if self._apart:
+            gradients = [*torch._foreach_add(gradients, self._apart)]
+            self._apart = []
+        self._gradients = tuple(gradients)
         self.set_grads(params, [as_laid_out(g.detach(), p) for g, p in zip(self._gradients, params, strict=True)])
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -136,6 +142,26 @@ class Level(ImplicitProblem):
         self._gradients = None
         self.skipped += 1
         self.skipped_in_row += 1
+
+    def apart(self, part: Callable[[], Tensor]) -> Tensor:
+        """A part of the loss in which no other level has a part, to be added to the rest of it.
+
+        In a step its gradient is taken at once, and its graph freed: no hypergradient goes through it. A replay, which
+        asks for the derivative by another level, leaves it out.
+        """
+        if self._doing is None:
+            return part()
+        if self._doing == "replay":
+            return torch.zeros((), device=self.device)
+        loss, weights = part(), self._weights()
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            gradients = filled(torch.autograd.grad(loss, weights, allow_unused=True), weights)
+        self._apart = [*torch._foreach_add(self._apart, gradients)] if self._apart else gradients
+        return loss.detach()
+
+    def _weights(self) -> list[Tensor]:
+        """What the step differentiates its loss by."""
+        return [*self.trainable_parameters()] if self._before is None else self._trainable(self._before)
 
     def forward(self, *args: Any) -> Any:
         """The module; within a recorded step of its own, at a copy of the weights that the step will not touch."""
@@ -195,15 +221,15 @@ class Level(ImplicitProblem):
             raise RuntimeError(f"level {self.name}: its last step was not recorded")
         names = [name for name, weight in self._before.items() if weight.requires_grad]
         with buffers_kept([level.module for level in self.peers]):
-            loss = self._loss_at(self._before | dict(zip(names, weights, strict=True)), self.cur_batch)
+            loss = self._loss_at(self._before | dict(zip(names, weights, strict=True)), self.cur_batch, "replay")
             return filled(torch.autograd.grad(loss, parameters, allow_unused=True), parameters)
 
-    def _loss_at(self, weights: dict[str, Tensor] | None, batch: Batch) -> Tensor:
-        self._active = weights
+    def _loss_at(self, weights: dict[str, Tensor] | None, batch: Batch, doing: Literal["step", "replay"]) -> Tensor:
+        self._active, self._doing = weights, doing
         try:
             return self.training_step_exec(batch)
         finally:
-            self._active = None
+            self._active = self._doing = None
 
     @property
     def peers(self) -> list["Level"]:

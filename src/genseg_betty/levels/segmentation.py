@@ -85,8 +85,7 @@ class Segmentation(SegmenterLevel):
         with self.statistics_aside():
             synthetic = self.criterion(self(image), mask)
         image, mask = self.real_pairs(batch)  # I, M
-        real = self.criterion(self(image), mask)
-        return synthetic + self.real_weight * real  # γ
+        return synthetic + self.apart(lambda: self.real_weight * self.criterion(self(image), mask))  # γ
 
     def real_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image and mask of the real pairs."""
