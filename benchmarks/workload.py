@@ -1,0 +1,101 @@
+"""What the benchmarks share: one joint step at a size, a process of its own for each measurement, tables in files."""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genseg_betty.build import build_named
+from genseg_betty.config import compose
+from genseg_betty.data.loading import load_data
+from genseg_betty.device import reuse_memory
+from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.methods.workshop import Workshop
+
+RESULTS = Path(__file__).parent / "results"
+
+Row = dict[str, Any]
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `build_engine` reads; by default the sizes of the paper's authors."""
+    parser.add_argument("--size", type=int, default=256, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--searched", default="decoder", choices=("both", "decoder", "encoder"))
+    parser.add_argument("--quick", action="store_true", help="the networks of trainer=quick")
+    parser.add_argument("--hypergradient", default="exact", choices=("exact", "exact_full", "finite_difference", "none"))
+    parser.add_argument("--arch-every", type=int, default=1)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
+    parser.add_argument("--override", nargs="*", default=[], help="further overrides of the config")
+
+
+def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]:
+    """Networks and levels of GenSeg, about to make their first joint step, on drawn images.
+
+    Time and memory do not depend on what the images show.
+    """
+    small = ["trainer=quick"] if arguments.quick else ["backbone.base_channels=64"]
+    config = compose(
+        [
+            "backbone=unet_classic", *small, f"image_size={arguments.size}", f"device={arguments.device}",
+            f"precision={arguments.precision}", f"trainer.batch_size={arguments.batch}",
+            "trainer.warmup_iterations=0", f"hypergradient={arguments.hypergradient}",
+            f"arch_every={arguments.arch_every}", f"generator.searched={arguments.searched}",
+            "dataset=phantom", "dataset.kind=lesion", "dataset.channels=3", "ood=[]",
+            f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}", *arguments.override,
+        ]
+    )  # fmt: skip
+    reuse_memory()
+    workshop = Workshop(config, load_data(config))
+    return workshop, GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type)
+
+
+class Clock:
+    """Seconds by the wall and by the processors since it was made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._synchronise()
+        self._wall, self._processors = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        self._synchronise()
+        return time.perf_counter() - self._wall, time.process_time() - self._processors
+
+    def _synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def in_a_process_of_its_own(script: str, *arguments: str) -> Row:
+    """What `script` prints as JSON with these arguments: its peak memory is its own."""
+    command = [sys.executable, script, *arguments]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def machine(device: torch.device | None = None) -> str:
+    """Where it ran, in words."""
+    on_gpu = torch.cuda.is_available() if device is None else device.type == "cuda"
+    where = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads, {platform.machine()}"
+    return f"{where}, torch {torch.__version__}"
+
+
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_result(name: str, text: str, rows: Any) -> None:
+    """Print `text` and keep it as results/<name>.md, its numbers as results/<name>.json."""
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
