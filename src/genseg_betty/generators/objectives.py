@@ -21,6 +21,7 @@ class Objective:
 
     has_opponent = True
     draws_masks = False  # whether a drawn image comes with a mask of its own
+    draws_once = False  # whether both losses look at one and the same generator(condition), and call it for that alone
 
     def draw(self, generator: Network, condition: Tensor) -> tuple[Tensor, Tensor]:
         """An image [B, C, H, W] in [-1, 1], and the encoded mask [B, M, H, W] that it belongs to.
@@ -44,6 +45,8 @@ class ConditionalGAN(Objective):
     Args:
         l1_weight: λ, weight of the L1 distance to the real image.
     """
+
+    draws_once = True
 
     def __init__(self, l1_weight: float = 100.0) -> None:
         self.l1_weight = l1_weight
@@ -74,6 +77,8 @@ class HingeGAN(Objective):
         feature_weight: weight of feature matching; 0 leaves it out.
         l1_weight: weight of the L1 distance to the real image; 0 leaves it out.
     """
+
+    draws_once = True
 
     def __init__(self, feature_weight: float = 10.0, l1_weight: float = 10.0) -> None:
         self.feature_weight = feature_weight

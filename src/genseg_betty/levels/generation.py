@@ -4,6 +4,7 @@ GenSeg, Eq. 1, with the one-step updates of Eq. 5 (generator) and Eq. 6 (discrim
 on the family of the generator: `generators/objectives.py`.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,16 @@ from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask, encode_mask
 from genseg_betty.generators.objectives import Objective
 from genseg_betty.levels.level import Level
+from genseg_betty.randomness import derived_seed, seeded
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Real images, their encoded masks, and the images that G makes of these."""
+
+    image: Tensor
+    condition: Tensor
+    synthetic: Tensor
 
 
 class Discrimination(Level):
@@ -22,9 +33,14 @@ class Discrimination(Level):
 
     def training_step(self, batch: Batch) -> Tensor:
         generation = self.generation
+        objective = generation.objective
+        if objective.draws_once:
+            drawn = generation.draw_ahead(batch)
+            synthetic = drawn.synthetic.detach()
+            return objective.opponent_loss(lambda condition: synthetic, self, drawn.condition, drawn.image)
         image, mask = generation.pairs(batch)
         with generation.statistics_aside():
-            return generation.objective.opponent_loss(generation.at_choices, self, generation.condition(mask), image)
+            return objective.opponent_loss(generation.at_choices, self, generation.condition(mask), image)
 
 
 class Generation(Level):
@@ -51,11 +67,38 @@ class Generation(Level):
         self.augment = augment
         self.choices = architecture
         self.num_classes = num_classes
+        self._drawn_ahead: Drawn | None = None
 
     def training_step(self, batch: Batch) -> Tensor:
-        image, mask = self.pairs(batch)
         opponent: Any = self.discrimination if self.objective.has_opponent else None
-        return self.objective.generator_loss(self.at_choices, opponent, self.condition(mask), image)
+        if not self.objective.draws_once:
+            image, mask = self.pairs(batch)
+            return self.objective.generator_loss(self.at_choices, opponent, self.condition(mask), image)
+        drawn, self._drawn_ahead = self._drawn_ahead or self._draw(batch), None
+        # A seed of its own: what H may draw must not depend on whether G drew just now or ahead.
+        with seeded(derived_seed(self.step_seed, "verdict")):
+            return self.objective.generator_loss(
+                lambda condition: drawn.synthetic, opponent, drawn.condition, drawn.image
+            )
+
+    def draw_ahead(self, batch: Batch) -> Drawn:
+        """What this level's coming step begins with, for H to look at before: G runs once for both.
+
+        G's weights do not change in between, and H's step needs no gradient of G.
+        """
+        self.begin()
+        with self.at(self._before), self.computing(self.seed_of(self._count + 1)):
+            self._drawn_ahead = self._draw(batch)
+        return self._drawn_ahead
+
+    def _draw(self, batch: Batch) -> Drawn:
+        image, mask = self.pairs(batch)
+        condition = self.condition(mask)
+        return Drawn(image, condition, self.at_choices(condition))
+
+    def release(self) -> None:
+        super().release()
+        self._drawn_ahead = None
 
     def pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image and mask of the real pairs that stage I learns from."""

@@ -11,12 +11,12 @@ The learning rate, a factor common to the whole chain, is left out; where two te
 (`exact_full`: the direct term A -> Î -> S' beside the chain), the chain's generator hop keeps its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from genseg_betty.levels.level import Level, filled
+from genseg_betty.levels.level import Level
 from genseg_betty.levels.updates import update_derivatives
 
 RADIUS = 0.01
@@ -28,16 +28,29 @@ large at 0.01, 16 times at 1e-4, and right to 6e-6 at 1e-7, which float32 does n
 
 
 def preconditioned(level: Level, vector: Sequence[Tensor], with_rate: bool) -> list[Tensor]:
-    """diag(du/d∇) · vector, divided by the learning rate unless `with_rate`."""
+    """diag(du/d∇) · vector, divided by the learning rate unless `with_rate`.
+
+    A list is emptied on the way: as large as the level's weights, it is not needed beside the product.
+    """
     before, gradients = level.recorded()
     if level.precondition == "identity":
-        rates = [float(g["lr"]) for g in level.optimizer.param_groups for _ in g["params"]]
-        return [v * rate if with_rate else v for v, rate in zip(vector, rates, strict=True)]
+        rates = [float(g["lr"]) if with_rate else 1.0 for g in level.optimizer.param_groups for _ in g["params"]]
+        return [v * rate for v, rate in zip(drained(vector), rates, strict=True)]
     derivatives = update_derivatives(level.optimizer, before, gradients)
     return [
         derivative.mul_(v).mul_(rate if with_rate else 1.0)
-        for v, (derivative, rate) in zip(vector, derivatives, strict=True)
+        for v, (derivative, rate) in zip(drained(vector), derivatives, strict=True)
     ]
+
+
+def drained(vector: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The tensors in their order; a list lets go of each."""
+    if not isinstance(vector, list):
+        yield from vector
+        return
+    vector.reverse()
+    while vector:
+        yield vector.pop()
 
 
 def _hand_over(gradients: list[Tensor], lower: Level, sync: bool) -> list[Tensor]:
@@ -48,15 +61,11 @@ def _hand_over(gradients: list[Tensor], lower: Level, sync: bool) -> list[Tensor
 
 
 def _exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool, with_rate: bool) -> list[Tensor]:
-    parameters = prev.trainable_parameters()
-    direction = torch._foreach_neg(preconditioned(curr, vector, with_rate))
-    _, gradients = curr.recorded()
-    pairs = [(g, d) for g, d in zip(gradients, direction, strict=True) if g.requires_grad]
-    # Retained: with two paths through this level, its graph is walked twice. The engine releases it.
-    mixed = torch.autograd.grad(
-        [g for g, _ in pairs], parameters, [d for _, d in pairs], retain_graph=True, allow_unused=True
-    )
-    return _hand_over(filled(mixed, parameters), prev, sync)
+    if prev.name not in curr.mixed:
+        direction = preconditioned(curr, vector, with_rate)
+        torch._foreach_neg_(direction)
+        curr.differentiate_gradients(direction)
+    return _hand_over(curr.mixed.pop(prev.name), prev, sync)
 
 
 def exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:

@@ -8,6 +8,7 @@ precision, guards against non-finite steps, the record of a step that a hypergra
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -88,8 +89,10 @@ class Level(ImplicitProblem):
         self._before: dict[str, Tensor] | None = None  # the weights before the recorded step
         self._gradients: tuple[Tensor, ...] | None = None
         self._doing: Literal["step", "replay"] | None = None
+        self._begun = False
         self._apart: list[Tensor] = []  # gradient of what `apart` was given in this step
         self._buffers_before: list[Tensor] = []
+        self.mixed: dict[str, list[Tensor]] = {}
 
     # -- what Betty calls, in the order of a step ------------------------------------------------------------
 
@@ -97,6 +100,16 @@ class Level(ImplicitProblem):
         return self.batches(self._count - 1).to(self.device)
 
     def get_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self._begun:
+            self.begin()
+        self._begun = False
+        loss = self._loss_at(self._before, batch, "step")
+        self.loss = loss.detach()
+        return loss, {"loss": self.loss}
+
+    def begin(self) -> None:
+        """Keep what the coming step may have to restore, and record what it is to record before its first pass."""
+        self._begun = True
         self._buffers_before = [buffer.clone() for buffer in self.module.buffers()]
         self.release()
         if self.recording != "nothing":
@@ -105,16 +118,18 @@ class Level(ImplicitProblem):
                 for name, parameter in self.module.named_parameters()
             }
         self._apart = []
-        loss = self._loss_at(self._before, batch, "step")
-        self.loss = loss.detach()
-        return loss, {"loss": self.loss}
 
     def training_step_exec(self, batch: Batch) -> Tensor:
-        device = torch.device(self.device).type
-        dtype = self.conditions.autocast
-        enabled = dtype is not None and self.may_round
-        with seeded(self.step_seed), torch.autocast(device, dtype=dtype, enabled=enabled):
+        with self.computing(self.step_seed):
             return self.training_step(batch)
+
+    @contextmanager
+    def computing(self, seed: int) -> Iterator[None]:
+        """The random numbers and the precision of this level."""
+        device, dtype = torch.device(self.device).type, self.conditions.autocast
+        enabled = dtype is not None and self.may_round
+        with seeded(seed), torch.autocast(device, dtype=dtype, enabled=enabled):
+            yield
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         weights = self._weights()
@@ -204,13 +219,39 @@ class Level(ImplicitProblem):
 
     @property
     def step_seed(self) -> int:
-        return derived_seed(self.conditions.seed, self.name, self._count)
+        return self.seed_of(self._count)
+
+    def seed_of(self, count: int) -> int:
+        """The seed of the random numbers of the level's step number `count`."""
+        return derived_seed(self.conditions.seed, self.name, count)
 
     def recorded(self) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         """The trainable weights before the last step, and its gradients (with their graph if recorded so)."""
         if self._before is None or self._gradients is None:
             raise RuntimeError(f"level {self.name}: its last step was not recorded")
         return self._trainable(self._before), self._gradients
+
+    def differentiate_gradients(self, direction: list[Tensor]) -> None:
+        """Fill `mixed`: by the name of each level that a hop leads to from here, the derivative by that level's weights
+        of ⟨gradients of the recorded step, direction⟩.
+
+        One walk through the recorded graph serves all hops, which come here with the same vector, and frees it.
+        """
+        _, gradients = self.recorded()
+        lower = self._next_in_paths()
+        parameters = {level.name: level.trainable_parameters() for level in lower}
+        every = [parameter for group in parameters.values() for parameter in group]
+        outputs, vectors = zip(
+            *[(g, d) for g, d in zip(gradients, direction, strict=True) if g.requires_grad], strict=True
+        )
+        found = iter(filled(torch.autograd.grad(outputs, every, vectors, allow_unused=True), every))
+        self.mixed = {name: [next(found) for _ in group] for name, group in parameters.items()}
+        self._gradients = tuple(g.detach() for g in gradients)
+
+    def _next_in_paths(self) -> list["Level"]:
+        """The levels that follow this one on the paths of a hypergradient, each once."""
+        steps = [pair for level in self.peers for path in level.paths for pair in pairwise(path[1:])]
+        return list(dict.fromkeys(lower for upper, lower in steps if upper is self))
 
     def replay(self, weights: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
         """∇ of the last step's loss for `parameters`, had its level's weights been `weights`.
@@ -225,11 +266,21 @@ class Level(ImplicitProblem):
             return filled(torch.autograd.grad(loss, parameters, allow_unused=True), parameters)
 
     def _loss_at(self, weights: dict[str, Tensor] | None, batch: Batch, doing: Literal["step", "replay"]) -> Tensor:
-        self._active, self._doing = weights, doing
+        self._doing = doing
         try:
-            return self.training_step_exec(batch)
+            with self.at(weights):
+                return self.training_step_exec(batch)
         finally:
-            self._active = self._doing = None
+            self._doing = None
+
+    @contextmanager
+    def at(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
+        """Let `forward` use these weights in place of the module's."""
+        self._active = weights
+        try:
+            yield
+        finally:
+            self._active = None
 
     @property
     def peers(self) -> list["Level"]:
@@ -241,6 +292,7 @@ class Level(ImplicitProblem):
         """Forget the recorded step and free its graph."""
         self._before = None
         self._gradients = None
+        self.mixed = {}
 
     @staticmethod
     def _trainable(weights: dict[str, Tensor]) -> list[Tensor]:

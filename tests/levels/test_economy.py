@@ -1,0 +1,138 @@
+"""What a joint step leaves out or does once for several levels, each against the same step without that economy."""
+
+import pytest
+import torch
+from torch.func import functional_call
+from torch.nn.functional import binary_cross_entropy_with_logits as bce
+
+from genseg_betty.config import compose
+from genseg_betty.data.loading import load_data
+from genseg_betty.levels.level import Level
+from genseg_betty.randomness import seeded
+from levels.toy import advance, toy_engine
+from methods.tiny import TINY, built
+from states import different, joined
+
+OVERRIDES = [*TINY, "method=genseg", "precision=fp32", "seed=3", "ood=[]", "trainer.warmup_iterations=1"]
+
+
+def real_engine(*overrides):
+    config = compose([*OVERRIDES, *overrides])
+    return built(config, load_data(config))[1]
+
+
+def gradient_of_alpha(engine):
+    """What A's optimizer is given in the engine's next step."""
+    seen = []
+    architecture = engine.architecture
+    step = architecture.optimizer.step
+    architecture.optimizer.step = lambda: (
+        seen.extend(p.grad.clone() for p in architecture.module.parameters()),
+        step(),
+    )
+    advance(engine, 1)
+    return joined(seen)
+
+
+# -- one pass of G for H and for G -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("generator", ["pix2pix", "spade", "asapnet"])
+def test_the_generator_runs_twice_in_a_joint_step(generator):
+    """Once for the two levels of stage I, once with its new weights for stage II."""
+    engine = advance(real_engine(f"generator={generator}"), 1)
+    passes = []
+    engine.generation.module.register_forward_hook(lambda *_: passes.append(1))
+    advance(engine, 1)
+    assert len(passes) == 2
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["hypergradient=exact", "generator.dropout=0"],
+        ["hypergradient=none", "generator.dropout=0", "generator.norm=batch"],
+        ["hypergradient=finite_difference", "generator.dropout=0"],
+        ["hypergradient=exact", "generator=spade"],
+    ],
+    ids=" ".join,
+)
+def test_one_pass_of_the_generator_gives_the_bytes_of_two(overrides):
+    """Where nothing is drawn at random, as the two passes would draw apart."""
+    once, twice = real_engine(*overrides), real_engine(*overrides)
+    twice.generation.objective.draws_once = False
+    advance(once, 4)
+    advance(twice, 4)
+    assert not different(once.state_dict(), twice.state_dict())
+
+
+def test_the_discriminator_sees_the_images_that_the_generator_is_judged_by():
+    """Its loss is that of G at the weights before G's step, with the dropout of that step."""
+    engine = advance(toy_engine(), 2)
+    generation, discrimination = engine.generation, engine.discrimination
+    weights = {name: p.detach().clone() for name, p in generation.module.named_parameters()}
+    opponent = {name: p.detach().clone() for name, p in discrimination.module.named_parameters()}
+    alpha = {half: w.detach() for half, w in engine.architecture.module().items()}
+    batch = discrimination.batches(discrimination.count)
+    condition = batch.mask[:, None].double() * 2 - 1
+    with seeded(generation.seed_of(generation.count + 1)), generation.statistics_aside():
+        synthetic = functional_call(generation.module, {**weights, **generation._aside}, (condition, alpha))
+    real = functional_call(discrimination.module, opponent, (condition, batch.image))
+    fake = functional_call(discrimination.module, opponent, (condition, synthetic))
+    advance(engine, 1)
+    expected = 0.5 * (bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake)))
+    torch.testing.assert_close(discrimination.loss, expected.detach(), rtol=1e-12, atol=0)
+
+
+def test_running_statistics_of_the_generator_follow_one_pass():
+    engine = toy_engine()
+    tracked = engine.generation.module.norm.num_batches_tracked
+    assert [int(advance(engine, 1) and tracked) for _ in range(3)] == [1, 2, 3]
+
+
+# -- the real images of stage II, apart --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hypergradient", ["exact", "exact_full", "finite_difference"])
+def test_the_real_images_have_no_part_in_the_mixed_derivative(hypergradient, monkeypatch):
+    """Weights and α's gradient are those of the loss in one piece."""
+    engine = advance(toy_engine(hypergradient), 2)
+    found = gradient_of_alpha(engine)
+    with monkeypatch.context() as patch:
+        patch.setattr(Level, "apart", lambda self, part: part())
+        plain = advance(toy_engine(hypergradient), 2)
+        expected = gradient_of_alpha(plain)
+    assert expected.norm() > 0
+    # The difference of two evaluations loses digits to what both have in common.
+    tolerance = 1e-6 if hypergradient == "finite_difference" else 1e-11
+    assert (found - expected).norm() < tolerance * expected.norm()
+    for level, other in zip(engine.levels, plain.levels, strict=True):
+        torch.testing.assert_close(level.loss, other.loss, rtol=1e-11, atol=0)
+        torch.testing.assert_close(joined(level.module.parameters()), joined(other.module.parameters()))
+
+
+def test_real_images_move_the_segmenter():
+    """So that the test above can fail: without them the step is another."""
+    engine, without = toy_engine(), toy_engine()
+    without.segmentation.real_weight = 0.0
+    advance(engine, 1)
+    advance(without, 1)
+    assert different(engine.segmentation.module.state_dict(), without.segmentation.module.state_dict())
+
+
+# -- one walk for all hops from a level --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hypergradient", ["exact", "exact_full"])
+def test_each_recorded_graph_is_walked_once(hypergradient, monkeypatch):
+    walked = []
+    differentiate = Level.differentiate_gradients
+
+    def counted(level, direction):
+        walked.append(level.name)
+        differentiate(level, direction)
+        assert not any(gradient.requires_grad for gradient in level.recorded()[1])  # the graph is gone
+
+    monkeypatch.setattr(Level, "differentiate_gradients", counted)
+    advance(toy_engine(hypergradient), 1)
+    assert sorted(walked) == ["generation", "segmentation"]
