@@ -233,7 +233,7 @@ class Small:
 @dataclass
 class Trainer:
     name: str
-    iterations: Positive
+    iterations: Count
     warmup_iterations: Count
     batch_size: Positive | None
     validate_every: Positive | None
@@ -247,6 +247,7 @@ class Trainer:
     scheduler: Literal["none", "plateau"] = "none"
     max_nonfinite: Positive = 20
     small: Small | None = None
+    warm_start: str | None = None
 
 
 @dataclass

@@ -45,6 +45,7 @@ class DataBundle:
     contents: dict[str, str]  # `fingerprints` of train and validation
     sha256: str  # of the ids and contents of train and validation, masks too
     fingerprint: Fingerprint  # of train and validation
+    digests: dict[str, str]  # by id of train and validation: SHA-256 of the contents of image and masks
 
     @property
     def num_classes(self) -> int:
@@ -197,10 +198,10 @@ def _bundle(
         images, masks = reader.tensors(part, preprocessing)
         patch = None if tuple(masks.shape[1:]) == size else size
         sets.append(LabelledSet([case.id for case in part], images, masks, patch))
-    digest = hashlib.sha256()
-    for case in used:
-        digest.update(case.id.encode() + b"\0" + reader.digest(case))
-    return DataBundle(preprocessing, sets[0], sets[1], dataset, splits, test, contents, digest.hexdigest(), found)
+    digests = {case.id: reader.digest(case) for case in used}
+    sha256 = hashlib.sha256(b"".join(id.encode() + b"\0" + digest for id, digest in digests.items())).hexdigest()
+    in_hex = {id: digest.hex() for id, digest in digests.items()}
+    return DataBundle(preprocessing, sets[0], sets[1], dataset, splits, test, contents, sha256, found, in_hex)
 
 
 def _fitting(

@@ -18,6 +18,8 @@ from genseg_betty.levels.hypergradient import HYPERGRADIENTS
 from genseg_betty.levels.level import Level, Recording
 from genseg_betty.levels.updates import check_optimizer
 
+WARMUP = "warmup"
+"""The phase of stage I alone."""
 RECORDING: dict[str, Recording] = {
     "exact": "graph",
     "exact_full": "graph",

@@ -5,6 +5,7 @@ Nothing here moves a weight of the engine, except the learning rate of a plateau
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
 from genseg_betty.generators.cells import Architecture, operation_name
 from genseg_betty.generators.encoding import class_masks
-from genseg_betty.levels.engine import GenSegEngine, Phase
+from genseg_betty.levels.engine import WARMUP, GenSegEngine, Phase
 from genseg_betty.levels.pictures import draw_samples
 from genseg_betty.levels.segmentation import SegmenterLevel, predict_logits
 from genseg_betty.metrics import case_scores
@@ -42,6 +43,7 @@ class Watch:
 
     Args:
         architecture: A, to be logged; None for methods without.
+        when_done: name of a phase -> what is called once its last step is done, before any checkpoint of that step.
         seconds, peak_memory: of this Run so far, with the time before a resume.
     """
 
@@ -52,12 +54,14 @@ class Watch:
         tracker: Tracker,
         data: DataBundle,
         architecture: Architecture | None = None,
+        when_done: Mapping[str, Callable[[], object]] | None = None,
     ) -> None:
         self.engine = engine
         self.run = run
         self.tracker = tracker
         self.data = data
         self.architecture = architecture
+        self.when_done = when_done or {}
         self.trainer: DictConfig = run.config.trainer
         self.segmentation: SegmenterLevel = engine.segmentation
         self.best: dict[str, float] = {"score": -1.0, "step": 0}
@@ -94,6 +98,8 @@ class Watch:
     def _after_step(self, phase: Phase) -> None:
         step = self.engine.global_step
         at_end = self.engine.phase() is None
+        if phase.name in self.when_done and self.engine.done[phase.name] == phase.steps:
+            self.when_done[phase.name]()
         if step % LOG_EVERY == 0 or at_end:
             self.tracker.log(step, phase.name, self._losses())
         if self.segmentation.count > self._updates:
@@ -158,10 +164,12 @@ class Watch:
 
     def summary(self) -> dict[str, Any]:
         """The training's part of results.json."""
-        steps = max(self.engine.global_step, 1)
+        elsewhere = self.engine.done.get(WARMUP, 0) if self.trainer.warm_start else 0
+        steps = max(self.engine.global_step - elsewhere, 1)
+        best = self.best["score"] if self.best["step"] else None
         return {
             "iterations": self.segmentation.count,
-            "validation": {"best": self.best["score"], "step": self.best["step"], "last": self.last},
+            "validation": {"best": best, "step": self.best["step"], "last": self.last},
             "seconds": self.seconds,
             "seconds_per_iteration": self.seconds / steps,
             "peak_memory_bytes": peak_memory(self.engine.device),

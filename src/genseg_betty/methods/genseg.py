@@ -1,14 +1,18 @@
 """GenSeg, end to end, and Separate, its two-stage rival (GenSeg, Methods and Fig. 7)."""
 
+from abc import abstractmethod
 from typing import Any, Literal
 
+from omegaconf import DictConfig
 from torch import nn
 
 from genseg_betty.build import build_optimizer, count_parameters
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.discretise import discretise
-from genseg_betty.levels.engine import GenSegEngine, Phase, Plan, hop_configs, joint_plan
+from genseg_betty.levels.engine import WARMUP, GenSegEngine, Phase, Plan, hop_configs, joint_plan
 from genseg_betty.methods.method import Method
+from genseg_betty.methods.warm_start import Description, describe
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.run import Run
 
@@ -28,6 +32,13 @@ class Generative(Method):
         self.real_weight = real_weight
         self.augments_generation = augment_pairs == "both"
         self.augments_segmentation = augment_pairs != "none"
+
+    @abstractmethod
+    def warmup_steps(self, trainer: DictConfig) -> int:
+        """Steps of the generator alone, before all others."""
+
+    def warm_up(self, config: DictConfig, data: DataBundle) -> Description:
+        return describe(config, data, self.warmup_steps(config.trainer), self.augments_generation)
 
     def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
         architecture, data = workshop.architecture, workshop.data
@@ -63,6 +74,10 @@ class Generative(Method):
 class GenSeg(Generative):
     """The three stages together: a warm-up of the generator alone, then joint steps (Eq. 5-8)."""
 
+    def warmup_steps(self, trainer: DictConfig) -> int:
+        steps: int = trainer.warmup_iterations
+        return steps
+
     def plan(self, workshop: Workshop) -> Plan:
         config = workshop.config
         trainer, kind = config.trainer, config.hypergradient
@@ -73,7 +88,7 @@ class GenSeg(Generative):
             gan,
             workshop.segmentation(self.real_weight, self.augments_segmentation, hops["segmentation"]),
             workshop.search(),
-            [Phase("warmup", trainer.warmup_iterations, names), Phase("joint", trainer.iterations, names)],
+            [Phase(WARMUP, self.warmup_steps(trainer), names), Phase("joint", trainer.iterations, names)],
             kind,
             config.arch_every,
         )
@@ -85,12 +100,16 @@ class GenSeg(Generative):
 class Separate(Generative):
     """The same number of updates, but the generator's first and alone; then it is frozen. α stays uniform."""
 
+    def warmup_steps(self, trainer: DictConfig) -> int:
+        steps: int = trainer.warmup_iterations + trainer.iterations
+        return steps
+
     def plan(self, workshop: Workshop) -> Plan:
         trainer = workshop.config.trainer
         gan = workshop.gan(self.augments_generation)
         segmentation = workshop.segmentation(self.real_weight, self.augments_segmentation)
         phases = [
-            Phase("warmup", trainer.warmup_iterations + trainer.iterations, tuple(level.name for level in gan)),
+            Phase(WARMUP, self.warmup_steps(trainer), tuple(level.name for level in gan)),
             Phase("segmentation", trainer.iterations, ("segmentation",)),
         ]
         return Plan([*gan, segmentation], phases)

@@ -5,15 +5,19 @@ number of updates, weight averaging and selection are the same, so that a differ
 """
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
+
+from omegaconf import DictConfig
 
 from genseg_betty.build import build_segmenter, count_parameters
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
-from genseg_betty.levels.engine import GenSegEngine, Plan
+from genseg_betty.levels.engine import WARMUP, GenSegEngine, Plan
 from genseg_betty.levels.watch import Watch
 from genseg_betty.methods.screen import introduce
+from genseg_betty.methods.warm_start import Description, begin, keep, origin
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.run import Run
 from genseg_betty.tracking import Tracker
@@ -31,11 +35,14 @@ class Method(ABC):
         trainer = run.config.trainer
         engine = GenSegEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite)
         introduce(engine, data, settings(run.config, data).batch_size)
+        described = self.warm_up(run.config, data)
+        begin(run, engine, described)
+        when_done = {WARMUP: partial(keep, run, engine, described)} if described else {}
         tracker = Tracker(run, run.config.logger)
         try:
-            watch = Watch(engine, run, tracker, data, self.architecture(workshop))
+            watch = Watch(engine, run, tracker, data, self.architecture(workshop), when_done)
             watch.train()
-            findings = self.finish(run, workshop, engine)
+            findings = {**self.finish(run, workshop, engine), "warm_start": origin(run, engine, described)}
         finally:
             tracker.close()
         if trainer.select == "last":
@@ -47,6 +54,10 @@ class Method(ABC):
     @abstractmethod
     def plan(self, workshop: Workshop) -> Plan:
         """The levels, their edges and their phases."""
+
+    def warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
+        """What the warm-up of the generator depends on; None for methods without a generator."""
+        return None
 
     def architecture(self, workshop: Workshop) -> Architecture | None:
         """A, if the method learns it: logged as the training goes on."""

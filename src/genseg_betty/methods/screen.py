@@ -60,6 +60,16 @@ def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
         )
 
 
+def tell_origin(run: str, steps: int) -> None:
+    """Of a training that begins from the generator of another Run."""
+    _say(f"warm:  begins from the generator that {run} warmed up: its {steps} steps are not made again")
+
+
+def tell_unused(run: str, method: str) -> None:
+    """Of a method without a generator, which may stand in one sweep with those that have one."""
+    _say(f"note:  trainer.warm_start={run} is not used: {method} has no generator")
+
+
 def _indented(title: str, *lines: str) -> list[str]:
     return [f"{title if index == 0 else '':7}{line}" for index, line in enumerate(lines)]
 

@@ -3,6 +3,7 @@
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.methods.method import Method
 from genseg_betty.methods.screen import announce, conclude, nothing_to_do
+from genseg_betty.methods.warm_start import require_beginning
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
+from genseg_betty.run.resume import continues
 from genseg_betty.signals import interruptible
 
 PACKAGES = ("genseg-betty", "torch", "betty-ml", "segmentation-models-pytorch", "monai", "hydra-core", "numpy")
@@ -41,13 +44,16 @@ def train(config: DictConfig) -> Run:
 
 def _train(config: DictConfig, data: DataBundle) -> Run:
     splits = splits_of(data)
+    method: Method = build_named(config.method)
+    if not continues(Path(config.run_dir).expanduser(), config.resume):
+        require_beginning(config, method.warm_up(config, data))  # before anything in the directory is touched
     with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
         if is_complete(run):
             nothing_to_do(run)
             return run
         announce(run, data)
         try:
-            _fit_and_test(run, data, splits)
+            _fit_and_test(run, method, data, splits)
         except (Interrupted, KeyboardInterrupt) as interrupt:
             run.status("interrupted", message=str(interrupt) or "interrupted")
             raise
@@ -58,14 +64,14 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
     return run
 
 
-def _fit_and_test(run: Run, data: DataBundle, splits: dict[str, Any]) -> None:
+def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, Any]) -> None:
     run.status("running", message="training")
     run.write_json("splits.json", splits)
     run.write_json("fingerprint.json", data.fingerprint.to_dict(settings(run.config, data)))
-    method: Method = build_named(run.config.method)
     predictor, findings = method.fit(run, data)
     run.status("running", message="testing")
-    results = describe(run, data) | findings | {"test": test(run, data, predictor)}
+    tested = test(run, data, predictor) if findings["iterations"] else {}  # an untrained segmenter has no score
+    results = describe(run, data) | findings | {"test": tested}
     results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json("results.json", results)
     build_report([run.path], run.path / "report.html")

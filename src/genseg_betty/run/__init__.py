@@ -103,13 +103,16 @@ class Run:
         atomic_write(path, lambda file: torch.save(state, file))
         return path
 
-    def load_checkpoint(self, name: str, map_location: Any = "cpu") -> dict[str, Any] | None:
-        """The state of checkpoints/<name>.pt, or None if there is none. UserError if the file is damaged."""
+    def load_checkpoint(self, name: str, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any] | None:
+        """The state of checkpoints/<name>.pt, or None if there is none. UserError if the file is damaged.
+
+        With `mmap` tensors are read when they are looked at: for what else the file says, however large it is.
+        """
         path = self._inside("checkpoints", f"{name}.pt")
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
             reason = str(error).strip().split("\n")[0]
             raise UserError(

@@ -29,6 +29,7 @@ OWNED = (
     "checkpoints/*.pt",
     "samples/*.png",
 )
+LAST = Path("checkpoints", "last.pt")
 CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
 PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
 # Keys that may change when a Run is continued: they say where and how it runs, not what it computes.
@@ -51,9 +52,9 @@ def prepare(path: Path, config: DictConfig, resume: str) -> bool:
         raise UserError(f"resume={resume}: expected auto, never or restart")
     if resume == "never" and any(entry.name != LOCK for entry in path.iterdir()):
         raise UserError(f"{path} is not empty, and resume=never: name another run_dir, or use resume=auto or restart")
-    checkpoint = path / "checkpoints" / "last.pt"
+    checkpoint = path / LAST
     state = _state(path)
-    if resume == "auto" and checkpoint.exists():
+    if continues(path, resume):
         _refuse_differences(path, config)
         if not checkpoint.parent.is_symlink():
             _remove_half_written([checkpoint.parent])
@@ -65,6 +66,11 @@ def prepare(path: Path, config: DictConfig, resume: str) -> bool:
         )
     _clear(path, is_run=state is not None)
     return False
+
+
+def continues(path: Path, resume: str) -> bool:
+    """Whether a training in `path` would go on from a checkpoint of its own."""
+    return resume == "auto" and (path / LAST).exists()
 
 
 def resolve(config: Mapping[str, Any] | DictConfig) -> DictConfig:
