@@ -40,8 +40,11 @@ lint: $(STAMP)  ## find and mend style faults
 types: $(STAMP)  ## check the type hints
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## time and memory of a joint iteration at the paper's size; images a second of loading
+bench: $(STAMP)  ## speed and memory: of a joint iteration, its variants, how they grow; loading (under 10 minutes)
 	$(BIN)/python benchmarks/iteration.py
+	$(BIN)/python benchmarks/versus.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/steady.py
 	$(BIN)/python benchmarks/loading.py
 
 clean:  ## remove caches and build products; .venv, outputs and data stay

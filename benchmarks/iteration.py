@@ -1,111 +1,221 @@
-"""Time and peak memory of one joint iteration (H, G, S and A each step once).
+"""What a joint iteration costs, part by part, beside what this machine can do at most.
 
-    python benchmarks/iteration.py                      the paper's size on this machine
+    python benchmarks/iteration.py                      the authors' sizes: 256 x 256, batch 2, the decoder searched
     python benchmarks/iteration.py --size 64 --quick    small networks
 
-Every variant runs in a process of its own, so that its peak memory is its own. The images are drawn: time and
-memory do not depend on them. Prints a table and writes it to benchmarks/results/.
+The parts are the forward pass, the backward pass and the update of each level (H, G, S, A) and the two hops of the
+hypergradient. Of each: floating-point operations by PyTorch's counter (convolutions and matrix products; two for a
+multiply-add), bytes that its operators read and write (each operand once, as if there were no cache), and seconds. The
+floor is what it would take at the peak of a matrix product or of a copy, whichever is longer; both peaks are measured
+in the same run. A part may be faster than its floor by bytes, where the cache holds what one operator leaves the next.
+
+A step without and one with the hypergradient alternate (arch_every=2); the table has the parts of the latter.
 """
 
 import argparse
-import json
-import platform
-import subprocess
-import sys
-import time
-from pathlib import Path
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
 
 import torch
+from betty.hypergradient import jvp_fn_mapping
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
-from genseg_betty.build import build_named, count_parameters
-from genseg_betty.config import compose
-from genseg_betty.data.loading import load_data
+from genseg_betty.build import count_parameters
 from genseg_betty.device import peak_memory
 from genseg_betty.levels.engine import GenSegEngine
-from genseg_betty.methods.workshop import Workshop
+from workload import Clock, Row, add_size, build_engine, machine, markdown, write_result
 
-RESULTS = Path(__file__).parent / "results"
-VARIANTS = ("none", "exact", "exact_full", "finite_difference")
+FORMS = {"get_loss": "forward", "backward": "backward", "optimizer_step": "update"}
+MEANS = (1, 2, 4, 10)  # of arch_every
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, float | int | str]:
-    """Iterations after one that is not counted: seconds by the wall and by the processors, peak bytes."""
-    small = ["trainer=quick"] if arguments.quick else ["backbone.base_channels=64"]
-    config = compose(
-        [
-            "backbone=unet_classic", *small, f"image_size={arguments.size}", f"device={arguments.device}",
-            f"trainer.batch_size={arguments.batch}", "trainer.warmup_iterations=0",
-            f"hypergradient={arguments.variant}", f"generator.searched={arguments.searched}",
-            "dataset=phantom", "dataset.kind=lesion", f"dataset.channels={arguments.channels}", "ood=[]",
-            f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}",
-        ]
-    )  # fmt: skip
-    workshop = Workshop(config, load_data(config))
-    engine = GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type)
+class Traffic(TorchDispatchMode):
+    """Counts the bytes of all operands and results of the operators that are not views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            places = {(t.data_ptr(), t.numel()): t for t in tree_leaves((args, kwargs, result)) if _is_plain(t)}
+            self.total += sum(t.numel() * t.element_size() for t in places.values())
+        return result
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+@dataclass
+class Ledger:
+    """What the parts of a step have taken; of nested parts each its own."""
+
+    device: torch.device
+    counting: bool = False
+    rows: dict[str, Row] = field(default_factory=dict)
+    _open: list[Row] = field(default_factory=list)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        inner: Row = defaultdict(float)
+        self._open.append(inner)
+        clock, flops, traffic = Clock(self.device), FlopCounterMode(display=False), Traffic()
+        if self.counting:
+            with flops, traffic:
+                yield
+        else:
+            yield
+        wall, processors = clock.read()
+        self._open.pop()
+        found = {"flop": float(flops.get_total_flops()), "bytes": float(traffic.total)} if self.counting else {}
+        found |= {} if self.counting else {"seconds": wall, "cpu_seconds": processors}
+        for key, value in found.items():
+            self.rows[name][key] += value - inner[key]
+            if self._open:
+                self._open[-1][key] += value
+
+
+def watch(engine: GenSegEngine, ledger: Ledger) -> None:
+    """Enter each pass, update and hop of the engine's steps in the ledger."""
+    for level in engine.levels:
+        for method, form in FORMS.items():
+            setattr(level, method, within(ledger, f"{level.name}: {form}", getattr(level, method)))
+    for name, hop in list(jvp_fn_mapping.items()):
+        jvp_fn_mapping[name] = watched_hop(ledger, hop)
+
+
+def within(ledger: Ledger, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with ledger.part(name):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def watched_hop(ledger: Ledger, hop: Callable[..., Any]) -> Callable[..., Any]:
+    def call(vector: Any, curr: Any, prev: Any, sync: bool) -> Any:
+        with ledger.part(f"{curr.name} → {prev.name}: hop"):
+            return hop(vector, curr, prev, sync)
+
+    return call
+
+
+def peaks(device: torch.device) -> tuple[float, float]:
+    """Operations a second of a float32 matrix product, and bytes a second of a copy; the best of three."""
+    side, cells = (8192, 2**29) if device.type == "cuda" else (4096, 2**27)
+    a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
+    source, target = torch.zeros(cells, device=device), torch.zeros(cells, device=device)
+
+    def best(run: Callable[[], Any]) -> float:
+        run()
+        return min(_timed(run, device) for _ in range(3))
+
+    return 2 * side**3 / best(lambda: a @ b), 8 * cells / best(lambda: target.copy_(source))
+
+
+def _timed(run: Callable[[], Any], device: torch.device) -> float:
+    clock = Clock(device)
+    run()
+    return clock.read()[0]
+
+
+def measure(arguments: argparse.Namespace) -> Row:
+    """Whole steps timed by themselves, then one more for the times of the parts and one for what they count."""
+    arguments.arch_every = 2
+    workshop, engine = build_engine(arguments)
     engine.advance()
-    _synchronise(workshop.device)
-    wall, processors = time.perf_counter(), time.process_time()
+    engine.advance()
+    steps: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
     for _ in range(arguments.iterations):
-        engine.advance()
-    _synchronise(workshop.device)
+        for kind in steps:
+            clock = Clock(workshop.device)
+            engine.advance()
+            steps[kind].append(clock.read())
+    memory = peak_memory(workshop.device)  # counting keeps more
+    ledger = Ledger(workshop.device)
+    watch(engine, ledger)
+    tables: dict[str, dict[str, Row]] = {kind: defaultdict(lambda: defaultdict(float)) for kind in steps}
+    for ledger.counting in (False, True):
+        for ledger.rows in tables.values():
+            engine.advance()
+    compute, copy = peaks(workshop.device)
     return {
-        "hypergradient": arguments.variant,
-        "seconds": (time.perf_counter() - wall) / arguments.iterations,
-        "cpu_seconds": (time.process_time() - processors) / arguments.iterations,
-        "peak_gib": peak_memory(workshop.device) / 2**30,
+        "machine": machine(workshop.device),
+        "device": workshop.device.type,
+        "peak_flop": compute,
+        "peak_bytes": copy,
+        "parts": {kind: {name: dict(row) for name, row in rows.items()} for kind, rows in tables.items()},
+        "steps": {kind: [statistics.median(column) for column in zip(*of, strict=True)] for kind, of in steps.items()},
+        "peak_gib": memory / 2**30,
         "generator_parameters": count_parameters(workshop.generator),
         "segmenter_parameters": count_parameters(workshop.segmenter),
     }
 
 
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+def parts_table(found: Row) -> str:
+    rows = found["parts"]["with"]
+    total = {key: sum(row[key] for row in rows.values()) for key in ("flop", "bytes", "seconds")}
+    lines = [_line(name, row, found) for name, row in [*rows.items(), ("**sum**", total)]]
+    return markdown(["part", "GFLOP", "GB", "seconds", "GFLOP/s", "of the peak", "floor, s", "floor / time"], lines)
 
 
-def in_a_process_of_its_own(variant: str) -> dict[str, float | int | str]:
-    command = [sys.executable, __file__, *sys.argv[1:], "--variant", variant]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+def _line(name: str, row: Row, found: Row) -> list[str]:
+    seconds = max(row["seconds"], 1e-9)
+    floor = max(row["flop"] / found["peak_flop"], row["bytes"] / found["peak_bytes"])
+    if name == "**sum**":  # the floors of the parts one after the other
+        floor = sum(
+            max(part["flop"] / found["peak_flop"], part["bytes"] / found["peak_bytes"])
+            for part in found["parts"]["with"].values()
+        )
+    rate = row["flop"] / seconds
+    return [
+        name, f"{row['flop'] / 1e9:.1f}", f"{row['bytes'] / 1e9:.2f}", f"{seconds:.3f}", f"{rate / 1e9:.0f}",
+        f"{rate / found['peak_flop']:.0%}", f"{floor:.3f}", f"{floor / seconds:.2f}",
+    ]  # fmt: skip
 
 
-def table(rows: list[dict[str, float | int | str]]) -> str:
-    lines = ["| hypergradient | seconds | CPU-seconds | peak memory |", "|---|---|---|---|"]
-    lines += [
-        f"| {row['hypergradient']} | {row['seconds']:.2f} | {row['cpu_seconds']:.2f} | {row['peak_gib']:.2f} GiB |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def steps_table(found: Row) -> str:
+    """Mean step for some `arch_every`: K - 1 steps without the hypergradient and one with it."""
+    without, with_it = found["steps"]["without"], found["steps"]["with"]
+    lines = [["none", *(f"{value:.2f}" for value in without)]]
+    for every in MEANS:
+        mean = [((every - 1) * plain + full) / every for plain, full in zip(without, with_it, strict=True)]
+        lines.append([f"exact, arch_every={every}", *(f"{value:.2f}" for value in mean)])
+    return markdown(["hypergradient", "seconds a step", "CPU-seconds a step"], lines)
+
+
+def heading(arguments: argparse.Namespace, found: Row) -> str:
+    millions = [found[f"{part}_parameters"] / 1e6 for part in ("generator", "segmenter")]
+    return (
+        f"One joint iteration at {arguments.size} x {arguments.size}, batch {arguments.batch}, {arguments.searched} "
+        f"searched: generator {millions[0]:.1f} M, segmenter {millions[1]:.1f} M parameters; {found['machine']}, "
+        f"precision {arguments.precision}.\n\nPeak of a float32 matrix product {found['peak_flop'] / 1e9:.0f} GFLOP/s, "
+        f"of a copy {found['peak_bytes'] / 1e9:.1f} GB/s. Peak memory {found['peak_gib']:.2f} GiB."
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=256, help="side of the images in pixels")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
-    parser.add_argument("--searched", default="both", choices=("both", "decoder", "encoder"))
-    parser.add_argument("--iterations", type=int, default=1, help="counted iterations")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--quick", action="store_true", help="the networks of trainer=quick")
-    parser.add_argument("--variants", nargs="+", default=["none", "exact"], choices=VARIANTS, help="to compare")
-    parser.add_argument("--variant", choices=VARIANTS, help="measure this one here, and print JSON")
+    add_size(parser)
+    parser.add_argument("--iterations", type=int, default=2, help="timed steps of each kind")
     arguments = parser.parse_args()
-    if arguments.variant:
-        print(json.dumps(measure(arguments)))
-        return
-    rows = [in_a_process_of_its_own(variant) for variant in arguments.variants]
-    millions = [int(rows[0][key]) / 1e6 for key in ("generator_parameters", "segmenter_parameters")]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
-    head = (
-        f"One joint iteration at {arguments.size}², batch {arguments.batch}, {arguments.searched} searched: generator "
-        f"{millions[0]:.1f} M, segmenter {millions[1]:.1f} M parameters; {device}, {platform.machine()}, "
-        f"torch {torch.__version__}"
-    )
-    text = f"{head}\n\n{table(rows)}\n"
-    print(text)
-    RESULTS.mkdir(exist_ok=True)
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
-    name = f"iteration-{kind}-{arguments.size}-{arguments.searched}{'-quick' if arguments.quick else ''}.md"
-    (RESULTS / name).write_text(text)
+    found = measure(arguments)
+    text = f"{heading(arguments, found)}\n\n{steps_table(found)}\n\nThe step with it:\n\n{parts_table(found)}"
+    low = "-bf16" if arguments.precision == "bf16" else ""
+    quick = "-quick" if arguments.quick else ""
+    name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}{quick}{low}"
+    write_result(name, text, found)
 
 
 if __name__ == "__main__":

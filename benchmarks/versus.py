@@ -21,11 +21,8 @@ Adam's update out differ from `exact` by a factor as well, which A's own Adam ta
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from importlib import import_module
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,7 +34,18 @@ from genseg_betty.build import count_parameters
 from genseg_betty.device import peak_memory
 from genseg_betty.generators.cells import SearchableCell
 from genseg_betty.levels.engine import GenSegEngine
-from workload import Clock, Row, add_size, build_engine, in_a_process_of_its_own, machine, markdown, write_result
+from workload import (
+    Clock,
+    Row,
+    add_size,
+    build_engine,
+    forked,
+    in_a_process_of_its_own,
+    machine,
+    markdown,
+    warm_imports,
+    write_result,
+)
 
 RUNNER = Path(__file__).with_name("versus_reference.py")
 GRADIENT_AT = 4  # the step whose gradient of A is compared
@@ -95,12 +103,6 @@ REFERENCE = (
     Variant("the authors' code", "none: differences, for S and all zero; A rests", flags=()),
     Variant("the authors' code, freed memory kept as in ours", "the same", flags=("--reuse-memory",)),
 )
-
-
-def forked(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What `function` returns in a fork of this process, with its imports; safe while torch has no threads here."""
-    with ProcessPoolExecutor(1, get_context("fork")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def build(arguments: argparse.Namespace, variant: Variant, **more: Any) -> tuple[Any, GenSegEngine]:
@@ -233,8 +235,7 @@ def heading(arguments: argparse.Namespace, rows: Sequence[Row]) -> str:
 def main() -> None:
     arguments = read_arguments()
     variants = (*((*REFERENCE, EXACT) if arguments.reference else HYPERGRADIENTS), EVERY_FOURTH, NONE)
-    for name in ("monai.losses", "torch._dynamo"):  # else imported in every process, at the first use
-        import_module(name)
+    warm_imports()
     rows = take_turns(variants, arguments)
     gradients = [] if arguments.reference else compare_gradients(arguments)
     parts = [heading(arguments, rows), costs_table(variants, rows), gradients_table(gradients)]

@@ -36,7 +36,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from genseg_betty.device import peak_memory, reuse_memory
+from genseg_betty.device import peak_memory
+from genseg_betty.memory import reuse_freed
 
 SCRIPT = "running_files/train_end2end_jsrt.py"
 FOLDERS = {"JSRT": (9, ""), "NLM": (1, ""), "SZ": (1, "_mask")}  # images, and how the names of the masks end
@@ -170,8 +171,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1, help="counted iterations")
     parser.add_argument("--reuse-memory", action="store_true", help="keep freed memory for the next tensors, as we do")
     arguments = parser.parse_args()
-    if arguments.reuse_memory:
-        reuse_memory()
+    if arguments.reuse_freed:
+        reuse_freed()
     with tempfile.TemporaryDirectory() as root, contextlib.redirect_stdout(sys.stderr):
         row = measure(arguments, Path(root))
         os.chdir(arguments.reference)  # out of the folder that goes

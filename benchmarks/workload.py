@@ -6,7 +6,10 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,8 @@ import torch
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
-from genseg_betty.device import reuse_memory
 from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.memory import reuse_freed
 from genseg_betty.methods.workshop import Workshop
 
 RESULTS = Path(__file__).parent / "results"
@@ -54,9 +57,15 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]
             f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}", *arguments.override,
         ]
     )  # fmt: skip
-    reuse_memory()
+    reuse_freed()
     workshop = Workshop(config, load_data(config))
     return workshop, GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type)
+
+
+def warm_imports() -> None:
+    """Import what is otherwise imported at its first use, in every fork anew."""
+    for name in ("monai.losses", "torch._dynamo"):
+        import_module(name)
 
 
 class Clock:
@@ -80,6 +89,12 @@ def in_a_process_of_its_own(script: str, *arguments: str) -> Row:
     """What `script` prints as JSON with these arguments: its peak memory is its own."""
     command = [sys.executable, script, *arguments]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def forked(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` returns in a fork of this process, with its imports; safe while torch has no threads here."""
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def machine(device: torch.device | None = None) -> str:

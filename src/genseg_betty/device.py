@@ -1,6 +1,5 @@
 """Where to compute, and how precisely."""
 
-import ctypes
 import resource
 import sys
 
@@ -24,21 +23,6 @@ def resolve_autocast(precision: str, device: torch.device) -> torch.dtype | None
         capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if capable else None
     return torch.bfloat16 if precision == "bf16" else None
-
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's <malloc.h>
-
-
-def reuse_memory() -> None:
-    """Have the C library keep the memory that large tensors free, for the next ones; once for the whole process.
-
-    By itself glibc maps fresh pages for each of them, which the kernel fills with zeros: half the processor time of a
-    joint step at 256 x 256 pixels. No effect where there is no glibc.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def peak_memory(device: torch.device | str) -> int:

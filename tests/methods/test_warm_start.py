@@ -169,6 +169,15 @@ def test_the_warm_up_is_kept_before_the_checkpoint_of_its_last_step(tmp_path, mo
     assert Run.open(tmp_path / "run").load_checkpoint("warmup")
 
 
+def test_the_warm_up_need_not_be_kept(donor, tmp_path):
+    run = gs.train(
+        [*OVERRIDES, "trainer.iterations=0", "trainer.finetune_iterations=0", "trainer.keep_warmup=false",
+         f"run_dir={tmp_path / 'run'}"]
+    )  # fmt: skip
+    names = {path.name for path in (donor.path / "checkpoints").iterdir()}
+    assert {path.name for path in (run.path / "checkpoints").iterdir()} == names - {"warmup.pt"}
+
+
 def test_a_method_without_a_generator_trains_without_it(tmp_path, capsys):
     run = gs.train([*OVERRIDES, "method=combine", "trainer.warm_start=nowhere", f"run_dir={tmp_path / 'run'}"])
     assert "trainer.warm_start=nowhere is not used: combine has no generator" in capsys.readouterr().err

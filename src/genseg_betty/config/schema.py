@@ -248,6 +248,7 @@ class Trainer:
     max_nonfinite: Positive = 20
     small: Small | None = None
     warm_start: str | None = None
+    keep_warmup: bool = True
 
 
 @dataclass

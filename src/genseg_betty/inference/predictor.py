@@ -69,7 +69,7 @@ class Predictor:
         values = _intensities(image)
         network_input = self.preprocessing.image(values, spacing)[None].to(self.device)
         self._warn_of_scale(values)
-        with torch.no_grad(), repeatable():
+        with torch.inference_mode(), repeatable():
             if self.preprocessing.spatial_dims == 2:
                 return self.network(network_input)[0].float().cpu()
             return slide(self.network, network_input, self.preprocessing.image_size)[0].float().cpu()

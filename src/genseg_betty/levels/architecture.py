@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from genseg_betty.data.batches import Batch
 from genseg_betty.levels.level import Level
 from genseg_betty.levels.segmentation import validation_loss
+from genseg_betty.memory import return_freed
 
 
 class ArchitectureSearch(Level):
@@ -21,6 +22,10 @@ class ArchitectureSearch(Level):
     @property
     def may_round(self) -> bool:
         return False
+
+    def begin(self) -> None:
+        super().begin()
+        return_freed()  # the graphs of stage I and II are held yet, and now comes that of L_val
 
     def training_step(self, batch: Batch) -> Tensor:
         return validation_loss(self.segmentation, batch)  # L_seg(S′, D_val)

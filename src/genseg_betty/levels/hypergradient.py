@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genseg_betty.levels.level import Level
 from genseg_betty.levels.updates import update_derivatives
+from genseg_betty.memory import return_freed
 
 RADIUS = 0.01
 """Length of the displacement of `finite_difference` (DARTS, section 2.3).
@@ -62,6 +63,7 @@ def _hand_over(gradients: list[Tensor], lower: Level, sync: bool) -> list[Tensor
 
 def _exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool, with_rate: bool) -> list[Tensor]:
     if prev.name not in curr.mixed:
+        return_freed()
         direction = preconditioned(curr, vector, with_rate)
         torch._foreach_neg_(direction)
         curr.differentiate_gradients(direction)

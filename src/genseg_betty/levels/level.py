@@ -19,6 +19,7 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from genseg_betty.data.batches import Batch
+from genseg_betty.memory import return_freed
 from genseg_betty.randomness import derived_seed, seeded
 
 Recording = Literal["nothing", "weights", "graph"]
@@ -90,6 +91,9 @@ class Level(ImplicitProblem):
         self._gradients: tuple[Tensor, ...] | None = None
         self._doing: Literal["step", "replay"] | None = None
         self._begun = False
+        self._seam: list[
+            tuple[Tensor, Tensor]
+        ] = []  # what other levels made for this step, and the leaves in its place
         self._apart: list[Tensor] = []  # gradient of what `apart` was given in this step
         self._buffers_before: list[Tensor] = []
         self.mixed: dict[str, list[Tensor]] = {}
@@ -238,15 +242,32 @@ class Level(ImplicitProblem):
         One walk through the recorded graph serves all hops, which come here with the same vector, and frees it.
         """
         _, gradients = self.recorded()
-        lower = self._next_in_paths()
-        parameters = {level.name: level.trainable_parameters() for level in lower}
+        parameters = {level.name: level.trainable_parameters() for level in self._next_in_paths()}
         every = [parameter for group in parameters.values() for parameter in group]
+        ends = [leaf for _, leaf in self._seam] or every
         outputs, vectors = zip(
             *[(g, d) for g, d in zip(gradients, direction, strict=True) if g.requires_grad], strict=True
         )
-        found = iter(filled(torch.autograd.grad(outputs, every, vectors, allow_unused=True), every))
-        self.mixed = {name: [next(found) for _ in group] for name, group in parameters.items()}
+        found = filled(torch.autograd.grad(outputs, ends, vectors, allow_unused=True), ends)
         self._gradients = tuple(g.detach() for g in gradients)
+        if self._seam:
+            return_freed()  # what this half held, for the weights of the next
+            origins, self._seam = [origin for origin, _ in self._seam], []
+            found = filled(torch.autograd.grad(origins, every, found, allow_unused=True), every)
+        remaining = iter(found)
+        self.mixed = {name: [next(remaining) for _ in group] for name, group in parameters.items()}
+
+    def seam(self, *made: Tensor) -> tuple[Tensor, ...]:
+        """What the levels below made for this step, and all that enters it of them.
+
+        The recorded graph is cut there: a hypergradient goes through this level's half, which is then freed, and with
+        what comes out of it through theirs.
+        """
+        if self.recording != "graph":
+            return made
+        cut = [tensor.detach().requires_grad_() if tensor.requires_grad else tensor for tensor in made]
+        self._seam = [(origin, leaf) for origin, leaf in zip(made, cut, strict=True) if leaf.requires_grad]
+        return tuple(cut)
 
     def _next_in_paths(self) -> list["Level"]:
         """The levels that follow this one on the paths of a hypergradient, each once."""
@@ -292,6 +313,7 @@ class Level(ImplicitProblem):
         """Forget the recorded step and free its graph."""
         self._before = None
         self._gradients = None
+        self._seam = []
         self.mixed = {}
 
     @staticmethod

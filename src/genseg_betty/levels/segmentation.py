@@ -81,7 +81,7 @@ class Segmentation(SegmenterLevel):
 
     def training_step(self, batch: Batch) -> Tensor:
         mask = self.augment.mask(batch.mask)  # M̂
-        image, mask = self.generation.render(mask)  # Î(M̂, G′, A); M̂, but of generators that draw both
+        image, mask = self.seam(*self.generation.render(mask))  # Î(M̂, G′, A); M̂, but of generators that draw both
         with self.statistics_aside():
             synthetic = self.criterion(self(image), mask)
         image, mask = self.real_pairs(batch)  # I, M
@@ -112,7 +112,7 @@ def validation_loss(level: SegmenterLevel, batch: Batch) -> Tensor:
         return level.criterion(level(batch.image), batch.mask)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def predict_logits(module: nn.Module, images: Tensor, batch_size: int, window: Sequence[int]) -> Tensor:
     """Logits [N, O, *] of images [N, C, *], in batches; what is larger than the network's input by sliding windows."""
     if images.ndim == 4 or tuple(images.shape[2:]) == tuple(window):

@@ -32,19 +32,19 @@ def _adam(group: Group, state: State, gradient: Tensor) -> Tensor:
     step = float(state["step"])
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     root = _guarded_root(state["exp_avg_sq"] / correction2)
-    denominator = root + group["eps"]
     # u = mean / denominator; d mean/dg = (1 - β1) / correction1, d root/dg = (1 - β2) g / (correction2 · root)
     bend = (state["exp_avg"] * gradient).mul_((1 - beta2) / (correction1 * correction2))
-    bend.div_(root).div_(denominator)
-    return bend.neg_().add_((1 - beta1) / correction1).div_(denominator)
+    bend.div_(root)
+    denominator = root.add_(group["eps"])  # in place: these are as large as the weights
+    return bend.div_(denominator).neg_().add_((1 - beta1) / correction1).div_(denominator)
 
 
 def _rmsprop(group: Group, state: State, gradient: Tensor) -> Tensor:
     root = _guarded_root(state["square_avg"].clone())
-    denominator = root + group["eps"]
     # u = g / denominator; d root/dg = (1 - α) g / root
-    bend = (gradient * gradient).mul_(1 - group["alpha"]).div_(root).div_(denominator)
-    return bend.neg_().add_(1).div_(denominator)
+    bend = (gradient * gradient).mul_(1 - group["alpha"]).div_(root)
+    denominator = root.add_(group["eps"])
+    return bend.div_(denominator).neg_().add_(1).div_(denominator)
 
 
 # By exact class: a subclass may make another step.

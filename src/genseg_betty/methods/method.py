@@ -37,7 +37,7 @@ class Method(ABC):
         introduce(engine, data, settings(run.config, data).batch_size)
         described = self.warm_up(run.config, data)
         begin(run, engine, described)
-        when_done = {WARMUP: partial(keep, run, engine, described)} if described else {}
+        when_done = {WARMUP: partial(keep, run, engine, described)} if described and trainer.keep_warmup else {}
         tracker = Tracker(run, run.config.logger)
         try:
             watch = Watch(engine, run, tracker, data, self.architecture(workshop), when_done)

@@ -12,11 +12,12 @@ from omegaconf import DictConfig
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
 from genseg_betty.data.loading import DataBundle, load_data, settings
-from genseg_betty.device import resolve_device, reuse_memory
+from genseg_betty.device import resolve_device
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.files import file_label
 from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
+from genseg_betty.memory import reuse_freed
 from genseg_betty.methods.method import Method
 from genseg_betty.methods.screen import announce, conclude, nothing_to_do
 from genseg_betty.methods.warm_start import require_beginning
@@ -37,7 +38,7 @@ def train(config: DictConfig) -> Run:
     """
     require_betty()
     resolve_device(config.device)
-    reuse_memory()
+    reuse_freed()
     with interruptible():
         return _train(config, load_data(config))
 

@@ -158,7 +158,8 @@ def _why_none(donor: Run) -> str:
         return f"it has no {FILE}, as it began from the warm-up of another Run itself: name that one ({before})"
     return (
         f"it has no {FILE}, which is written once the last step of its warm-up is done. Expected a Run that has come "
-        "as far, of a method with a generator (genseg, separate), with trainer.warmup_iterations of 1 or more"
+        "as far, of a method with a generator (genseg, separate), with trainer.warmup_iterations of 1 or more and "
+        "without trainer.keep_warmup=false"
     )
 
 

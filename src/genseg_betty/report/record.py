@@ -21,7 +21,7 @@ SCORES = ("dice", "jaccard")
 # Keys that do not make two Runs different methods: the seed, names, and where and how a Run runs.
 UNRELATED = re.compile(
     r"(seed|name|run_dir|config_dir|resume|device|ood|dataset\.(ood|root|title|task|modality)"
-    r"|trainer\.(name|checkpoint_every|sample_every|warm_start)|(logger|launcher|ood_roots|dataset\.about)\b.*)"
+    r"|trainer\.(name|checkpoint_every|sample_every|warm_start|keep_warmup)|(logger|launcher|ood_roots|dataset\.about)\b.*)"
 )
 
 

@@ -42,6 +42,7 @@ FREE_KEYS = (
     "resume",
     "run_dir",
     "trainer.checkpoint_every",
+    "trainer.keep_warmup",
     "trainer.sample_every",
 )
 
