@@ -131,24 +131,26 @@ def _timed(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def measure(arguments: argparse.Namespace) -> Row:
-    """Whole steps timed by themselves, then one more for the times of the parts and one for what they count."""
+    """Steps of both kinds after one that is not counted: their times, and of one more what its parts count."""
     arguments.arch_every = 2
     workshop, engine = build_engine(arguments)
-    engine.advance()
-    engine.advance()
     steps: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
+    tables: dict[str, dict[str, Row]] = {kind: defaultdict(lambda: defaultdict(float)) for kind in steps}
+    for _ in steps:
+        engine.advance()
+    ledger = Ledger(workshop.device)
+    watch(engine, ledger)
     for _ in range(arguments.iterations):
-        for kind in steps:
+        for kind, ledger.rows in tables.items():
             clock = Clock(workshop.device)
             engine.advance()
             steps[kind].append(clock.read())
+    for row in [row for rows in tables.values() for row in rows.values()]:
+        row.update({key: value / arguments.iterations for key, value in row.items()})
     memory = peak_memory(workshop.device)  # counting keeps more
-    ledger = Ledger(workshop.device)
-    watch(engine, ledger)
-    tables: dict[str, dict[str, Row]] = {kind: defaultdict(lambda: defaultdict(float)) for kind in steps}
-    for ledger.counting in (False, True):
-        for ledger.rows in tables.values():
-            engine.advance()
+    ledger.counting = True
+    for ledger.rows in tables.values():
+        engine.advance()
     compute, copy = peaks(workshop.device)
     return {
         "machine": machine(workshop.device),

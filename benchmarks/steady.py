@@ -48,7 +48,8 @@ def time_batches(engine: GenSegEngine) -> list[float]:
 
 
 def measure(arguments: argparse.Namespace) -> Row:
-    arguments.override = [*arguments.override, f"trainer.iterations={2 * arguments.steps}"]
+    tiny = ["backbone.base_channels=8", "generator.base_channels=8", "generator.max_channels=16"]
+    arguments.override = [*tiny, *arguments.override, f"trainer.iterations={2 * arguments.steps}"]
     workshop, engine = build_engine(arguments)
     waiting = time_batches(engine)
     readings: list[tuple[int, float]] = []

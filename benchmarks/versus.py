@@ -198,7 +198,7 @@ def read_arguments() -> argparse.Namespace:
     add_size(parser)
     parser.add_argument("--reference", metavar="DIR", help="a checkout of importZL/GenSeg")
     parser.add_argument("--betty", metavar="DIR", help="a folder with betty-ml 0.2.0, for the reference alone")
-    parser.add_argument("--width", type=int, help="base channels of all networks: 24, or the reference's 64")
+    parser.add_argument("--width", type=int, help="base channels of all networks: 16, or the reference's 64")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=1, help="counted iterations of a process")
     parser.set_defaults(size=None)
@@ -217,7 +217,7 @@ def networks(arguments: argparse.Namespace) -> list[str]:
     """Overrides that make the networks as wide as is asked for, and the images grey where the reference's are."""
     if arguments.quick:
         return []
-    width = arguments.width or (64 if arguments.reference else 24)
+    width = arguments.width or (64 if arguments.reference else 16)
     parts = ("backbone", "generator", "generator.discriminator")
     wide = [f"generator.max_channels={8 * width}", *(f"{part}.base_channels={width}" for part in parts)]
     return ["dataset.channels=1", *wide] if arguments.reference else wide
