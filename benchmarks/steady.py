@@ -1,4 +1,4 @@
-"""Whether steps wait for data, and whether memory stays flat: 1000 joint steps of a small training.
+"""Whether steps wait for data, and whether memory stays flat: 1000 joint steps of a small training, A at every fourth.
 
     python benchmarks/steady.py                 1000 steps at 32 x 32 pixels
     python benchmarks/steady.py --steps 200
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_size(parser)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.set_defaults(size=32, quick=True)
+    parser.set_defaults(size=32, quick=True, arch_every=4)
     found = measure(parser.parse_args())
     first, last = found["mib"][0][1], found["mib"][-1][1]
     share = found["waiting"] / found["seconds"]

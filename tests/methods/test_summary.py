@@ -88,7 +88,7 @@ def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("generator", ["pix2pix", "soft_intro_vae", "bbdm", "wgan_gp"])
-def test_the_bytes_that_a_step_keeps_are_those_of_a_real_one(generator):
+def test_the_bytes_that_stage_one_keeps_are_those_of_real_steps(generator):
     overrides = [override for override in TINY if generator == "pix2pix" or not override.startswith("generator.")]
     config = compose(
         [*overrides, "trainer=quick", f"generator={generator}", "method=genseg", "image_size=32", "ood=[]"]
@@ -98,6 +98,6 @@ def test_the_bytes_that_a_step_keeps_are_those_of_a_real_one(generator):
     found = sizes(engine, (2, 1, 32, 32), (2, 1, 32, 32))
     batch = Batch(torch.rand(2, 1, 32, 32), torch.randint(0, 2, (2, 32, 32)), ["a", "b"])
     networks = [level.module for level in engine.levels]
-    for level in engine.levels[:-2]:
-        expected = kept_in_earnest(networks, lambda level=level: level.training_step(batch))
-        assert found[level.name].of_step == pytest.approx(expected, rel=0.15), level.name
+    stage_one = engine.levels[:-2]  # together: G may run once for both
+    expected = kept_in_earnest(networks, lambda: [level.training_step(batch) for level in stage_one])
+    assert sum(found[level.name].of_step for level in stage_one) == pytest.approx(expected, rel=0.15)
