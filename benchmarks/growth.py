@@ -118,7 +118,7 @@ def tables(rows: Sequence[Row], predicted: Sequence[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_size(parser)
-    parser.add_argument("--iterations", type=int, default=3, help="counted cycles of a point")
+    parser.add_argument("--iterations", type=int, default=2, help="counted cycles of a point")
     parser.set_defaults(size=64, quick=True)
     arguments = parser.parse_args()
     warm_imports()

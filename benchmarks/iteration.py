@@ -210,7 +210,7 @@ def heading(arguments: argparse.Namespace, found: Row) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_size(parser)
-    parser.add_argument("--iterations", type=int, default=2, help="timed steps of each kind")
+    parser.add_argument("--iterations", type=int, default=1, help="timed steps of each kind")
     arguments = parser.parse_args()
     found = measure(arguments)
     text = f"{heading(arguments, found)}\n\n{steps_table(found)}\n\nThe step with it:\n\n{parts_table(found)}"
