@@ -37,9 +37,9 @@ def counted(setting):
 
 
 def test_freed_memory_serves_the_next_tensors():
-    kept, by_itself = (counted(setting) for setting in ("memory.reuse_freed()", ""))
-    assert kept["faults"] < 1000  # of 196608 pages
-    assert by_itself["faults"] > 10000
+    assert counted("memory.reuse_freed()")["faults"] < 1000  # of 196608 pages
+    # What glibc does by itself varies; this is what it does at the start, when it maps each tensor anew.
+    assert counted("memory._glibc().mallopt(memory.M_MMAP_THRESHOLD, 2**20)")["faults"] > 100000
 
 
 def test_much_spare_memory_is_given_back():
