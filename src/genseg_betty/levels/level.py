@@ -91,9 +91,7 @@ class Level(ImplicitProblem):
         self._gradients: tuple[Tensor, ...] | None = None
         self._doing: Literal["step", "replay"] | None = None
         self._begun = False
-        self._seam: list[
-            tuple[Tensor, Tensor]
-        ] = []  # what other levels made for this step, and the leaves in its place
+        self._seam: list[tuple[Tensor, Tensor]] = []  # what other levels made for it, and the leaves in its place
         self._apart: list[Tensor] = []  # gradient of what `apart` was given in this step
         self._buffers_before: list[Tensor] = []
         self.mixed: dict[str, list[Tensor]] = {}
@@ -121,7 +119,6 @@ class Level(ImplicitProblem):
                 name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
                 for name, parameter in self.module.named_parameters()
             }
-        self._apart = []
 
     def training_step_exec(self, batch: Batch) -> Tensor:
         with self.computing(self.step_seed):
@@ -313,6 +310,7 @@ class Level(ImplicitProblem):
         """Forget the recorded step and free its graph."""
         self._before = None
         self._gradients = None
+        self._apart = []
         self._seam = []
         self.mixed = {}
 
