@@ -7,7 +7,8 @@ The parts are the forward pass, the backward pass and the update of each level (
 hypergradient. Of each: floating-point operations by PyTorch's counter (convolutions and matrix products; two for a
 multiply-add), bytes that its operators read and write (each operand once, as if there were no cache), and seconds. The
 floor is what it would take at the peak of a matrix product or of a copy, whichever is longer; both peaks are measured
-in the same run. A part may be faster than its floor by bytes, where the cache holds what one operator leaves the next.
+in the same run. What a GPU would take is projected from its data sheet, and marked as such. A part may be faster than
+its floor by bytes, where the cache holds what one operator leaves the next.
 
 A step without and one with the hypergradient alternate (arch_every=2); the table has the parts of the latter.
 """
@@ -35,6 +36,8 @@ from workload import Clock, Row, add_size, build_engine, machine, markdown, writ
 
 FORMS = {"get_loss": "forward", "backward": "backward", "optimizer_step": "update"}
 MEANS = (1, 2, 4, 10)  # of arch_every
+H100_FLOP = {"float32": 67e12, "TF32": 495e12}  # a second, by NVIDIA's data sheet of the SXM card
+H100_BYTES = 3.35e12
 
 
 class Traffic(TorchDispatchMode):
@@ -175,16 +178,34 @@ def parts_table(found: Row) -> str:
 def _line(name: str, row: Row, found: Row) -> list[str]:
     seconds = max(row["seconds"], 1e-9)
     floor = max(row["flop"] / found["peak_flop"], row["bytes"] / found["peak_bytes"])
-    if name == "**sum**":  # the floors of the parts one after the other
-        floor = sum(
-            max(part["flop"] / found["peak_flop"], part["bytes"] / found["peak_bytes"])
-            for part in found["parts"]["with"].values()
-        )
+    if name == "**sum**":
+        floor = floor_of_parts(found, "with", found["peak_flop"], found["peak_bytes"])
     rate = row["flop"] / seconds
     return [
         name, f"{row['flop'] / 1e9:.1f}", f"{row['bytes'] / 1e9:.2f}", f"{seconds:.3f}", f"{rate / 1e9:.0f}",
         f"{rate / found['peak_flop']:.0%}", f"{floor:.3f}", f"{floor / seconds:.2f}",
     ]  # fmt: skip
+
+
+def floor_of_parts(found: Row, kind: str, flop: float, byte: float) -> float:
+    """Seconds that the parts of a step take one after the other, each at one of these peaks."""
+    return sum(max(part["flop"] / flop, part["bytes"] / byte) for part in found["parts"][kind].values())
+
+
+def projection_table(found: Row) -> str:
+    """What a GPU would take, were it as far from its floor as this machine is from its own."""
+    lines = []
+    for name, flop in H100_FLOP.items():
+        seconds = {
+            kind: wall * floor_of_parts(found, kind, flop, H100_BYTES)
+            / floor_of_parts(found, kind, found["peak_flop"], found["peak_bytes"])
+            for kind, (wall, _) in found["steps"].items()
+        }  # fmt: skip
+        plain, full = seconds["without"], seconds["with"]
+        means = [plain, *((plain * (every - 1) + full) / every for every in (4, 1))]
+        lines.append([name, *(f"{1000 * mean:.0f}" for mean in means), f"{5000 * full / 60:.1f}"])
+    titles = ["projected for an H100", "none, ms", "arch_every=4, ms", "exact, ms", "exact, 5000 steps, minutes"]
+    return markdown(titles, lines)
 
 
 def steps_table(found: Row) -> str:
@@ -202,7 +223,8 @@ def heading(arguments: argparse.Namespace, found: Row) -> str:
     return (
         f"One joint iteration at {arguments.size} x {arguments.size}, batch {arguments.batch}, {arguments.searched} "
         f"searched: generator {millions[0]:.1f} M, segmenter {millions[1]:.1f} M parameters; {found['machine']}, "
-        f"precision {arguments.precision}.\n\nPeak of a float32 matrix product {found['peak_flop'] / 1e9:.0f} GFLOP/s, "
+        f"precision {arguments.precision}{', recorded steps computed again' if arguments.recompute else ''}.\n\n"
+        f"Peak of a float32 matrix product {found['peak_flop'] / 1e9:.0f} GFLOP/s, "
         f"of a copy {found['peak_bytes'] / 1e9:.1f} GB/s. Peak memory {found['peak_gib']:.2f} GiB."
     )
 
@@ -213,11 +235,17 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1, help="timed steps of each kind")
     arguments = parser.parse_args()
     found = measure(arguments)
-    text = f"{heading(arguments, found)}\n\n{steps_table(found)}\n\nThe step with it:\n\n{parts_table(found)}"
+    parts = [heading(arguments, found), steps_table(found), "The step with it:", parts_table(found)]
+    if found["device"] == "cpu":
+        parts += [
+            "Not measured: floors by the data sheet, and the share of the floor as here.",
+            projection_table(found),
+        ]
     low = "-bf16" if arguments.precision == "bf16" else ""
     quick = "-quick" if arguments.quick else ""
-    name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}{quick}{low}"
-    write_result(name, text, found)
+    again = "-recompute" if arguments.recompute else ""
+    name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}{quick}{low}{again}"
+    write_result(name, "\n\n".join(parts), found)
 
 
 if __name__ == "__main__":

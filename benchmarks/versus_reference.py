@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1, help="counted iterations")
     parser.add_argument("--reuse-memory", action="store_true", help="keep freed memory for the next tensors, as we do")
     arguments = parser.parse_args()
-    if arguments.reuse_freed:
+    if arguments.reuse_memory:
         reuse_freed()
     with tempfile.TemporaryDirectory() as root, contextlib.redirect_stdout(sys.stderr):
         row = measure(arguments, Path(root))

@@ -18,6 +18,7 @@ import torch
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
+from genseg_betty.device import set_float32
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.memory import reuse_freed
 from genseg_betty.methods.workshop import Workshop
@@ -36,6 +37,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     kinds = ("exact", "exact_full", "finite_difference", "none")
     parser.add_argument("--hypergradient", default="exact", choices=kinds)
     parser.add_argument("--arch-every", type=int, default=1)
+    parser.add_argument("--recompute", action="store_true", help="recorded steps are computed again, not kept")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--override", nargs="*", default=[], help="further overrides of the config")
@@ -52,11 +54,13 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]
             "backbone=unet_classic", *small, f"image_size={arguments.size}", f"device={arguments.device}",
             f"precision={arguments.precision}", f"trainer.batch_size={arguments.batch}",
             "trainer.warmup_iterations=0", f"hypergradient={arguments.hypergradient}",
-            f"arch_every={arguments.arch_every}", f"generator.searched={arguments.searched}",
-            "dataset=phantom", "dataset.kind=lesion", "dataset.channels=3", "ood=[]",
+            f"arch_every={arguments.arch_every}", f"recompute={arguments.recompute}",
+            f"generator.searched={arguments.searched}", "dataset=phantom", "dataset.kind=lesion",
+            "dataset.channels=3", "ood=[]",
             f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}", *arguments.override,
         ]
     )  # fmt: skip
+    set_float32(arguments.precision)
     reuse_freed()
     workshop = Workshop(config, load_data(config))
     return workshop, GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type)

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from genseg_betty.device import sent
 from genseg_betty.errors import UserError
 
 BORDERS = ("zeros", "border", "reflection")
@@ -120,7 +122,12 @@ def _move_mask(mask: Tensor, matrices: Tensor, border: str) -> Tensor:
 
 def _resample(values: Tensor, matrices: Tensor, mode: str, border: str) -> Tensor:
     """In float64, which autocast and TF32 leave alone: both would move pixels by rounding the coordinates."""
-    from monai.networks.layers import AffineTransform
+    from monai.networks.utils import to_norm_affine
 
-    transform = AffineTransform(mode=mode, padding_mode=border, align_corners=True)
-    return transform(values.double(), matrices.to(values.device)).to(values.dtype)
+    size, dims = values.shape[2:], values.ndim - 2
+    # On the CPU, where they are drawn: MONAI's own transform would do this on the GPU, and wait for it.
+    moves = to_norm_affine(matrices, size, size, align_corners=True)[:, :dims].flip(1)  # torch names x before y
+    moves = torch.cat([moves[..., :dims].flip(2), moves[..., dims:]], dim=2)
+    grid = functional.affine_grid(sent(moves, values.device), list(values.shape), align_corners=True)
+    moved = functional.grid_sample(values.double(), grid, mode, border, align_corners=True)
+    return moved.to(values.dtype)

@@ -4,6 +4,7 @@ import resource
 import sys
 
 import torch
+from torch import Tensor
 
 from genseg_betty.errors import UserError
 
@@ -23,6 +24,21 @@ def resolve_autocast(precision: str, device: torch.device) -> torch.dtype | None
         capable = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if capable else None
     return torch.bfloat16 if precision == "bf16" else None
+
+
+def set_float32(precision: str) -> None:
+    """Let GPUs round the operands of float32 products to TF32 (10 bits of mantissa), unless `precision` is fp32.
+
+    A hypergradient bears that, but at the first joint steps: benchmarks/rounding.py.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+
+
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor of main memory on `device`, without waiting for what a GPU does."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def peak_memory(device: torch.device | str) -> int:

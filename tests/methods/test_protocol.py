@@ -100,14 +100,7 @@ def test_the_segmenter_starts_the_same_and_learns_by_the_same_rule(stepped, meth
     assert settings[0] == settings[1]
     logits, mask = torch.randn(2, 1, 8, 8), torch.randint(0, 2, (2, 8, 8))
     assert torch.equal(some.criterion(logits, mask), others.criterion(logits, mask))
-    weights = torch.randn(5)
-    averaged = [level.average.multi_avg_fn for level in (some, others)]
-    results = []
-    for average in averaged:
-        kept = torch.zeros(5)
-        average([kept], [weights], 3)
-        results.append(kept)
-    assert torch.equal(*results)
+    assert some.average.decay == others.average.decay
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -43,13 +43,14 @@ class LabelledSet:
 
     def batch(self, indices: Tensor | list[int], seed: int = 0) -> Batch:
         """The cases at these positions, in this order; of volumes that are larger a patch each, drawn by `seed`."""
-        chosen = torch.as_tensor(indices, dtype=torch.long)
-        ids = [self.ids[index] for index in chosen.tolist()]
-        if self.patch is None:
-            return Batch(self.images[chosen], self.masks[chosen], ids)
+        chosen: list[int] = torch.as_tensor(indices).tolist()
+        ids = [self.ids[index] for index in chosen]
+        if self.patch is None:  # one by one: a list of positions would have to go to the device, and be waited for
+            image, mask = (torch.stack([whole[index] for index in chosen]) for whole in (self.images, self.masks))
+            return Batch(image, mask, ids)
         source = torch.Generator().manual_seed(seed)
         images, masks = [], []
-        for index in chosen.tolist():
+        for index in chosen:
             place = patch_at(self.masks[index], self.patch, source)
             images.append(self.images[index][(slice(None), *place)])
             masks.append(self.masks[index][place])

@@ -31,6 +31,9 @@ class ArchitectureSearch(Level):
         return validation_loss(self.segmentation, batch)  # L_seg(S′, D_val)
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
-        """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below made no step."""
-        if self.segmentation.sound and self.generation.sound:
+        """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below is known to have rested."""
+        if all(level.record and level.record.gradients is not None for level in (self.segmentation, self.generation)):
             super(Level, self).backward(loss, params, paths, **betty)
+
+    def _find_sound(self) -> Tensor:
+        return super()._find_sound() & self.segmentation.sound & self.generation.sound

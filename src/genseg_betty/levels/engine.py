@@ -14,12 +14,15 @@ from betty.engine import Engine
 from betty.hypergradient import jvp_fn_mapping
 
 from genseg_betty.errors import UserError
+from genseg_betty.levels import guard
 from genseg_betty.levels.hypergradient import HYPERGRADIENTS
 from genseg_betty.levels.level import Level, Recording
 from genseg_betty.levels.updates import check_optimizer
 
 WARMUP = "warmup"
 """The phase of stage I alone."""
+ASK_EVERY = 10
+"""Steps after which a GPU is asked for the steps that were not made; it is waited for then."""
 RECORDING: dict[str, Recording] = {
     "exact": "graph",
     "exact_full": "graph",
@@ -48,6 +51,7 @@ class Plan:
     lower_to_upper: dict[Level, list[Level]] = field(default_factory=dict)
     hypergradient: str = "none"
     arch_every: int = 1
+    recompute: bool = False  # a recorded step's graph, where a hypergradient needs it, in place of keeping it
 
 
 def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[str, Config]:
@@ -66,7 +70,7 @@ def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[
 
 def joint_plan(
     gan: Sequence[Level], segmentation: Level, architecture: Level | None,
-    phases: list[Phase], hypergradient: str, arch_every: int,
+    phases: list[Phase], hypergradient: str, arch_every: int, recompute: bool = False,
 ) -> Plan:  # fmt: skip
     """GenSeg's graph (Eq. 4); `gan` ends with the generation, its opponent before it where there is one.
 
@@ -80,7 +84,7 @@ def joint_plan(
     if hypergradient == "exact_full":
         upper_to_lower = {architecture: [generation, segmentation]}  # and Î itself
     lower_to_upper = {generation: [segmentation], segmentation: [architecture]}  # G′ → S′ → L_val
-    return Plan(levels, phases, upper_to_lower, lower_to_upper, hypergradient, arch_every)
+    return Plan(levels, phases, upper_to_lower, lower_to_upper, hypergradient, arch_every, recompute)
 
 
 class Diverged(UserError):
@@ -137,8 +141,7 @@ class GenSegEngine(Engine):
         self.train_step(phase)
         for level in self.levels:
             level.release()
-            if level.skipped_in_row >= self.max_nonfinite:
-                raise Diverged(self._divergence(level))
+        self._require_sound_steps()
         self.done[phase.name] += 1
         return phase
 
@@ -153,6 +156,8 @@ class GenSegEngine(Engine):
             return
         due = self.steps_jointly(phase) and (self.segmentation.count + 1) % self.plan.arch_every == 0
         recording: Recording = RECORDING[self.plan.hypergradient] if due else "nothing"
+        if recording == "graph" and self.plan.recompute:
+            recording = "weights"
         self.generation.recording = recording
         self.segmentation.recording = recording
 
@@ -160,6 +165,13 @@ class GenSegEngine(Engine):
         """Betty holds the upper levels back until the generator's warm-up is over."""
         generation = getattr(self, "generation", None)
         return generation is None or ("generation" in phase.leaves and generation.count >= generation.warmup_steps)
+
+    def _require_sound_steps(self) -> None:
+        if not guard.answers_at_once(self.device) and self.global_step % ASK_EVERY:
+            return
+        for level in self.levels:
+            if level.skipped_in_row >= self.max_nonfinite:
+                raise Diverged(self._divergence(level))
 
     def _divergence(self, level: Level) -> str:
         return (

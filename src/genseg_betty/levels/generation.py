@@ -7,7 +7,6 @@ on the family of the generator: `generators/objectives.py`.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from genseg_betty.augment import Augmentation
@@ -87,7 +86,7 @@ class Generation(Level):
         G's weights do not change in between, and H's step needs no gradient of G.
         """
         self.begin()
-        with self.at(self._before), self.computing(self.seed_of(self._count + 1)):
+        with self.at(self.record.weights if self.record else None), self.computing(self.seed_of(self._count + 1)):
             self._drawn_ahead = self._draw(batch)
         return self._drawn_ahead
 
@@ -123,9 +122,6 @@ class Generation(Level):
         return image, mask if drawn is condition else decode_mask(drawn)
 
     def render(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Î(M̂, G′, A) for stage II, and its mask; part of a graph only when stage III will ask for its derivative.
-
-        No buffer of G learns from it: stage II leaves the generator as it is.
-        """
-        with torch.set_grad_enabled(self.recording != "nothing"), self.statistics_aside():
+        """Î(M̂, G′, A) for stage II, and its mask. No buffer of G learns from it."""
+        with self.statistics_aside():
             return self.synthesise(mask)

@@ -33,11 +33,11 @@ def preconditioned(level: Level, vector: Sequence[Tensor], with_rate: bool) -> l
 
     A list is emptied on the way: as large as the level's weights, it is not needed beside the product.
     """
-    before, gradients = level.recorded()
+    record = level.recorded()
     if level.precondition == "identity":
         rates = [float(g["lr"]) if with_rate else 1.0 for g in level.optimizer.param_groups for _ in g["params"]]
         return [v * rate for v, rate in zip(drained(vector), rates, strict=True)]
-    derivatives = update_derivatives(level.optimizer, before, gradients)
+    derivatives = update_derivatives(level.optimizer, record.trainable, record.gradients or [])
     return [
         derivative.mul_(v).mul_(rate if with_rate else 1.0)
         for v, (derivative, rate) in zip(drained(vector), derivatives, strict=True)
@@ -62,12 +62,13 @@ def _hand_over(gradients: list[Tensor], lower: Level, sync: bool) -> list[Tensor
 
 
 def _exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool, with_rate: bool) -> list[Tensor]:
-    if prev.name not in curr.mixed:
+    mixed = curr.recorded().mixed
+    if prev.name not in mixed:
         return_freed()
         direction = preconditioned(curr, vector, with_rate)
         torch._foreach_neg_(direction)
         curr.differentiate_gradients(direction)
-    return _hand_over(curr.mixed.pop(prev.name), prev, sync)
+    return _hand_over(mixed.pop(prev.name), prev, sync)
 
 
 def exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
@@ -84,12 +85,11 @@ def finite_difference(vector: Sequence[Tensor], curr: Level, prev: Level, sync: 
     """Eq. 10 or 11 by a central difference of ∇_φ L at the weights before the step, ± a small displacement."""
     parameters = prev.trainable_parameters()
     direction = preconditioned(curr, vector, with_rate=False)
-    before, _ = curr.recorded()
     length = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(d) for d in direction]))
     epsilon = RADIUS / length.clamp_min(1e-15)
     sides = []
     for sign in (1, -1):
-        displaced = [b.detach() + sign * epsilon * d for b, d in zip(before, direction, strict=True)]
+        displaced = [b.detach() + sign * epsilon * d for b, d in zip(curr.recorded().trainable, direction, strict=True)]
         sides.append(curr.replay(displaced, parameters))
     difference = [(minus - plus) / (2 * epsilon) for plus, minus in zip(*sides, strict=True)]
     return _hand_over(difference, prev, sync)

@@ -1,8 +1,8 @@
 """What every stage needs besides its equation: one Betty `Problem` with the rest in one place.
 
 A subclass writes `training_step`, the loss of its stage. This class adds random numbers that replay, mixed
-precision, guards against non-finite steps, the record of a step that a hypergradient differentiates
-(weights before it, and the gradient with its graph), and a complete state for checkpoints.
+precision, steps that are made only where they are finite (guard.py), their record for a hypergradient (recorded.py),
+and a complete state for checkpoints.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +19,12 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from genseg_betty.data.batches import Batch
-from genseg_betty.memory import return_freed
+from genseg_betty.levels.guard import keep_if, step_if
+from genseg_betty.levels.recorded import RecordedStep, Recording, filled
 from genseg_betty.randomness import derived_seed, seeded
 
-Recording = Literal["nothing", "weights", "graph"]
+Doing = Literal["step", "replay", "redo"]
+"""The step itself; its gradient at other weights; its graph once more."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +34,6 @@ class Conditions:
     seed: int = 0
     autocast: torch.dtype | None = None  # bfloat16 on devices that have it
     precondition: Literal["step", "identity"] = "step"
-
-
-@contextmanager
-def buffers_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Leave every buffer (BatchNorm statistics) of `modules` as it was, whatever the block does."""
-    buffers = [buffer for module in modules for buffer in module.buffers()]
-    kept = [buffer.clone() for buffer in buffers]
-    try:
-        yield
-    finally:
-        for buffer, value in zip(buffers, kept, strict=True):
-            buffer.copy_(value)
-
-
-def filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Zeros in place of the gradients that autograd leaves out."""
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
 
 
 def as_laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
@@ -81,20 +66,17 @@ class Level(ImplicitProblem):
         self.conditions = conditions
         self.precondition = conditions.precondition
         self.recording: Recording = "nothing"
-        self.skipped = 0
-        self.skipped_in_row = 0
+        self.record: RecordedStep | None = None
         self.loss: Tensor | None = None
         self.gradient_norm: Tensor | None = None
+        self._skipped: Tensor | int = 0
+        self._skipped_in_row: Tensor | int = 0
         self._active: dict[str, Tensor] | None = None  # what `forward` uses instead of the module's weights
         self._aside: dict[str, Tensor] = {}  # and instead of its buffers
-        self._before: dict[str, Tensor] | None = None  # the weights before the recorded step
-        self._gradients: tuple[Tensor, ...] | None = None
-        self._doing: Literal["step", "replay"] | None = None
+        self._doing: Doing | None = None
         self._begun = False
-        self._seam: list[tuple[Tensor, Tensor]] = []  # what other levels made for it, and the leaves in its place
         self._apart: list[Tensor] = []  # gradient of what `apart` was given in this step
-        self._buffers_before: list[Tensor] = []
-        self.mixed: dict[str, list[Tensor]] = {}
+        self._buffers_before: dict[str, Tensor] = {}
 
     # -- what Betty calls, in the order of a step ------------------------------------------------------------
 
@@ -105,20 +87,20 @@ class Level(ImplicitProblem):
         if not self._begun:
             self.begin()
         self._begun = False
-        loss = self._loss_at(self._before, batch, "step")
+        if self.record and not self.keeps_graph:  # it may be computed again
+            self.record.buffers = {level.name: level._cloned_buffers() for level in self.peers}
+            self.record.buffers[self.name] = self._buffers_before
+        loss = self._loss_at(self.record.weights if self.record else None, batch, "step")
         self.loss = loss.detach()
         return loss, {"loss": self.loss}
 
     def begin(self) -> None:
         """Keep what the coming step may have to restore, and record what it is to record before its first pass."""
         self._begun = True
-        self._buffers_before = [buffer.clone() for buffer in self.module.buffers()]
+        self._buffers_before = self._cloned_buffers()
         self.release()
         if self.recording != "nothing":
-            self._before = {
-                name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
-                for name, parameter in self.module.named_parameters()
-            }
+            self.record = RecordedStep(self.module)
 
     def training_step_exec(self, batch: Batch) -> Tensor:
         with self.computing(self.step_seed):
@@ -134,30 +116,35 @@ class Level(ImplicitProblem):
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         weights = self._weights()
-        graph = self.recording == "graph"
-        gradients = filled(torch.autograd.grad(loss, weights, create_graph=graph, allow_unused=True), weights)
+        create_graph = self.keeps_graph
+        gradients = filled(torch.autograd.grad(loss, weights, create_graph=create_graph, allow_unused=True), weights)
         if self._apart:
             gradients = [*torch._foreach_add(gradients, self._apart)]
             self._apart = []
-        self._gradients = tuple(gradients)
-        self.set_grads(params, [as_laid_out(g.detach(), p) for g, p in zip(self._gradients, params, strict=True)])
+        if self.record and create_graph:
+            self.record.graph = gradients
+        gradients = [as_laid_out(g.detach(), p) for g, p in zip(gradients, params, strict=True)]
+        if self.record:
+            self.record.gradients = gradients
+        self.set_grads(params, gradients)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the step if the loss and its gradients are finite; otherwise leave everything as it was."""
+        sound = self._find_sound()
+        made = step_if(sound, self.optimizer)
+        if not made and self.record:
+            self.record.gradients = None
+        keep_if(sound, [*self.module.buffers()], [*self._buffers_before.values()])
+        self._skipped = self._skipped + ~sound
+        self._skipped_in_row = (self._skipped_in_row + 1) * ~sound
+
+    def _find_sound(self) -> Tensor:
+        """Whether loss and gradients are finite: a bool without dimensions."""
         gradients = [p.grad for p in self.trainable_parameters() if p.grad is not None]
-        sound = False
-        if gradients and self.loss is not None:
-            self.gradient_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-            sound = bool(torch.isfinite(self.gradient_norm + self.loss))
-        if sound:
-            self.optimizer.step()
-            self.skipped_in_row = 0
-            return
-        for buffer, value in zip(self.module.buffers(), self._buffers_before, strict=True):
-            buffer.copy_(value)
-        self._gradients = None
-        self.skipped += 1
-        self.skipped_in_row += 1
+        if not gradients or self.loss is None:
+            return torch.zeros((), dtype=torch.bool, device=self.device)
+        self.gradient_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        return torch.isfinite(self.gradient_norm + self.loss)
 
     def apart(self, part: Callable[[], Tensor]) -> Tensor:
         """A part of the loss in which no other level has a part, to be added to the rest of it.
@@ -167,7 +154,7 @@ class Level(ImplicitProblem):
         """
         if self._doing is None:
             return part()
-        if self._doing == "replay":
+        if self._doing != "step":
             return torch.zeros((), device=self.device)
         loss, weights = part(), self._weights()
         with torch.autocast(torch.device(self.device).type, enabled=False):
@@ -177,7 +164,7 @@ class Level(ImplicitProblem):
 
     def _weights(self) -> list[Tensor]:
         """What the step differentiates its loss by."""
-        return [*self.trainable_parameters()] if self._before is None else self._trainable(self._before)
+        return self.record.trainable if self.record else [*self.trainable_parameters()]
 
     def forward(self, *args: Any) -> Any:
         """The module; within a recorded step of its own, at a copy of the weights that the step will not touch."""
@@ -187,11 +174,14 @@ class Level(ImplicitProblem):
     @contextmanager
     def statistics_aside(self) -> Iterator[None]:
         """Let the module's buffers (BatchNorm's running statistics) learn nothing from what the block shows it."""
-        self._aside = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
+        before, self._aside = self._aside, self._cloned_buffers()
         try:
             yield
         finally:
-            self._aside = {}
+            self._aside = before
+
+    def _cloned_buffers(self) -> dict[str, Tensor]:
+        return {name: buffer.clone() for name, buffer in (self._aside or dict(self.module.named_buffers())).items()}
 
     def patch_optimizer(self) -> None:
         """Keep the optimizer as it is, with its groups and options."""
@@ -214,9 +204,29 @@ class Level(ImplicitProblem):
         return self.recording == "nothing"
 
     @property
-    def sound(self) -> bool:
-        """Whether the last step was made."""
-        return self.skipped_in_row == 0
+    def keeps_graph(self) -> bool:
+        """Whether the gradients that are computed now keep their graph."""
+        return self.recording == "graph" or self._doing == "redo"
+
+    @property
+    def reaches_below(self) -> bool:
+        """Whether what is computed now will be differentiated by what the level depends on."""
+        return self.keeps_graph or self._doing == "replay"
+
+    @property
+    def sound(self) -> Tensor:
+        """Whether the last step was made: a bool without dimensions, on the level's device."""
+        return torch.as_tensor(self._skipped_in_row == 0, device=self.device)
+
+    @property
+    def skipped(self) -> int:
+        """Steps that were not made. Waits for the device."""
+        return int(self._skipped)
+
+    @property
+    def skipped_in_row(self) -> int:
+        """Of these, those since the last that was made. Waits for the device."""
+        return int(self._skipped_in_row)
 
     @property
     def step_seed(self) -> int:
@@ -226,45 +236,30 @@ class Level(ImplicitProblem):
         """The seed of the random numbers of the level's step number `count`."""
         return derived_seed(self.conditions.seed, self.name, count)
 
-    def recorded(self) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """The trainable weights before the last step, and its gradients (with their graph if recorded so)."""
-        if self._before is None or self._gradients is None:
+    def recorded(self) -> RecordedStep:
+        """The record of the last step."""
+        if self.record is None or self.record.gradients is None:
             raise RuntimeError(f"level {self.name}: its last step was not recorded")
-        return self._trainable(self._before), self._gradients
+        return self.record
 
-    def differentiate_gradients(self, direction: list[Tensor]) -> None:
-        """Fill `mixed`: by the name of each level that a hop leads to from here, the derivative by that level's weights
-        of ⟨gradients of the recorded step, direction⟩.
+    def differentiate_gradients(self, direction: Sequence[Tensor]) -> None:
+        """Fill the record's `mixed` for every level that a hop leads to from here: they come with the same vector."""
+        record = self.recorded()
+        if record.graph is None:
+            self.redo()
+        record.walk(direction, {level.name: level.trainable_parameters() for level in self._next_in_paths()})
 
-        One walk through the recorded graph serves all hops, which come here with the same vector, and frees it.
-        """
-        _, gradients = self.recorded()
-        parameters = {level.name: level.trainable_parameters() for level in self._next_in_paths()}
-        every = [parameter for group in parameters.values() for parameter in group]
-        ends = [leaf for _, leaf in self._seam] or every
-        outputs, vectors = zip(
-            *[(g, d) for g, d in zip(gradients, direction, strict=True) if g.requires_grad], strict=True
-        )
-        found = filled(torch.autograd.grad(outputs, ends, vectors, allow_unused=True), ends)
-        self._gradients = tuple(g.detach() for g in gradients)
-        if self._seam:
-            return_freed()  # what this half held, for the weights of the next
-            origins, self._seam = [origin for origin, _ in self._seam], []
-            found = filled(torch.autograd.grad(origins, every, found, allow_unused=True), every)
-        remaining = iter(found)
-        self.mixed = {name: [next(remaining) for _ in group] for name, group in parameters.items()}
+    def redo(self) -> None:
+        """Compute the recorded step's gradients once more, for their graph: same weights, batch and random numbers."""
+        record = self.recorded()
+        with self._buffers_of_the_step():
+            loss = self._loss_at(record.weights, self.cur_batch, "redo")
+            weights = record.trainable
+            record.graph = filled(torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True), weights)
 
     def seam(self, *made: Tensor) -> tuple[Tensor, ...]:
-        """What the levels below made for this step, and all that enters it of them.
-
-        The recorded graph is cut there: a hypergradient goes through this level's half, which is then freed, and with
-        what comes out of it through theirs.
-        """
-        if self.recording != "graph":
-            return made
-        cut = [tensor.detach().requires_grad_() if tensor.requires_grad else tensor for tensor in made]
-        self._seam = [(origin, leaf) for origin, leaf in zip(made, cut, strict=True) if leaf.requires_grad]
-        return tuple(cut)
+        """What the levels below made for this step, and all that enters it of them: where its recorded graph is cut."""
+        return self.record.cut(made) if self.record and self.keeps_graph else made
 
     def _next_in_paths(self) -> list["Level"]:
         """The levels that follow this one on the paths of a hypergradient, each once."""
@@ -276,14 +271,24 @@ class Level(ImplicitProblem):
 
         The same batch and random numbers; no buffer of any level keeps a trace.
         """
-        if self._before is None:
-            raise RuntimeError(f"level {self.name}: its last step was not recorded")
-        names = [name for name, weight in self._before.items() if weight.requires_grad]
-        with buffers_kept([level.module for level in self.peers]):
-            loss = self._loss_at(self._before | dict(zip(names, weights, strict=True)), self.cur_batch, "replay")
+        record = self.recorded()
+        with self._buffers_of_the_step():
+            there = record.weights | dict(zip(record.names, weights, strict=True))
+            loss = self._loss_at(there, self.cur_batch, "replay")
             return filled(torch.autograd.grad(loss, parameters, allow_unused=True), parameters)
 
-    def _loss_at(self, weights: dict[str, Tensor] | None, batch: Batch, doing: Literal["step", "replay"]) -> Tensor:
+    @contextmanager
+    def _buffers_of_the_step(self) -> Iterator[None]:
+        """Let every level use copies of the buffers that the recorded step found: they leave no trace."""
+        for level in self.peers:
+            level._aside = {name: buffer.clone() for name, buffer in self.recorded().buffers[level.name].items()}
+        try:
+            yield
+        finally:
+            for level in self.peers:
+                level._aside = {}
+
+    def _loss_at(self, weights: dict[str, Tensor] | None, batch: Batch, doing: Doing) -> Tensor:
         self._doing = doing
         try:
             with self.at(weights):
@@ -308,15 +313,8 @@ class Level(ImplicitProblem):
 
     def release(self) -> None:
         """Forget the recorded step and free its graph."""
-        self._before = None
-        self._gradients = None
+        self.record = None
         self._apart = []
-        self._seam = []
-        self.mixed = {}
-
-    @staticmethod
-    def _trainable(weights: dict[str, Tensor]) -> list[Tensor]:
-        return [weight for weight in weights.values() if weight.requires_grad]
 
     # -- checkpoints -----------------------------------------------------------------------------------------
 
@@ -331,6 +329,6 @@ class Level(ImplicitProblem):
         self.module.load_state_dict(state_dict["module"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
         self._count = state_dict["count"]
-        self.skipped = state_dict["skipped"]
-        self.skipped_in_row = state_dict["skipped_in_row"]
+        self._skipped = state_dict["skipped"]
+        self._skipped_in_row = state_dict["skipped_in_row"]
         self.loss, self.gradient_norm = state_dict.get("loss"), state_dict.get("gradient_norm")  # not in older Runs

@@ -12,7 +12,6 @@ from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.levels.generation import Generation
-from genseg_betty.levels.level import buffers_kept
 from genseg_betty.levels.segmentation import predict_logits
 from genseg_betty.randomness import seeded
 from genseg_betty.samples import image_pixels, mask_pixels, overlay, save_samples
@@ -44,7 +43,7 @@ def _draw_synthetic(path: Path, generation: Generation, labelled: LabelledSet) -
     if labelled.patch is not None:
         batch = labelled.batch(list(range(len(images))))
         images, masks = batch.image, batch.mask.to(generation.device)
-    with seeded(0), buffers_kept([generation.module]):
+    with seeded(0), generation.statistics_aside():
         moved = generation.segmentation.augment.mask(masks)
         (again, shares), (synthetic, _) = (generation.synthesise(given) for given in (masks, moved))
     if generation.objective.draws_masks:

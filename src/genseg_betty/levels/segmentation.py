@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genseg_betty.augment import Augmentation
 from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.batches import Batch
+from genseg_betty.levels.average import Average
 from genseg_betty.levels.level import Level
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -27,7 +27,7 @@ class SegmenterLevel(Level):
     def __init__(self, *args: Any, loss: Loss, ema_decay: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.criterion = loss
-        self.average = AveragedModel(self.module, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+        self.average = Average(self.module, ema_decay)
 
     def patch_module(self) -> None:
         super().patch_module()
@@ -35,8 +35,7 @@ class SegmenterLevel(Level):
 
     def param_callback(self) -> None:
         """Betty calls this after each step of the optimizer, also one that was not made."""
-        if self.sound:
-            self.average.update_parameters(self.module)
+        self.average.follow(self.module, self.sound)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -81,7 +80,9 @@ class Segmentation(SegmenterLevel):
 
     def training_step(self, batch: Batch) -> Tensor:
         mask = self.augment.mask(batch.mask)  # M̂
-        image, mask = self.seam(*self.generation.render(mask))  # Î(M̂, G′, A); M̂, but of generators that draw both
+        with torch.set_grad_enabled(self.reaches_below):
+            rendered = self.generation.render(mask)
+        image, mask = self.seam(*rendered)  # Î(M̂, G′, A); M̂, but of generators that draw both
         with self.statistics_aside():
             synthetic = self.criterion(self(image), mask)
         image, mask = self.real_pairs(batch)  # I, M

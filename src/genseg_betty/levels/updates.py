@@ -5,7 +5,8 @@ G' = G - u(∇L). Their u acts on each entry alone, so du/d∇L is diagonal and 
 and the optimizer's state after the step. Everything here is divided by the learning rate.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,32 +24,39 @@ def _guarded_root(square: Tensor) -> Tensor:
     return square.sqrt_().clamp_min_(torch.finfo(square.dtype).tiny)
 
 
-def _sgd(group: Group, state: State, gradient: Tensor) -> Tensor:
-    return torch.full_like(gradient, 1.0 + group["momentum"] if group["nesterov"] else 1.0)
+def _sgd(group: Group, states: Sequence[State], gradients: Iterator[Tensor]) -> Iterator[Tensor]:
+    for gradient in gradients:
+        yield torch.full_like(gradient, 1.0 + group["momentum"] if group["nesterov"] else 1.0)
 
 
-def _adam(group: Group, state: State, gradient: Tensor) -> Tensor:
+def _adam(group: Group, states: Sequence[State], gradients: Iterator[Tensor]) -> Iterator[Tensor]:
     beta1, beta2 = group["betas"]
-    step = float(state["step"])
+    step = states[0]["step"].double()  # the parameters of a group step together; a tensor: no device is asked for it
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
-    root = _guarded_root(state["exp_avg_sq"] / correction2)
-    # u = mean / denominator; d mean/dg = (1 - β1) / correction1, d root/dg = (1 - β2) g / (correction2 · root)
-    bend = (state["exp_avg"] * gradient).mul_((1 - beta2) / (correction1 * correction2))
-    bend.div_(root)
-    denominator = root.add_(group["eps"])  # in place: these are as large as the weights
-    return bend.div_(denominator).neg_().add_((1 - beta1) / correction1).div_(denominator)
+    for state, gradient in zip(states, gradients, strict=True):
+        root = _guarded_root(state["exp_avg_sq"] / correction2)
+        # u = mean / denominator; d mean/dg = (1 - β1) / correction1, d root/dg = (1 - β2) g / (correction2 · root)
+        bend = (state["exp_avg"] * gradient).mul_((1 - beta2) / (correction1 * correction2))
+        bend.div_(root)
+        denominator = root.add_(group["eps"])  # in place: these are as large as the weights
+        bend.div_(denominator).neg_().add_((1 - beta1) / correction1).div_(denominator)
+        del root, denominator  # not to be held while the result is used
+        yield bend
 
 
-def _rmsprop(group: Group, state: State, gradient: Tensor) -> Tensor:
-    root = _guarded_root(state["square_avg"].clone())
-    # u = g / denominator; d root/dg = (1 - α) g / root
-    bend = (gradient * gradient).mul_(1 - group["alpha"]).div_(root)
-    denominator = root.add_(group["eps"])
-    return bend.div_(denominator).neg_().add_(1).div_(denominator)
+def _rmsprop(group: Group, states: Sequence[State], gradients: Iterator[Tensor]) -> Iterator[Tensor]:
+    for state, gradient in zip(states, gradients, strict=True):
+        root = _guarded_root(state["square_avg"].clone())
+        # u = g / denominator; d root/dg = (1 - α) g / root
+        bend = (gradient * gradient).mul_(1 - group["alpha"]).div_(root)
+        denominator = root.add_(group["eps"])
+        bend.div_(denominator).neg_().add_(1).div_(denominator)
+        del root, denominator
+        yield bend
 
 
 # By exact class: a subclass may make another step.
-_DERIVATIVES: dict[type, Callable[[Group, State, Tensor], Tensor]] = {
+_DERIVATIVES: dict[type, Callable[[Group, Sequence[State], Iterator[Tensor]], Iterator[Tensor]]] = {
     SGD: _sgd,
     Adam: _adam,
     AdamW: _adam,
@@ -81,12 +89,18 @@ def update_derivatives(
         before: the parameters before the step, as a weight decay that is added to the gradient saw them.
         gradients: the gradients that the step used, without weight decay.
     """
-    derivative = _DERIVATIVES[type(optimizer)]
-    index = 0
+    derivatives = _DERIVATIVES[type(optimizer)]
+    remaining = zip(before, gradients, strict=True)
     for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            gradient = gradients[index].detach()
-            if group["weight_decay"] and not group.get("decoupled_weight_decay"):
-                gradient = gradient + group["weight_decay"] * before[index].detach()
-            yield derivative(group, optimizer.state[parameter], gradient), float(group["lr"])
-            index += 1
+        states = [optimizer.state[parameter] for parameter in group["params"]]
+        for derivative in derivatives(group, states, _decayed(group, islice(remaining, len(states)))):
+            yield derivative, float(group["lr"])
+
+
+def _decayed(group: Group, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+    """The gradients with the weight decay that the optimizer adds to them, one at a time."""
+    for before, gradient in pairs:
+        if group["weight_decay"] and not group.get("decoupled_weight_decay"):
+            yield gradient.detach() + group["weight_decay"] * before.detach()
+        else:
+            yield gradient.detach()

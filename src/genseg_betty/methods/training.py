@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
 from genseg_betty.data.loading import DataBundle, load_data, settings
-from genseg_betty.device import resolve_device
+from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.files import file_label
 from genseg_betty.inference.evaluate import score_cases
@@ -38,6 +38,7 @@ def train(config: DictConfig) -> Run:
     """
     require_betty()
     resolve_device(config.device)
+    set_float32(config.precision)
     reuse_freed()
     with interruptible():
         return _train(config, load_data(config))

@@ -39,6 +39,7 @@ FREE_KEYS = (
     "launcher",
     "logger",
     "name",
+    "recompute",
     "resume",
     "run_dir",
     "trainer.checkpoint_every",
