@@ -17,7 +17,7 @@ import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -27,31 +27,40 @@ from betty.hypergradient import jvp_fn_mapping
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from genseg_betty.build import count_parameters
 from genseg_betty.device import peak_memory
 from genseg_betty.levels.engine import GenSegEngine
 from workload import Clock, Row, add_size, build_engine, machine, markdown, write_result
 
+PROJECTED = (
+    "Not measured: floors by the data sheet, the share of the floor as here, 5 µs at least for each operator ({:.0f})"
+)
 FORMS = {"get_loss": "forward", "backward": "backward", "optimizer_step": "update"}
 MEANS = (1, 2, 4, 10)  # of arch_every
 H100_FLOP = {"float32": 67e12, "TF32": 495e12}  # a second, by NVIDIA's data sheet of the SXM card
 H100_BYTES = 3.35e12
+LAUNCH = 5e-6  # seconds that a host takes to give a GPU one operator, at the least
 
 
-class Traffic(TorchDispatchMode):
-    """Counts the bytes of all operands and results of the operators that are not views."""
+class Counter(TorchDispatchMode):
+    """Counts what products compute, by PyTorch's formulas, and the operands and results of all that is no view."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.total = 0
+        self.flop = self.bytes = 0.0
+        self.operators = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func._overloadpacket in flop_registry:
+            self.flop += flop_registry[func._overloadpacket](*args, **kwargs, out_val=result)
         if not func.is_view:
+            self.operators += 1
             places = {(t.data_ptr(), t.numel()): t for t in tree_leaves((args, kwargs, result)) if _is_plain(t)}
-            self.total += sum(t.numel() * t.element_size() for t in places.values())
+            self.bytes += sum(t.numel() * t.element_size() for t in places.values())
         return result
 
 
@@ -72,16 +81,14 @@ class Ledger:
     def part(self, name: str) -> Iterator[None]:
         inner: Row = defaultdict(float)
         self._open.append(inner)
-        clock, flops, traffic = Clock(self.device), FlopCounterMode(display=False), Traffic()
-        if self.counting:
-            with flops, traffic:
-                yield
-        else:
+        clock, counter = Clock(self.device), Counter()
+        with counter if self.counting else nullcontext():
             yield
         wall, processors = clock.read()
         self._open.pop()
-        found = {"flop": float(flops.get_total_flops()), "bytes": float(traffic.total)} if self.counting else {}
-        found |= {} if self.counting else {"seconds": wall, "cpu_seconds": processors}
+        found = {"seconds": wall, "cpu_seconds": processors}
+        if self.counting:
+            found = {"flop": counter.flop, "bytes": counter.bytes, "operators": counter.operators}
         for key, value in found.items():
             self.rows[name][key] += value - inner[key]
             if self._open:
@@ -193,12 +200,15 @@ def floor_of_parts(found: Row, kind: str, flop: float, byte: float) -> float:
 
 
 def projection_table(found: Row) -> str:
-    """What a GPU would take, were it as far from its floor as this machine is from its own."""
+    """What a GPU would take, were it as far from its floor as this machine is from its own, or waiting for its host."""
     lines = []
     for name, flop in H100_FLOP.items():
         seconds = {
-            kind: wall * floor_of_parts(found, kind, flop, H100_BYTES)
-            / floor_of_parts(found, kind, found["peak_flop"], found["peak_bytes"])
+            kind: max(
+                wall * floor_of_parts(found, kind, flop, H100_BYTES)
+                / floor_of_parts(found, kind, found["peak_flop"], found["peak_bytes"]),
+                LAUNCH * sum(part["operators"] for part in found["parts"][kind].values()),
+            )
             for kind, (wall, _) in found["steps"].items()
         }  # fmt: skip
         plain, full = seconds["without"], seconds["with"]
@@ -223,7 +233,7 @@ def heading(arguments: argparse.Namespace, found: Row) -> str:
     return (
         f"One joint iteration at {arguments.size} x {arguments.size}, batch {arguments.batch}, {arguments.searched} "
         f"searched: generator {millions[0]:.1f} M, segmenter {millions[1]:.1f} M parameters; {found['machine']}, "
-        f"precision {arguments.precision}{', recorded steps computed again' if arguments.recompute else ''}.\n\n"
+        f"precision {arguments.precision}.\n\n"
         f"Peak of a float32 matrix product {found['peak_flop'] / 1e9:.0f} GFLOP/s, "
         f"of a copy {found['peak_bytes'] / 1e9:.1f} GB/s. Peak memory {found['peak_gib']:.2f} GiB."
     )
@@ -237,14 +247,11 @@ def main() -> None:
     found = measure(arguments)
     parts = [heading(arguments, found), steps_table(found), "The step with it:", parts_table(found)]
     if found["device"] == "cpu":
-        parts += [
-            "Not measured: floors by the data sheet, and the share of the floor as here.",
-            projection_table(found),
-        ]
+        operators = sum(part["operators"] for part in found["parts"]["with"].values())
+        parts += [PROJECTED.format(operators), projection_table(found)]
     low = "-bf16" if arguments.precision == "bf16" else ""
     quick = "-quick" if arguments.quick else ""
-    again = "-recompute" if arguments.recompute else ""
-    name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}{quick}{low}{again}"
+    name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}{quick}{low}"
     write_result(name, "\n\n".join(parts), found)
 
 

@@ -96,8 +96,7 @@ DARTS = Variant("Betty's darts", "the same, by differences at the weights after 
 BRANCHES = Variant("exact, branches added up", "as `exact`; no cell fused", change=add_up_branches)
 FULL = Variant("exact_full", "Eq. 9 and the direct term A → Î → S′", {"hypergradient": "exact_full"})
 DIFFERENCES = Variant("finite_difference", "as `exact`, by differences", {"hypergradient": "finite_difference"})
-AGAIN = Variant("exact, recompute", "as `exact`; recorded steps computed again, not kept", {"recompute": True})
-HYPERGRADIENTS = (EXACT, BRANCHES, AGAIN, FULL, DIFFERENCES, PLAIN_STEPS, DARTS)
+HYPERGRADIENTS = (EXACT, BRANCHES, FULL, DIFFERENCES, PLAIN_STEPS, DARTS)
 EVERY_FOURTH = Variant("exact, arch_every=4", "as `exact`, at every fourth step", {"arch_every": 4})
 NONE = Variant("none", "none: A rests", {"hypergradient": "none"})
 REFERENCE = (
@@ -235,7 +234,7 @@ def heading(arguments: argparse.Namespace, rows: Sequence[Row]) -> str:
 
 def main() -> None:
     arguments = read_arguments()
-    variants = (*((*REFERENCE, EXACT, AGAIN) if arguments.reference else HYPERGRADIENTS), EVERY_FOURTH, NONE)
+    variants = (*((*REFERENCE, EXACT) if arguments.reference else HYPERGRADIENTS), EVERY_FOURTH, NONE)
     warm_imports()
     rows = take_turns(variants, arguments)
     gradients = [] if arguments.reference else compare_gradients(arguments)

@@ -37,7 +37,6 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     kinds = ("exact", "exact_full", "finite_difference", "none")
     parser.add_argument("--hypergradient", default="exact", choices=kinds)
     parser.add_argument("--arch-every", type=int, default=1)
-    parser.add_argument("--recompute", action="store_true", help="recorded steps are computed again, not kept")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--override", nargs="*", default=[], help="further overrides of the config")
@@ -54,7 +53,7 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]
             "backbone=unet_classic", *small, f"image_size={arguments.size}", f"device={arguments.device}",
             f"precision={arguments.precision}", f"trainer.batch_size={arguments.batch}",
             "trainer.warmup_iterations=0", f"hypergradient={arguments.hypergradient}",
-            f"arch_every={arguments.arch_every}", f"recompute={arguments.recompute}",
+            f"arch_every={arguments.arch_every}",
             f"generator.searched={arguments.searched}", "dataset=phantom", "dataset.kind=lesion",
             "dataset.channels=3", "ood=[]",
             f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}", *arguments.override,

@@ -161,77 +161,23 @@ def test_what_comes_through_the_cut_counts(monkeypatch):
         assert gradient_of_alpha(engine).norm() == 0
 
 
-# -- a recorded step that is computed again in place of keeping its graph ----------------------------------------
-
-AGAIN = [
-    ["hypergradient=exact"],
-    ["hypergradient=exact_full", "arch_every=2"],
-    ["hypergradient=exact", "generator=spade"],  # whose spectral norm takes a step at each pass
-    ["hypergradient=exact", "generator=asapnet"],
-    ["hypergradient=exact", "generator.norm=batch", "method.augment_pairs=both"],
-]
-
-
-@pytest.mark.parametrize("overrides", AGAIN, ids=" ".join)
-def test_computing_a_step_again_gives_the_bytes_of_keeping_its_graph(overrides):
-    kept, again = real_engine(*overrides), real_engine(*overrides, "recompute=true")
-    advance(kept, 5)
-    advance(again, 5)
-    assert kept.architecture.count >= 2
-    assert not kept.architecture.skipped
-    assert not different(again.state_dict(), kept.state_dict())
-
-
-def test_computing_a_step_again_differs_by_rounding_where_its_gradients_do():
-    """A gradient that keeps its graph is rounded otherwise than one without; Adam's first updates magnify that.
-
-    Of a family that draws at random in both levels of stage I: other numbers would give another gradient.
-    """
-    overrides = ["hypergradient=exact", "generator=wgan_gp"]
-    kept, again = (gradient_of_alpha(advance(real_engine(*overrides, *more), 1)) for more in ([], ["recompute=true"]))
-    assert kept.norm() > 0
-    assert (kept - again).norm() < 0.02 * kept.norm()
-
-
-@pytest.mark.parametrize("hypergradient", ["exact", "exact_full"])
-def test_computing_a_step_again_in_float64(hypergradient):
-    kept, again = (
-        gradient_of_alpha(advance(toy_engine(hypergradient, recompute=recompute), 2)) for recompute in (False, True)
-    )
-    assert kept.norm() > 0
-    assert (kept - again).norm() < 1e-12 * kept.norm()
-
-
-def test_no_graph_is_kept_until_it_is_needed(monkeypatch):
-    """The second of the two that are walked is made when the first is gone."""
-    engine = advance(real_engine("recompute=true"), 1)
-    seen = []
-    redo = Level.redo
-
-    def watched(level):
-        kept = [other.name for other in engine.levels if other.record and other.record.graph]
-        seen.append((level.name, kept))
-        redo(level)
-
-    monkeypatch.setattr(Level, "redo", watched)
-    advance(engine, 1)
-    assert seen == [("segmentation", []), ("generation", [])]
+# -- a replay ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("generator", ["spade", "pix2pix"])
 def test_a_replay_at_the_same_weights_is_the_step(generator, monkeypatch):
     """Also where a pass moves what the next one reads, as the power iteration of spectral norm does."""
     compared = []
-    redo = Level.redo
+    replay = Level.replay
 
-    def watched(level):
-        redo(level)
+    def watched(level, weights, parameters):
         if level.name == "generation":
-            replayed = level.replay(level.record.trainable, level.record.trainable)
-            for mine, its in zip(level.record.gradients, replayed, strict=True):
-                compared.append(torch.equal(mine, its))
+            there = level.record.trainable
+            again = replay(level, there, there)
+            compared.extend(torch.equal(*pair) for pair in zip(level.record.gradients, again, strict=True))
+        return replay(level, weights, parameters)
 
-    monkeypatch.setattr(Level, "redo", watched)
-    advance(real_engine(f"generator={generator}", "recompute=true"), 2)
+    monkeypatch.setattr(Level, "replay", watched)
+    advance(real_engine(f"generator={generator}", "hypergradient=finite_difference"), 2)
     assert compared
     assert all(compared)

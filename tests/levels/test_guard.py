@@ -113,7 +113,7 @@ def test_levels_that_ask_nothing_make_the_same_steps(optimizer, level, monkeypat
     "overrides",
     [
         ["hypergradient=exact"],
-        ["hypergradient=exact_full", "recompute=true", "backbone=deeplab"],
+        ["hypergradient=exact_full", "backbone=deeplab"],
         ["hypergradient=finite_difference", "method.augment_pairs=both"],
         ["hypergradient=none", "generator=wgan_gp"],
         ["generator=spade", "precision=bf16", "arch_every=2"],

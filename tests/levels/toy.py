@@ -78,7 +78,6 @@ def toy_engine(
     validation: Callable[[int], Batch] | None = None,
     training: Callable[[int], Batch] | None = None,
     max_nonfinite: int = 20,
-    recompute: bool = False,
 ) -> GenSegEngine:
     torch.manual_seed(3)
     networks = [ToyDiscriminator(), ToyGenerator(), toy_segmenter(), Architecture(1, 1)]
@@ -110,7 +109,7 @@ def toy_engine(
     )
     leaves = ("discrimination", "generation")
     phases = [Phase("warmup", warmup, leaves), Phase("joint", joint, leaves)]
-    plan = joint_plan([discrimination, generation], segmentation, search, phases, hypergradient, arch_every, recompute)
+    plan = joint_plan([discrimination, generation], segmentation, search, phases, hypergradient, arch_every)
     return GenSegEngine(plan, max_nonfinite=max_nonfinite)
 
 

@@ -290,7 +290,6 @@ class Config:
     hypergradient: Literal["exact", "exact_full", "finite_difference", "none"] = "exact"
     precondition: Literal["step", "identity"] = "step"
     arch_every: Positive = 1
-    recompute: bool = False
     run_dir: str | None = None
     resume: Literal["auto", "never", "restart"] = "auto"
 

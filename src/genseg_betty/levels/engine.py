@@ -51,7 +51,6 @@ class Plan:
     lower_to_upper: dict[Level, list[Level]] = field(default_factory=dict)
     hypergradient: str = "none"
     arch_every: int = 1
-    recompute: bool = False  # a recorded step's graph, where a hypergradient needs it, in place of keeping it
 
 
 def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[str, Config]:
@@ -70,7 +69,7 @@ def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[
 
 def joint_plan(
     gan: Sequence[Level], segmentation: Level, architecture: Level | None,
-    phases: list[Phase], hypergradient: str, arch_every: int, recompute: bool = False,
+    phases: list[Phase], hypergradient: str, arch_every: int,
 ) -> Plan:  # fmt: skip
     """GenSeg's graph (Eq. 4); `gan` ends with the generation, its opponent before it where there is one.
 
@@ -84,7 +83,7 @@ def joint_plan(
     if hypergradient == "exact_full":
         upper_to_lower = {architecture: [generation, segmentation]}  # and Î itself
     lower_to_upper = {generation: [segmentation], segmentation: [architecture]}  # G′ → S′ → L_val
-    return Plan(levels, phases, upper_to_lower, lower_to_upper, hypergradient, arch_every, recompute)
+    return Plan(levels, phases, upper_to_lower, lower_to_upper, hypergradient, arch_every)
 
 
 class Diverged(UserError):
@@ -156,8 +155,6 @@ class GenSegEngine(Engine):
             return
         due = self.steps_jointly(phase) and (self.segmentation.count + 1) % self.plan.arch_every == 0
         recording: Recording = RECORDING[self.plan.hypergradient] if due else "nothing"
-        if recording == "graph" and self.plan.recompute:
-            recording = "weights"
         self.generation.recording = recording
         self.segmentation.recording = recording
 

@@ -23,8 +23,8 @@ from genseg_betty.levels.guard import keep_if, step_if
 from genseg_betty.levels.recorded import RecordedStep, Recording, filled
 from genseg_betty.randomness import derived_seed, seeded
 
-Doing = Literal["step", "replay", "redo"]
-"""The step itself; its gradient at other weights; its graph once more."""
+Doing = Literal["step", "replay"]
+"""The step itself; its gradient once more, at other weights."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Level(ImplicitProblem):
         if not self._begun:
             self.begin()
         self._begun = False
-        if self.record and not self.keeps_graph:  # it may be computed again
+        if self.record and self.recording == "weights":  # to be replayed
             self.record.buffers = {level.name: level._cloned_buffers() for level in self.peers}
             self.record.buffers[self.name] = self._buffers_before
         loss = self._loss_at(self.record.weights if self.record else None, batch, "step")
@@ -116,7 +116,7 @@ class Level(ImplicitProblem):
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         weights = self._weights()
-        create_graph = self.keeps_graph
+        create_graph = self.recording == "graph"
         gradients = filled(torch.autograd.grad(loss, weights, create_graph=create_graph, allow_unused=True), weights)
         if self._apart:
             gradients = [*torch._foreach_add(gradients, self._apart)]
@@ -154,7 +154,7 @@ class Level(ImplicitProblem):
         """
         if self._doing is None:
             return part()
-        if self._doing != "step":
+        if self._doing == "replay":
             return torch.zeros((), device=self.device)
         loss, weights = part(), self._weights()
         with torch.autocast(torch.device(self.device).type, enabled=False):
@@ -204,14 +204,9 @@ class Level(ImplicitProblem):
         return self.recording == "nothing"
 
     @property
-    def keeps_graph(self) -> bool:
-        """Whether the gradients that are computed now keep their graph."""
-        return self.recording == "graph" or self._doing == "redo"
-
-    @property
     def reaches_below(self) -> bool:
         """Whether what is computed now will be differentiated by what the level depends on."""
-        return self.keeps_graph or self._doing == "replay"
+        return self.recording == "graph" or self._doing == "replay"
 
     @property
     def sound(self) -> Tensor:
@@ -244,22 +239,11 @@ class Level(ImplicitProblem):
 
     def differentiate_gradients(self, direction: Sequence[Tensor]) -> None:
         """Fill the record's `mixed` for every level that a hop leads to from here: they come with the same vector."""
-        record = self.recorded()
-        if record.graph is None:
-            self.redo()
-        record.walk(direction, {level.name: level.trainable_parameters() for level in self._next_in_paths()})
-
-    def redo(self) -> None:
-        """Compute the recorded step's gradients once more, for their graph: same weights, batch and random numbers."""
-        record = self.recorded()
-        with self._buffers_of_the_step():
-            loss = self._loss_at(record.weights, self.cur_batch, "redo")
-            weights = record.trainable
-            record.graph = filled(torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True), weights)
+        self.recorded().walk(direction, {level.name: level.trainable_parameters() for level in self._next_in_paths()})
 
     def seam(self, *made: Tensor) -> tuple[Tensor, ...]:
         """What the levels below made for this step, and all that enters it of them: where its recorded graph is cut."""
-        return self.record.cut(made) if self.record and self.keeps_graph else made
+        return self.record.cut(made) if self.record and self.recording == "graph" else made
 
     def _next_in_paths(self) -> list["Level"]:
         """The levels that follow this one on the paths of a hypergradient, each once."""

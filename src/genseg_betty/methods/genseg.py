@@ -91,7 +91,6 @@ class GenSeg(Generative):
             [Phase(WARMUP, self.warmup_steps(trainer), names), Phase("joint", trainer.iterations, names)],
             kind,
             config.arch_every,
-            config.recompute,
         )
 
     def architecture(self, workshop: Workshop) -> Architecture:

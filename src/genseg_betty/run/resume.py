@@ -39,7 +39,6 @@ FREE_KEYS = (
     "launcher",
     "logger",
     "name",
-    "recompute",
     "resume",
     "run_dir",
     "trainer.checkpoint_every",
