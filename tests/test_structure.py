@@ -12,7 +12,7 @@ PACKAGE = Path(genseg_betty.__file__).parent
 ROWS = [
     {"errors", "files", "randomness", "device", "memory", "signals", "metrics", "statistics"},
     {"config", "run"},
-    {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},
+    {"data", "augment", "losses", "samples", "generators", "backbones", "normalisation", "tracking", "progress"},
     {"build"},
     {"levels", "inference"},
     {"report"},

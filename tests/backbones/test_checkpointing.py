@@ -63,6 +63,21 @@ def test_training_and_its_statistics_are_the_same(kind):
         torch.testing.assert_close(found[key], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["unet", "unet3d"])
+def test_what_was_computed_in_evaluation_mode_is_so_again(kind):
+    """As L_val is: its segmenter evaluates, and trains again before the backward pass."""
+    gradients = []
+    for network in pair(kind):
+        torch.manual_seed(0)
+        network.train()(torch.rand(2, 1, 40, 32, dtype=torch.float64))  # statistics that are not those of the next
+        loss = network.eval()(torch.rand(2, 1, 40, 32, dtype=torch.float64) * 3).square().mean()
+        network.train()
+        gradients.append(torch.autograd.grad(loss, list(network.parameters())))
+        assert all(part.training for part in network.modules())
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
 def test_less_is_kept_for_the_backward_pass():
     def kept(network: nn.Module) -> int:
         sizes = {}

@@ -5,34 +5,11 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from genseg_betty.config import compose
-from genseg_betty.data.loading import load_data
 from genseg_betty.levels.level import Level
 from genseg_betty.randomness import seeded
+from levels.real import gradient_of_alpha, real_engine
 from levels.toy import advance, toy_engine
-from methods.tiny import TINY, built
 from states import different, joined
-
-OVERRIDES = [*TINY, "method=genseg", "precision=fp32", "seed=3", "ood=[]", "trainer.warmup_iterations=1"]
-
-
-def real_engine(*overrides):
-    config = compose([*OVERRIDES, *overrides])
-    return built(config, load_data(config))[1]
-
-
-def gradient_of_alpha(engine):
-    """What A's optimizer is given in the engine's next step."""
-    seen = []
-    architecture = engine.architecture
-    step = architecture.optimizer.step
-    architecture.optimizer.step = lambda: (
-        seen.extend(p.grad.clone() for p in architecture.module.parameters()),
-        step(),
-    )
-    advance(engine, 1)
-    return joined(seen)
-
 
 # -- one pass of G for H and for G -------------------------------------------------------------------------------
 

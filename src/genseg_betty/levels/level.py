@@ -6,7 +6,7 @@ and a complete state for checkpoints.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from genseg_betty.data.batches import Batch
 from genseg_betty.levels.guard import keep_if, step_if
 from genseg_betty.levels.recorded import RecordedStep, Recording, filled
+from genseg_betty.normalisation import TwiceNormalised
 from genseg_betty.randomness import derived_seed, seeded
 
 Doing = Literal["step", "replay"]
@@ -108,10 +109,11 @@ class Level(ImplicitProblem):
 
     @contextmanager
     def computing(self, seed: int) -> Iterator[None]:
-        """The random numbers and the precision of this level."""
+        """The random numbers and the precision of this level, and what is to be differentiated twice made for that."""
         device, dtype = torch.device(self.device).type, self.conditions.autocast
         enabled = dtype is not None and self.may_round
-        with seeded(seed), torch.autocast(device, dtype=dtype, enabled=enabled):
+        twice = TwiceNormalised() if self.recording == "graph" else nullcontext()
+        with seeded(seed), torch.autocast(device, dtype=dtype, enabled=enabled), twice:
             yield
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
