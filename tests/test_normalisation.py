@@ -96,6 +96,13 @@ def test_evaluation_and_bfloat16_are_left_to_torch():
         assert "Forward" not in type(y.grad_fn).__name__
 
 
+@pytest.mark.parametrize("name", ["batch", "instance"])
+def test_a_single_value_a_channel_is_refused_as_by_torch(name):
+    layer, _ = layer_and_input(name, torch.float32)
+    with TwiceNormalised(), pytest.raises(ValueError, match="Expected more than 1"):
+        layer(torch.zeros(1, 4, 1, 1, requires_grad=True))
+
+
 def plainly(self, function, types, args=(), kwargs=None):
     return function(*args, **(kwargs or {}))
 

@@ -55,7 +55,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    if not training or input.dtype not in EXACT:
+    if not training or _is_left_to_torch(input, input.numel() // input.shape[1]):
         return functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     return _normalised(input, weight, bias, running_mean, running_var, momentum, eps)
 
@@ -70,7 +70,8 @@ def _instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    if running_mean is not None or not use_input_stats or input.dtype not in EXACT:
+    values = input.numel() // (input.shape[0] * input.shape[1])
+    if running_mean is not None or not use_input_stats or _is_left_to_torch(input, values):
         return functional.instance_norm(
             input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
         )  # fmt: skip
@@ -78,6 +79,11 @@ def _instance_norm(
     weight, bias = (None if factor is None else factor.repeat(images) for factor in (weight, bias))
     row = input.contiguous().view(1, images * channels, *space)
     return _normalised(row, weight, bias, None, None, momentum, eps).view(input.shape)
+
+
+def _is_left_to_torch(input: Tensor, values: int) -> bool:
+    """What is narrow, and a single value a channel, which torch refuses."""
+    return input.dtype not in EXACT or values < 2
 
 
 def _normalised(
