@@ -32,7 +32,7 @@ class ArchitectureSearch(Level):
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below is known to have rested."""
-        if all(level.record and level.record.gradients is not None for level in (self.segmentation, self.generation)):
+        if not (self.segmentation.rested or self.generation.rested):
             super(Level, self).backward(loss, params, paths, **betty)
 
     def _find_sound(self) -> Tensor:

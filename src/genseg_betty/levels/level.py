@@ -70,6 +70,7 @@ class Level(ImplicitProblem):
         self.record: RecordedStep | None = None
         self.loss: Tensor | None = None
         self.gradient_norm: Tensor | None = None
+        self.rested = False  # whether it is known that the last step was not made
         self._skipped: Tensor | int = 0
         self._skipped_in_row: Tensor | int = 0
         self._active: dict[str, Tensor] | None = None  # what `forward` uses instead of the module's weights
@@ -133,9 +134,7 @@ class Level(ImplicitProblem):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the step if the loss and its gradients are finite; otherwise leave everything as it was."""
         sound = self._find_sound()
-        made = step_if(sound, self.optimizer)
-        if not made and self.record:
-            self.record.gradients = None
+        self.rested = not step_if(sound, self.optimizer)
         keep_if(sound, [*self.module.buffers()], [*self._buffers_before.values()])
         self._skipped = self._skipped + ~sound
         self._skipped_in_row = (self._skipped_in_row + 1) * ~sound

@@ -22,7 +22,7 @@ class RecordedStep:
 
     Attributes:
         weights: those before the step, by name. The step differentiates its loss by these, which no optimizer writes.
-        gradients: of the loss by the trainable weights, as the optimizer took them; None: no step was made.
+        gradients: of the loss by the trainable weights, as the optimizer took them; None until they are there.
         graph: the same gradients as functions of what the level depends on; None where the step keeps none.
         buffers: of each level, named, as the step found them; empty where it keeps its graph.
         mixed: by the name of a level, ∂/∂(that level's weights) of ⟨gradients, direction⟩, once `walk` found it.
