@@ -45,7 +45,7 @@ bench: $(STAMP)  ## speed and memory: of a joint iteration, its variants, how th
 	$(BIN)/python benchmarks/versus.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/steady.py
-	$(BIN)/python benchmarks/loading.py --count 400
+	$(BIN)/python benchmarks/loading.py --count 200
 
 clean:  ## remove caches and build products; .venv, outputs and data stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
