@@ -269,8 +269,9 @@ def main() -> None:
     text = table(found)
     print(text)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "loading.md").write_text(text, encoding="utf-8")
-    (RESULTS / "loading.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    name = f"loading-{found['data']}"
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
