@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from genseg_betty.data.batches import Batch
 from genseg_betty.levels.engine import GenSegEngine
-from workload import Row, add_size, build_engine, machine, markdown, write_result
+from workload import Row, add_size, build_engine, gradient_of_architecture, machine, markdown, write_result
 
 STEPS = (1, 2, 3, 10, 40)
 MANTISSA = 23
@@ -65,15 +65,6 @@ def _in_float64(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
         return Batch(found.image.double(), found.mask, found.ids)
 
     return batch
-
-
-def gradient_of_architecture(engine: GenSegEngine) -> Tensor:
-    """∇_A of the engine's next step, in float64."""
-    parameters = engine.architecture.trainable_parameters()
-    seen: list[Tensor] = []
-    engine.architecture.grad_callback = lambda: seen.extend(p.grad.flatten().double() for p in parameters)
-    engine.advance()
-    return torch.cat(seen)
 
 
 def measure(arguments: argparse.Namespace, seed: int) -> list[Row]:

@@ -40,6 +40,7 @@ from workload import (
     add_size,
     build_engine,
     forked,
+    gradient_of_architecture,
     in_a_process_of_its_own,
     machine,
     markdown,
@@ -146,24 +147,20 @@ def take_turns(variants: Sequence[Variant], arguments: argparse.Namespace) -> li
     return rows
 
 
-def gradient_of_architecture(arguments: argparse.Namespace, variant: Variant) -> list[float]:
-    """∇_A of step GRADIENT_AT, right before A's optimizer sees it; the steps before leave A as it is."""
+def compared_gradient(arguments: argparse.Namespace, variant: Variant) -> list[float]:
+    """∇_A of step GRADIENT_AT; the steps before leave A as it is."""
     workshop, engine = build(arguments, variant, arch_every=GRADIENT_AT, precision="fp32")
-    parameters = engine.architecture.trainable_parameters()
-    seen: list[Tensor] = []
-    engine.architecture.grad_callback = lambda: seen.extend(p.grad.flatten() for p in parameters)
     for _ in range(GRADIENT_AT - 1):
         engine.advance()
     if variant.change:
         variant.change(workshop, engine)
-    engine.advance()
-    return list(torch.cat(seen).tolist())
+    return list(gradient_of_architecture(engine).tolist())
 
 
 def compare_gradients(arguments: argparse.Namespace) -> list[Row]:
     """Relative error |g − e| / |e| and cosine of every hypergradient g beside an exact one, e."""
     print(f"the gradients of step {GRADIENT_AT}", file=sys.stderr)
-    lists = {variant.name: forked(gradient_of_architecture, arguments, variant) for variant in HYPERGRADIENTS}
+    lists = {variant.name: forked(compared_gradient, arguments, variant) for variant in HYPERGRADIENTS}
     gradients = {name: torch.tensor(values, dtype=torch.float64) for name, values in lists.items()}
     pairs = [(variant.name, EXACT.name) for variant in HYPERGRADIENTS[1:]] + [(DARTS.name, PLAIN_STEPS.name)]
     rows = []

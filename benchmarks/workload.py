@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
@@ -63,6 +64,15 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]
     reuse_freed()
     workshop = Workshop(config, load_data(config))
     return workshop, GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type)
+
+
+def gradient_of_architecture(engine: GenSegEngine) -> Tensor:
+    """∇_A of the engine's next step, right before A's optimizer sees it, in float64."""
+    parameters = engine.architecture.trainable_parameters()
+    seen: list[Tensor] = []
+    engine.architecture.grad_callback = lambda: seen.extend(p.grad.flatten().double() for p in parameters)
+    engine.advance()
+    return torch.cat(seen)
 
 
 def warm_imports() -> None:

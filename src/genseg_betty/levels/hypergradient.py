@@ -37,7 +37,7 @@ def preconditioned(level: Level, vector: Sequence[Tensor], with_rate: bool) -> l
     if level.precondition == "identity":
         rates = [float(g["lr"]) if with_rate else 1.0 for g in level.optimizer.param_groups for _ in g["params"]]
         return [v * rate for v, rate in zip(drained(vector), rates, strict=True)]
-    derivatives = update_derivatives(level.optimizer, record.trainable, record.gradients or [])
+    derivatives = update_derivatives(level.optimizer, record.trainable, record.gradients)
     return [
         derivative.mul_(v).mul_(rate if with_rate else 1.0)
         for v, (derivative, rate) in zip(drained(vector), derivatives, strict=True)

@@ -234,7 +234,7 @@ class Level(ImplicitProblem):
 
     def recorded(self) -> RecordedStep:
         """The record of the last step."""
-        if self.record is None or self.record.gradients is None:
+        if self.record is None or not self.record.gradients:
             raise RuntimeError(f"level {self.name}: its last step was not recorded")
         return self.record
 

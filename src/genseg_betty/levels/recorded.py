@@ -22,7 +22,7 @@ class RecordedStep:
 
     Attributes:
         weights: those before the step, by name. The step differentiates its loss by these, which no optimizer writes.
-        gradients: of the loss by the trainable weights, as the optimizer took them; None until they are there.
+        gradients: of the loss by the trainable weights, as the optimizer took them; empty until they are there.
         graph: the same gradients as functions of what the level depends on; None where the step keeps none.
         buffers: of each level, named, as the step found them; empty where it keeps its graph.
         mixed: by the name of a level, ∂/∂(that level's weights) of ⟨gradients, direction⟩, once `walk` found it.
@@ -33,7 +33,7 @@ class RecordedStep:
             name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
             for name, parameter in module.named_parameters()
         }
-        self.gradients: list[Tensor] | None = None
+        self.gradients: list[Tensor] = []
         self.graph: list[Tensor] | None = None
         self.buffers: dict[str, dict[str, Tensor]] = {}
         self.mixed: dict[str, list[Tensor]] = {}
