@@ -12,8 +12,9 @@ from PIL import Image
 from scipy import ndimage
 
 from genseg_betty.data import contact_sheet, formats
-from genseg_betty.data.cases import Dataset, open_dataset
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.contact_sheet import BOX, FRAME, class_colours, draw_contact_sheet
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.errors import UserError
 from genseg_betty.samples import PALETTE, TRUTH, mask_pixels, overlay
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from genseg_betty.data import ledger, prepared
 from genseg_betty.data.batches import LabelledSet, StepSampler
-from genseg_betty.data.cases import Dataset, open_dataset
+from genseg_betty.data.cases import open_dataset
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.fingerprint import Settings
 from genseg_betty.data.loading import DataBundle, load_data, settings
 from genseg_betty.data.preprocessing import Preprocessing

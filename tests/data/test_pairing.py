@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from genseg_betty.data import files as module
-from genseg_betty.data.cases import Dataset, open_dataset, scan_dataset
+from genseg_betty.data.cases import open_dataset, scan_dataset
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Tree, expand
 from genseg_betty.data.formats import EXTENSIONS
 from genseg_betty.data.masks import read_indices, require_fitting

@@ -16,7 +16,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from genseg_betty.data.case import Case
-from genseg_betty.data.cases import Dataset, scan_dataset
+from genseg_betty.data.cases import scan_dataset
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import Header, ImageError, bit_depth, read_header, read_image
 from genseg_betty.data.labels import HALF

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from genseg_betty.data.case import Case, Sample
-from genseg_betty.data.cases import Dataset
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.folds import shuffled
 from genseg_betty.data.formats import bit_depth
 from genseg_betty.data.preprocessing import PERCENTILES

@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.data.batches import LabelledSet
 from genseg_betty.data.cache import Cache
 from genseg_betty.data.case import Case
-from genseg_betty.data.cases import Dataset, describe, scan_dataset
+from genseg_betty.data.cases import describe, scan_dataset
 from genseg_betty.data.check import split_or_note
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import (
     Fingerprint,

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from genseg_betty.data.cache import Cache, key_of
 from genseg_betty.data.case import Case, Sample
-from genseg_betty.data.cases import Dataset
 from genseg_betty.data.check import faults_before_training
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import CaseFacts
 from genseg_betty.data.formats import ImageError, split_name

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genseg_betty.data.case import Case
-from genseg_betty.data.cases import Dataset
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.folds import TooFew
 from genseg_betty.data.formats import read_image

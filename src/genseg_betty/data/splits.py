@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from genseg_betty.data.case import Case
-from genseg_betty.data.cases import Dataset
 from genseg_betty.data.copies import with_copies_grouped
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.folds import TooFew, held_out_count, shuffled
 from genseg_betty.data.formats import content_digest
 from genseg_betty.errors import UserError

@@ -17,7 +17,8 @@ from rich.progress import track
 
 from genseg_betty.config import load_dataset_config
 from genseg_betty.data.case import Case
-from genseg_betty.data.cases import Dataset, open_dataset
+from genseg_betty.data.cases import open_dataset
+from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.formats import ImageError
 from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
