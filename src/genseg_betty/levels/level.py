@@ -6,7 +6,7 @@ and a complete state for checkpoints.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -15,12 +15,12 @@ import torch
 from betty.configs import Config
 from betty.problems import ImplicitProblem
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim import Optimizer
 
 from genseg_betty.data.batches import Batch
 from genseg_betty.levels.guard import keep_if, step_if
 from genseg_betty.levels.recorded import RecordedStep, Recording, filled
+from genseg_betty.levels.substituting import Substituting
 from genseg_betty.normalisation import TwiceNormalised
 from genseg_betty.randomness import derived_seed, seeded
 
@@ -42,7 +42,7 @@ def as_laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
     return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
 
 
-class Level(ImplicitProblem):
+class Level(Substituting, ImplicitProblem):
     """A Betty problem whose step is a pure function of (weights, optimizer state, count, seed).
 
     Args:
@@ -73,8 +73,6 @@ class Level(ImplicitProblem):
         self.rested = False  # whether it is known that the last step was not made
         self._skipped: Tensor | int = 0
         self._skipped_in_row: Tensor | int = 0
-        self._active: dict[str, Tensor] | None = None  # what `forward` uses instead of the module's weights
-        self._aside: dict[str, Tensor] = {}  # and instead of its buffers
         self._doing: Doing | None = None
         self._begun = False
         self._apart: list[Tensor] = []  # gradient of what `apart` was given in this step
@@ -90,7 +88,7 @@ class Level(ImplicitProblem):
             self.begin()
         self._begun = False
         if self.record and self.recording == "weights":  # to be replayed
-            self.record.buffers = {level.name: level._cloned_buffers() for level in self.peers}
+            self.record.buffers = {level.name: level.cloned_buffers() for level in self.peers}
             self.record.buffers[self.name] = self._buffers_before
         loss = self._loss_at(self.record.weights if self.record else None, batch, "step")
         self.loss = loss.detach()
@@ -99,7 +97,7 @@ class Level(ImplicitProblem):
     def begin(self) -> None:
         """Keep what the coming step may have to restore, and record what it is to record before its first pass."""
         self._begun = True
-        self._buffers_before = self._cloned_buffers()
+        self._buffers_before = self.cloned_buffers()
         self.release()
         if self.recording != "nothing":
             self.record = RecordedStep(self.module)
@@ -166,23 +164,6 @@ class Level(ImplicitProblem):
     def _weights(self) -> list[Tensor]:
         """What the step differentiates its loss by."""
         return self.record.trainable if self.record else [*self.trainable_parameters()]
-
-    def forward(self, *args: Any) -> Any:
-        """The module; within a recorded step of its own, at a copy of the weights that the step will not touch."""
-        replaced = {**(self._active or {}), **self._aside}
-        return functional_call(self.module, replaced, args) if replaced else self.module(*args)
-
-    @contextmanager
-    def statistics_aside(self) -> Iterator[None]:
-        """Let the module's buffers (BatchNorm's running statistics) learn nothing from what the block shows it."""
-        before, self._aside = self._aside, self._cloned_buffers()
-        try:
-            yield
-        finally:
-            self._aside = before
-
-    def _cloned_buffers(self) -> dict[str, Tensor]:
-        return {name: buffer.clone() for name, buffer in (self._aside or dict(self.module.named_buffers())).items()}
 
     def patch_optimizer(self) -> None:
         """Keep the optimizer as it is, with its groups and options."""
@@ -257,21 +238,12 @@ class Level(ImplicitProblem):
         The same batch and random numbers; no buffer of any level keeps a trace.
         """
         record = self.recorded()
-        with self._buffers_of_the_step():
+        with ExitStack() as stack:
+            for level in self.peers:
+                stack.enter_context(level.with_copies_of(record.buffers[level.name]))
             there = record.weights | dict(zip(record.names, weights, strict=True))
             loss = self._loss_at(there, self.cur_batch, "replay")
             return filled(torch.autograd.grad(loss, parameters, allow_unused=True), parameters)
-
-    @contextmanager
-    def _buffers_of_the_step(self) -> Iterator[None]:
-        """Let every level use copies of the buffers that the recorded step found: they leave no trace."""
-        for level in self.peers:
-            level._aside = {name: buffer.clone() for name, buffer in self.recorded().buffers[level.name].items()}
-        try:
-            yield
-        finally:
-            for level in self.peers:
-                level._aside = {}
 
     def _loss_at(self, weights: dict[str, Tensor] | None, batch: Batch, doing: Doing) -> Tensor:
         self._doing = doing
@@ -280,15 +252,6 @@ class Level(ImplicitProblem):
                 return self.training_step_exec(batch)
         finally:
             self._doing = None
-
-    @contextmanager
-    def at(self, weights: dict[str, Tensor] | None) -> Iterator[None]:
-        """Let `forward` use these weights in place of the module's."""
-        self._active = weights
-        try:
-            yield
-        finally:
-            self._active = None
 
     @property
     def peers(self) -> list["Level"]:
