@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from genseg_betty.backbones.sliding import slide
-from genseg_betty.data.batches import FOREGROUND_SHARE, LabelledSet, patch_at
+from genseg_betty.data.batches import FOREGROUND_SHARE, LabelledSet, foreground_of, patch_at
 from genseg_betty.data.formats import ImageError, read_header
 from genseg_betty.data.loading import load_data, settings
 from genseg_betty.data.preprocessing import Preprocessing, resize
@@ -117,13 +117,30 @@ def test_two_of_three_patches_hold_foreground() -> None:
     mask = torch.zeros(64, 64, 64, dtype=torch.long)
     mask[60, 3, 30] = 1
     source = torch.Generator().manual_seed(0)
-    places = [patch_at(mask, (16, 16, 16), source) for _ in range(300)]
+    places = [patch_at(mask.shape, foreground_of(mask), (16, 16, 16), source) for _ in range(300)]
     assert all(part.stop - part.start == 16 and part.start >= 0 and part.stop <= 64 for at in places for part in at)
     holding = sum(bool(mask[at].any()) for at in places) / len(places)
     assert holding == pytest.approx(FOREGROUND_SHARE, abs=0.08)
     assert len({tuple(part.start for part in at) for at in places if not mask[at].any()}) > 50
     labelled = LabelledSet(["a"], torch.zeros(1, 1, 64, 64, 64), mask[None] * 0, (16, 16, 16))
     assert labelled.batch([0], seed=1).image.shape == (1, 1, 16, 16, 16)  # nothing to draw about
+
+
+def test_patches_lie_about_voxels_of_the_foreground_alike(monkeypatch) -> None:
+    mask = torch.zeros(40, 50, 60, dtype=torch.long)
+    voxels = [(20, 25, 30), (22, 14, 40)]
+    for voxel in voxels:
+        mask[voxel] = 2
+    labelled = LabelledSet(["a"], torch.zeros(1, 1, 40, 50, 60), mask[None], (9, 9, 9))
+    first = labelled.batch([0], seed=0)
+    monkeypatch.setattr(torch.Tensor, "nonzero", None)  # a GPU would be waited for at every step
+    patches = [first.mask, *(labelled.batch([0], seed=seed).mask for seed in range(1, 300))]
+    centred = sum(bool(patch[0, 4, 4, 4]) for patch in patches) / len(patches)
+    assert centred == pytest.approx(FOREGROUND_SHARE, abs=0.08)
+    places = [patch_at(mask.shape, foreground_of(mask), (9, 9, 9), torch.Generator().manual_seed(s)) for s in range(99)]
+    about = [tuple(part.start + 4 for part in place) for place in places]
+    counts = [about.count(voxel) for voxel in voxels]
+    assert min(counts) > 20
 
 
 def test_a_size_of_the_other_kind_is_explained(config_of) -> None:

@@ -1,8 +1,11 @@
 """What a training step sees: batches of the labelled cases in memory, in an order that a seed determines."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,19 +54,34 @@ class LabelledSet:
         source = torch.Generator().manual_seed(seed)
         images, masks = [], []
         for index in chosen:
-            place = patch_at(self.masks[index], self.patch, source)
+            place = patch_at(self.masks.shape[1:], self.foregrounds[index], self.patch, source)
             images.append(self.images[index][(slice(None), *place)])
             masks.append(self.masks[index][place])
         return Batch(torch.stack(images), torch.stack(masks), ids)
 
+    @cached_property
+    def foregrounds(self) -> list[np.ndarray]:
+        """`foreground_of` each mask, in main memory: no step waits for a GPU to find it."""
+        return [foreground_of(mask) for mask in self.masks]
 
-def patch_at(mask: Tensor, size: tuple[int, ...], source: torch.Generator) -> tuple[slice, ...]:
-    """Where a patch of that size lies: in two of three draws about a voxel of the foreground, else anywhere."""
-    room = [side - want for side, want in zip(mask.shape, size, strict=True)]
+
+def foreground_of(mask: Tensor) -> np.ndarray:
+    """The positions of the foreground in a mask laid out flat: [K] int32."""
+    return np.flatnonzero(mask.cpu().numpy()).astype(np.int32)
+
+
+def patch_at(
+    shape: Sequence[int], foreground: np.ndarray, size: Sequence[int], source: torch.Generator
+) -> tuple[slice, ...]:
+    """Where in a volume a patch of that size lies: in two of three draws about a voxel of the foreground, or anywhere.
+
+    `foreground` is `foreground_of` its mask.
+    """
+    room = [side - want for side, want in zip(shape, size, strict=True)]
     starts = [int(torch.randint(free + 1, (), generator=source)) for free in room]
-    foreground = mask.nonzero() if float(torch.rand((), generator=source)) < FOREGROUND_SHARE else mask[:0].nonzero()
-    if len(foreground):
-        voxel = foreground[int(torch.randint(len(foreground), (), generator=source))].tolist()
+    if float(torch.rand((), generator=source)) < FOREGROUND_SHARE and len(foreground):
+        chosen = foreground[int(torch.randint(len(foreground), (), generator=source))]
+        voxel = [int(at) for at in np.unravel_index(chosen, tuple(shape))]
         starts = [min(max(at - want // 2, 0), free) for at, want, free in zip(voxel, size, room, strict=True)]
     return tuple(slice(start, start + want) for start, want in zip(starts, size, strict=True))
 

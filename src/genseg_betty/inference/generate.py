@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from genseg_betty.build import build_augmentation, build_generator, build_objective
-from genseg_betty.data.batches import StepSampler, patch_at
+from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
 from genseg_betty.data.preprocessing import Preprocessing
@@ -69,7 +69,8 @@ def _of_size(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Tens
     missing = [max(want - side, 0) for side, want in zip(mask.shape, size, strict=True)]
     around = [part for free in reversed(missing) for part in (free // 2, free - free // 2)]
     mask = torch.nn.functional.pad(mask, around)
-    return mask[patch_at(mask, size, torch.Generator().manual_seed(derived_seed(seed, "patch", index)))]
+    source = torch.Generator().manual_seed(derived_seed(seed, "patch", index))
+    return mask[patch_at(mask.shape, foreground_of(mask), size, source)]
 
 
 class Renderer:
