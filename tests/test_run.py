@@ -212,6 +212,21 @@ def test_open_says_what_is_missing(tmp_path: Path) -> None:
         Run.open(tmp_path)
 
 
+REFERENCES = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+INTERPOLATIONS = ["a0: x", *(f"a{n}: ${{a{n - 1}}}${{a{n - 1}}}" for n in range(1, 40))]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [(REFERENCES, "refers"), (INTERPOLATIONS, "refers"), (["a: " + "x" * 2**20], "is larger than 1048576 bytes")],
+    ids=["references", "interpolations", "size"],
+)
+def test_a_config_of_few_lines_cannot_fill_the_memory(lines: list[str], reason: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("\n".join(lines))
+    with pytest.raises(UserError, match=rf"config\.yaml cannot be read: it {reason}"):
+        Run.open(tmp_path)
+
+
 def test_a_path_that_cannot_be_a_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):

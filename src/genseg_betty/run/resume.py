@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
@@ -29,6 +30,7 @@ OWNED = (
     "checkpoints/*.pt",
     "samples/*.png",
 )
+MAX_CONFIG = 2**20  # bytes
 LAST = Path("checkpoints", "last.pt")
 CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
 PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
@@ -86,12 +88,24 @@ def read_config(path: Path) -> DictConfig:
     if not file.is_file():
         raise UserError(f"there is no Run in {path}: expected {file}. Name a run directory, as given by run_dir=…")
     try:
-        config = OmegaConf.load(file)
+        config = OmegaConf.create(_spelled_out(file))
     except Exception as error:  # the YAML library raises many kinds
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{file} holds no config: expected a mapping of keys to values")
     return migrated(config)
+
+
+def _spelled_out(file: Path) -> str:
+    """The file's text. Raises ValueError where it refers to itself: a few lines of a stranger's can fill all memory."""
+    with file.open("rb") as opened:
+        content = opened.read(MAX_CONFIG + 1)
+    text = content.decode("utf-8")
+    if len(content) > MAX_CONFIG:
+        raise ValueError(f"it is larger than {MAX_CONFIG} bytes")
+    if "${" in text or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError("it refers to other values (${…} or *…), which no Run writes")
+    return text
 
 
 def migrated(config: DictConfig) -> DictConfig:
