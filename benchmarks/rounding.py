@@ -10,7 +10,7 @@ is done here, so that it asks for no GPU. Networks of trainer=quick, Adam; cosin
 
 import argparse
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from statistics import median
 from typing import Any
@@ -67,11 +67,12 @@ def _in_float64(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
     return batch
 
 
-def measure(arguments: argparse.Namespace, seed: int) -> list[Row]:
+def measure(arguments: argparse.Namespace, seed: int, steps: Sequence[int] = STEPS) -> list[Row]:
+    """A row for each of the joint steps and formats of one training."""
     settings = argparse.Namespace(**{**vars(arguments), "override": [f"seed={seed}", *arguments.override]})
     _, training = build_engine(settings)
     rows = []
-    for step in STEPS:
+    for step in steps:
         while training.segmentation.count < step - 1:
             training.advance()
         state = training.state_dict()
@@ -102,12 +103,16 @@ def table(rows: list[Row]) -> str:
     return markdown(titles, [[str(step), *(cell(step, name) for name in FORMATS)] for step in STEPS])
 
 
-def main() -> None:
+def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_size(parser)
     parser.set_defaults(size=64, quick=True, precision="fp32")
     parser.add_argument("--seeds", type=int, default=5)
-    arguments = parser.parse_args()
+    return parser.parse_args(given)
+
+
+def main() -> None:
+    arguments = parse()
     rows = [row for seed in range(arguments.seeds) for row in measure(arguments, seed)]
     heading = f"{arguments.size} x {arguments.size}, batch {arguments.batch}, {arguments.seeds} seeds. {machine()}."
     write_result("rounding", f"{heading}\n\n{table(rows)}", rows)
