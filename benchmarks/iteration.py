@@ -6,17 +6,18 @@
 The parts are the forward pass, the backward pass and the update of each level (H, G, S, A) and the two hops of the
 hypergradient. Of each: floating-point operations by PyTorch's counter (convolutions and matrix products; two for a
 multiply-add), bytes that its operators read and write (each operand once, as if there were no cache), and seconds. The
-floor is what it would take at the peak of a matrix product or of a copy, whichever is longer; both peaks are measured
-in the same run. What a GPU would take is projected from its data sheet, and marked as such. A part may be faster than
-its floor by bytes, where the cache holds what one operator leaves the next.
+floor is what it would take at the peak of a product (matrices or convolution) or of a copy, whichever is longer; both
+are measured in the same run. What a GPU would take is projected from its data sheet, and marked as such. A part may be
+faster than its floor by bytes, where the cache holds what one operator leaves the next.
 
-A step without and one with the hypergradient alternate (arch_every=2); the table has the parts of the latter.
+A step without and one with the hypergradient alternate (arch_every=2). With --precision bf16 the former is computed in
+bfloat16, and has a table and a peak of its own; the latter stays in float32, but for H.
 """
 
 import argparse
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import wraps
@@ -30,7 +31,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from genseg_betty.build import count_parameters
-from genseg_betty.device import peak_memory
+from genseg_betty.device import peak_memory, resolve_autocast
 from genseg_betty.levels.engine import GenSegEngine
 from workload import Clock, Row, add_size, build_engine, machine, markdown, write_result
 
@@ -39,7 +40,7 @@ PROJECTED = (
 )
 FORMS = {"get_loss": "forward", "backward": "backward", "optimizer_step": "update"}
 MEANS = (1, 2, 4, 10)  # of arch_every
-H100_FLOP = {"float32": 67e12, "TF32": 495e12}  # a second, by NVIDIA's data sheet of the SXM card
+H100_FLOP = {"float32": 67e12, "TF32": 495e12, "bfloat16": 989e12}  # a second, by NVIDIA's data sheet of the SXM card
 H100_BYTES = 3.35e12
 LAUNCH = 5e-6  # seconds that a host takes to give a GPU one operator, at the least
 
@@ -121,17 +122,30 @@ def watched_hop(ledger: Ledger, hop: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def peaks(device: torch.device) -> tuple[float, float]:
-    """Operations a second of a float32 matrix product, and bytes a second of a copy; the best of three."""
-    side, cells = (8192, 2**29) if device.type == "cuda" else (4096, 2**27)
-    a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
+def peaks(device: torch.device, formats: Sequence[str]) -> tuple[dict[str, float], float]:
+    """Operations a second in each of these formats, and bytes a second of a copy; the best of five.
+
+    Operations are those of a matrix product or of a convolution 3 x 3, whichever reaches more: on some processors
+    PyTorch's library for the former is far from what that for the latter makes of them.
+    """
+    side, batch, cells = (8192, 128, 2**29) if device.type == "cuda" else (2048, 8, 2**27)
     source, target = torch.zeros(cells, device=device), torch.zeros(cells, device=device)
 
     def best(run: Callable[[], Any]) -> float:
         run()
-        return min(_timed(run, device) for _ in range(3))
+        return min(_timed(run, device) for _ in range(5))
 
-    return 2 * side**3 / best(lambda: a @ b), 8 * cells / best(lambda: target.copy_(source))
+    def rate(name: str) -> float:
+        dtype = getattr(torch, name)
+        a, b = torch.randn(2, side, side, device=device).to(dtype)
+        image, kernel = torch.randn(batch, 512, 32, 32, device=device), torch.randn(512, 512, 3, 3, device=device)
+        image, kernel = image.to(dtype), kernel.to(dtype)
+        product = 2 * side**3 / best(lambda: a @ b)
+        return max(
+            product, 2 * image.numel() * kernel[0].numel() / best(lambda: torch.conv2d(image, kernel, padding=1))
+        )
+
+    return {name: rate(name) for name in formats}, 8 * cells / best(lambda: target.copy_(source))
 
 
 def _timed(run: Callable[[], Any], device: torch.device) -> float:
@@ -161,12 +175,15 @@ def measure(arguments: argparse.Namespace) -> Row:
     ledger.counting = True
     for ledger.rows in tables.values():
         engine.advance()
-    compute, copy = peaks(workshop.device)
+    low = resolve_autocast(arguments.precision, workshop.device) is not None
+    formats = {kind: "bfloat16" if low and kind == "without" else "float32" for kind in steps}
+    products, copy = peaks(workshop.device, sorted({*formats.values()}))
     return {
         "machine": machine(workshop.device),
         "device": workshop.device.type,
-        "peak_flop": compute,
+        "peak_flop": products,
         "peak_bytes": copy,
+        "formats": formats,
         "parts": {kind: {name: dict(row) for name, row in rows.items()} for kind, rows in tables.items()},
         "steps": {kind: [statistics.median(column) for column in zip(*of, strict=True)] for kind, of in steps.items()},
         "peak_gib": memory / 2**30,
@@ -175,47 +192,52 @@ def measure(arguments: argparse.Namespace) -> Row:
     }
 
 
-def parts_table(found: Row) -> str:
-    rows = found["parts"]["with"]
+def parts_table(found: Row, kind: str) -> str:
+    rows = found["parts"][kind]
     total = {key: sum(row[key] for row in rows.values()) for key in ("flop", "bytes", "seconds")}
-    lines = [_line(name, row, found) for name, row in [*rows.items(), ("**sum**", total)]]
+    peak = found["peak_flop"][found["formats"][kind]]
+    floors = {name: _floor(row, peak, found["peak_bytes"]) for name, row in rows.items()}
+    lines = [_line(name, row, floors[name], peak) for name, row in rows.items()]
+    lines.append(_line("**sum**", total, sum(floors.values()), peak))
     return markdown(["part", "GFLOP", "GB", "seconds", "GFLOP/s", "of the peak", "floor, s", "floor / time"], lines)
 
 
-def _line(name: str, row: Row, found: Row) -> list[str]:
+def _line(name: str, row: Row, floor: float, peak: float) -> list[str]:
     seconds = max(row["seconds"], 1e-9)
-    floor = max(row["flop"] / found["peak_flop"], row["bytes"] / found["peak_bytes"])
-    if name == "**sum**":
-        floor = floor_of_parts(found, "with", found["peak_flop"], found["peak_bytes"])
     rate = row["flop"] / seconds
     return [
         name, f"{row['flop'] / 1e9:.1f}", f"{row['bytes'] / 1e9:.2f}", f"{seconds:.3f}", f"{rate / 1e9:.0f}",
-        f"{rate / found['peak_flop']:.0%}", f"{floor:.3f}", f"{floor / seconds:.2f}",
+        f"{rate / peak:.0%}", f"{floor:.3f}", f"{floor / seconds:.2f}",
     ]  # fmt: skip
 
 
-def floor_of_parts(found: Row, kind: str, flop: float, byte: float) -> float:
-    """Seconds that the parts of a step take one after the other, each at one of these peaks."""
-    return sum(max(part["flop"] / flop, part["bytes"] / byte) for part in found["parts"][kind].values())
+def _floor(part: Row, flop: float, byte: float) -> float:
+    """Seconds that a part takes at one of these peaks, whichever is longer."""
+    return max(part["flop"] / flop, part["bytes"] / byte)
 
 
 def projection_table(found: Row) -> str:
     """What a GPU would take, were it as far from its floor as this machine is from its own, or waiting for its host."""
-    lines = []
-    for name, flop in H100_FLOP.items():
-        seconds = {
-            kind: max(
-                wall * floor_of_parts(found, kind, flop, H100_BYTES)
-                / floor_of_parts(found, kind, found["peak_flop"], found["peak_bytes"]),
-                LAUNCH * sum(part["operators"] for part in found["parts"][kind].values()),
-            )
-            for kind, (wall, _) in found["steps"].items()
-        }  # fmt: skip
-        plain, full = seconds["without"], seconds["with"]
-        means = [plain, *((plain * (every - 1) + full) / every for every in (4, 1))]
-        lines.append([name, *(f"{1000 * mean:.0f}" for mean in means), f"{5000 * full / 60:.1f}"])
+    formats = ["TF32"] if "bfloat16" in found["peak_flop"] else ["float32", "TF32"]
+    lines = [_projection(found, name) for name in formats]
     titles = ["projected for an H100", "none, ms", "arch_every=4, ms", "exact, ms", "exact, 5000 steps, minutes"]
     return markdown(titles, lines)
+
+
+def _projection(found: Row, name: str) -> list[str]:
+    """A line of the table: what is float32 here is made in format `name` there."""
+    seconds = {}
+    for kind, (wall, _) in found["steps"].items():
+        here = found["formats"][kind]
+        peak, there = found["peak_flop"][here], H100_FLOP[name if here == "float32" else here]
+        parts = found["parts"][kind].values()
+        share = sum(_floor(part, there, H100_BYTES) for part in parts)
+        share /= sum(_floor(part, peak, found["peak_bytes"]) for part in parts)
+        seconds[kind] = max(wall * share, LAUNCH * sum(part["operators"] for part in parts))
+    plain, full = seconds["without"], seconds["with"]
+    means = [plain, *((plain * (every - 1) + full) / every for every in (4, 1))]
+    label = f"{name}, without the hypergradient bfloat16" if "bfloat16" in found["peak_flop"] else name
+    return [label, *(f"{1000 * mean:.0f}" for mean in means), f"{5000 * full / 60:.1f}"]
 
 
 def steps_table(found: Row) -> str:
@@ -229,13 +251,14 @@ def steps_table(found: Row) -> str:
 
 
 def heading(arguments: argparse.Namespace, found: Row) -> str:
+    products = ", ".join(f"in {name} {rate / 1e9:.0f} GFLOP/s" for name, rate in found["peak_flop"].items())
     millions = [found[f"{part}_parameters"] / 1e6 for part in ("generator", "segmenter")]
     return (
         f"One joint iteration at {arguments.size} x {arguments.size}, batch {arguments.batch}, {arguments.searched} "
         f"searched: generator {millions[0]:.1f} M, segmenter {millions[1]:.1f} M parameters; {found['machine']}, "
         f"precision {arguments.precision}.\n\n"
-        f"Peak of a float32 matrix product {found['peak_flop'] / 1e9:.0f} GFLOP/s, "
-        f"of a copy {found['peak_bytes'] / 1e9:.1f} GB/s. Peak memory {found['peak_gib']:.2f} GiB."
+        f"Peak of a product {products}, of a copy {found['peak_bytes'] / 1e9:.1f} GB/s. "
+        f"Peak memory {found['peak_gib']:.2f} GiB."
     )
 
 
@@ -245,13 +268,15 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=1, help="timed steps of each kind")
     arguments = parser.parse_args()
     found = measure(arguments)
-    parts = [heading(arguments, found), steps_table(found), "The step with it:", parts_table(found)]
+    parts = [heading(arguments, found), steps_table(found), "The step with it:", parts_table(found, "with")]
+    low = "bfloat16" in found["peak_flop"]
+    if low:
+        parts += ["The step without it:", parts_table(found, "without")]
     if found["device"] == "cpu":
         operators = sum(part["operators"] for part in found["parts"]["with"].values())
         parts += [PROJECTED.format(operators), projection_table(found)]
-    low = "-bf16" if arguments.precision == "bf16" else ""
-    quick = "-quick" if arguments.quick else ""
-    name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}{quick}{low}"
+    name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}"
+    name += ("-quick" if arguments.quick else "") + ("-bf16" if low else "")
     write_result(name, "\n\n".join(parts), found)
 
 
