@@ -42,6 +42,7 @@ FORMS = {"get_loss": "forward", "backward": "backward", "optimizer_step": "updat
 MEANS = (1, 2, 4, 10)  # of arch_every
 H100_FLOP = {"float32": 67e12, "TF32": 495e12, "bfloat16": 989e12}  # a second, by NVIDIA's data sheet of the SXM card
 H100_BYTES = 3.35e12
+UNCOUNTED = 4  # steps: the first write to main memory that the system has yet to fill with zeros
 LAUNCH = 5e-6  # seconds that a host takes to give a GPU one operator, at the least
 
 
@@ -155,12 +156,12 @@ def _timed(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def measure(arguments: argparse.Namespace) -> Row:
-    """Steps of both kinds after one that is not counted: their times, and of one more what its parts count."""
+    """Steps of both kinds after some that are not counted: their times, and of one more what its parts count."""
     arguments.arch_every = 2
     workshop, engine = build_engine(arguments)
     steps: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
     tables: dict[str, dict[str, Row]] = {kind: defaultdict(lambda: defaultdict(float)) for kind in steps}
-    for _ in steps:
+    for _ in range(UNCOUNTED):
         engine.advance()
     ledger = Ledger(workshop.device)
     watch(engine, ledger)
