@@ -141,10 +141,8 @@ def peaks(device: torch.device, formats: Sequence[str]) -> tuple[dict[str, float
         a, b = torch.randn(2, side, side, device=device).to(dtype)
         image, kernel = torch.randn(batch, 512, 32, 32, device=device), torch.randn(512, 512, 3, 3, device=device)
         image, kernel = image.to(dtype), kernel.to(dtype)
-        product = 2 * side**3 / best(lambda: a @ b)
-        return max(
-            product, 2 * image.numel() * kernel[0].numel() / best(lambda: torch.conv2d(image, kernel, padding=1))
-        )
+        convolved = 2 * image.numel() * kernel[0].numel() / best(lambda: torch.conv2d(image, kernel, padding=1))
+        return max(2 * side**3 / best(lambda: a @ b), convolved)
 
     return {name: rate(name) for name in formats}, 8 * cells / best(lambda: target.copy_(source))
 
@@ -193,6 +191,11 @@ def measure(arguments: argparse.Namespace) -> Row:
     }
 
 
+def in_bfloat16(found: Row) -> bool:
+    """Whether steps without the hypergradient were."""
+    return found["formats"]["without"] == "bfloat16"
+
+
 def parts_table(found: Row, kind: str) -> str:
     rows = found["parts"][kind]
     total = {key: sum(row[key] for row in rows.values()) for key in ("flop", "bytes", "seconds")}
@@ -219,7 +222,7 @@ def _floor(part: Row, flop: float, byte: float) -> float:
 
 def projection_table(found: Row) -> str:
     """What a GPU would take, were it as far from its floor as this machine is from its own, or waiting for its host."""
-    formats = ["TF32"] if "bfloat16" in found["peak_flop"] else ["float32", "TF32"]
+    formats = ["TF32"] if in_bfloat16(found) else ["float32", "TF32"]
     lines = [_projection(found, name) for name in formats]
     titles = ["projected for an H100", "none, ms", "arch_every=4, ms", "exact, ms", "exact, 5000 steps, minutes"]
     return markdown(titles, lines)
@@ -237,7 +240,7 @@ def _projection(found: Row, name: str) -> list[str]:
         seconds[kind] = max(wall * share, LAUNCH * sum(part["operators"] for part in parts))
     plain, full = seconds["without"], seconds["with"]
     means = [plain, *((plain * (every - 1) + full) / every for every in (4, 1))]
-    label = f"{name}, without the hypergradient bfloat16" if "bfloat16" in found["peak_flop"] else name
+    label = f"{name}, without the hypergradient bfloat16" if in_bfloat16(found) else name
     return [label, *(f"{1000 * mean:.0f}" for mean in means), f"{5000 * full / 60:.1f}"]
 
 
@@ -270,14 +273,13 @@ def main() -> None:
     arguments = parser.parse_args()
     found = measure(arguments)
     parts = [heading(arguments, found), steps_table(found), "The step with it:", parts_table(found, "with")]
-    low = "bfloat16" in found["peak_flop"]
-    if low:
+    if in_bfloat16(found):
         parts += ["The step without it:", parts_table(found, "without")]
     if found["device"] == "cpu":
         operators = sum(part["operators"] for part in found["parts"]["with"].values())
         parts += [PROJECTED.format(operators), projection_table(found)]
     name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}"
-    name += ("-quick" if arguments.quick else "") + ("-bf16" if low else "")
+    name += ("-quick" if arguments.quick else "") + ("-bf16" if in_bfloat16(found) else "")
     write_result(name, "\n\n".join(parts), found)
 
 

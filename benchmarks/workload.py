@@ -70,9 +70,9 @@ def gradient_of_architecture(engine: GenSegEngine) -> Tensor:
     """∇_A of the engine's next step, right before A's optimizer sees it, in float64."""
     parameters = engine.architecture.trainable_parameters()
     seen: list[Tensor] = []
-    engine.architecture.grad_callback = lambda: seen.extend(p.grad.flatten().double() for p in parameters)
+    engine.architecture.grad_callback = lambda: seen.append(torch.cat([p.grad.flatten() for p in parameters]))
     engine.advance()
-    return torch.cat(seen)
+    return seen[-1].double()
 
 
 def warm_imports() -> None:

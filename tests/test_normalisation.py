@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from genseg_betty.normalisation import TwiceNormalised
-from levels.real import gradient_of_alpha, real_engine
+from levels.real import real_engine
 from levels.toy import advance
+from workload import gradient_of_architecture
 
 LAYERS = {
     "batch": lambda: nn.BatchNorm2d(4),
@@ -112,9 +113,9 @@ def plainly(self, function, types, args=(), kwargs=None):
 )
 def test_the_gradient_of_the_architecture_is_that_of_torchs_own(overrides, monkeypatch):
     engines = [advance(real_engine("hypergradient=exact", *overrides), 3) for _ in range(2)]
-    found = gradient_of_alpha(engines[0])
+    found = gradient_of_architecture(engines[0])
     with monkeypatch.context() as patch:
         patch.setattr(TwiceNormalised, "__torch_function__", plainly)
-        expected = gradient_of_alpha(engines[1])
+        expected = gradient_of_architecture(engines[1])
     assert expected.norm() > 0
     assert (found - expected).norm() < 0.02 * expected.norm()  # float32, the first steps of Adam

@@ -218,7 +218,7 @@ INTERPOLATIONS = ["a0: x", *(f"a{n}: ${{a{n - 1}}}${{a{n - 1}}}" for n in range(
 
 @pytest.mark.parametrize(
     ("lines", "reason"),
-    [(REFERENCES, "refers"), (INTERPOLATIONS, "refers"), (["a: " + "x" * 2**20], "is larger than 1048576 bytes")],
+    [(REFERENCES, "refers"), (INTERPOLATIONS, "refers"), (["a: " + "x" * 2**20], "holds more than 1048576 bytes")],
     ids=["references", "interpolations", "size"],
 )
 def test_a_config_of_few_lines_cannot_fill_the_memory(lines: list[str], reason: str, tmp_path: Path) -> None:

@@ -33,6 +33,15 @@ def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object], syn
         temporary.unlink(missing_ok=True)
 
 
+def bounded_read(path: Path, most: int) -> bytes:
+    """What a file holds. Raises ValueError, having read no further, if that is more than `most` bytes; OSError."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it holds more than {most} bytes")
+    return content
+
+
 def file_label(name: str) -> str:
     """A name as part of a file name: what is no letter, digit or one of . _ + - becomes _."""
     return re.sub(r"[^\w.+-]+", "_", name)

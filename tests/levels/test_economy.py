@@ -7,9 +7,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from genseg_betty.levels.level import Level
 from genseg_betty.randomness import seeded
-from levels.real import gradient_of_alpha, real_engine
+from levels.real import real_engine
 from levels.toy import advance, toy_engine
 from states import different, joined
+from workload import gradient_of_architecture
 
 # -- one pass of G for H and for G -------------------------------------------------------------------------------
 
@@ -74,11 +75,11 @@ def test_running_statistics_of_the_generator_follow_one_pass():
 def test_the_real_images_have_no_part_in_the_mixed_derivative(hypergradient, monkeypatch):
     """Weights and α's gradient are those of the loss in one piece."""
     engine = advance(toy_engine(hypergradient), 2)
-    found = gradient_of_alpha(engine)
+    found = gradient_of_architecture(engine)
     with monkeypatch.context() as patch:
         patch.setattr(Level, "apart", lambda self, part: part())
         plain = advance(toy_engine(hypergradient), 2)
-        expected = gradient_of_alpha(plain)
+        expected = gradient_of_architecture(plain)
     assert expected.norm() > 0
     # The difference of two evaluations loses digits to what both have in common.
     tolerance = 1e-6 if hypergradient == "finite_difference" else 1e-11
@@ -122,10 +123,10 @@ def test_each_recorded_graph_is_walked_once(hypergradient, monkeypatch):
 @pytest.mark.parametrize("hypergradient", ["exact", "exact_full"])
 def test_the_cut_changes_no_derivative(hypergradient, monkeypatch):
     engine = advance(toy_engine(hypergradient), 2)
-    found = gradient_of_alpha(engine)
+    found = gradient_of_architecture(engine)
     with monkeypatch.context() as patch:
         patch.setattr(Level, "seam", lambda self, *made: made)
-        expected = gradient_of_alpha(advance(toy_engine(hypergradient), 2))
+        expected = gradient_of_architecture(advance(toy_engine(hypergradient), 2))
     assert expected.norm() > 0
     assert (found - expected).norm() < 1e-12 * expected.norm()
 
@@ -135,7 +136,7 @@ def test_what_comes_through_the_cut_counts(monkeypatch):
     engine = advance(toy_engine(), 2)
     with monkeypatch.context() as patch:
         patch.setattr(Level, "seam", lambda self, *made: tuple(tensor.detach() for tensor in made))
-        assert gradient_of_alpha(engine).norm() == 0
+        assert gradient_of_architecture(engine).norm() == 0
 
 
 # -- a replay ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.data.files import Finding
+from genseg_betty.files import bounded_read
 
 PARTS = ("train", "validation", "test")
 MAX_BYTES = 2**26  # of a file that is read into memory; a hundred thousand cases take less than a tenth
@@ -27,11 +28,7 @@ def read_split_file(root: Path | None, file: str, ids: Collection[str]) -> tuple
         looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
         return {}, [Finding("unreadable", file, f"is the file of dataset.split and not there; looked at {looked}")]
     try:
-        with path.open("rb") as opened:
-            content = opened.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"it holds more than {MAX_BYTES} bytes")
-        parts = _parts(json.loads(content))
+        parts = _parts(json.loads(bounded_read(path, MAX_BYTES)))
     except (OSError, ValueError, RecursionError) as error:
         return {}, [Finding("unreadable", file, f"cannot be read ({error}); {EXPECTED}")]
     return parts, [Finding(code, file, message) for code, message in _faults(parts, ids)]

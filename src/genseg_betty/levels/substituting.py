@@ -30,12 +30,12 @@ class Substituting:
 
     def statistics_aside(self) -> AbstractContextManager[None]:
         """Let the module's buffers (BatchNorm's running statistics) learn nothing from what the block shows it."""
-        return self.with_copies_of(self._aside or dict(self.module.named_buffers()))
+        return self.with_copies_of(self._buffers_in_use)
 
     @contextmanager
     def with_copies_of(self, buffers: Mapping[str, Tensor]) -> Iterator[None]:
         """Let `forward` use copies of these buffers, which learn in their place and are forgotten."""
-        before, self._aside = self._aside, {name: buffer.clone() for name, buffer in buffers.items()}
+        before, self._aside = self._aside, _cloned(buffers)
         try:
             yield
         finally:
@@ -43,4 +43,12 @@ class Substituting:
 
     def cloned_buffers(self) -> dict[str, Tensor]:
         """Copies of the buffers in use, by name."""
-        return {name: buffer.clone() for name, buffer in (self._aside or dict(self.module.named_buffers())).items()}
+        return _cloned(self._buffers_in_use)
+
+    @property
+    def _buffers_in_use(self) -> Mapping[str, Tensor]:
+        return self._aside or dict(self.module.named_buffers())
+
+
+def _cloned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}

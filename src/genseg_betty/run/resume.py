@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import TEMPORARY
+from genseg_betty.files import TEMPORARY, bounded_read
 from genseg_betty.run.lock import LOCK
 
 STATES = ("running", "finished", "interrupted", "failed")
@@ -98,11 +98,7 @@ def read_config(path: Path) -> DictConfig:
 
 def _spelled_out(file: Path) -> str:
     """The file's text. Raises ValueError where it refers to itself: a few lines of a stranger's can fill all memory."""
-    with file.open("rb") as opened:
-        content = opened.read(MAX_CONFIG + 1)
-    text = content.decode("utf-8")
-    if len(content) > MAX_CONFIG:
-        raise ValueError(f"it is larger than {MAX_CONFIG} bytes")
+    text = bounded_read(file, MAX_CONFIG).decode("utf-8")
     if "${" in text or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
         raise ValueError("it refers to other values (${…} or *…), which no Run writes")
     return text
