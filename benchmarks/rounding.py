@@ -23,7 +23,7 @@ from genseg_betty.data.batches import Batch
 from genseg_betty.levels.engine import GenSegEngine
 from workload import Row, add_size, build_engine, gradient_of_architecture, machine, markdown, write_result
 
-STEPS = (1, 2, 3, 10, 40)
+STEPS = (2, 3, 4, 10, 40)
 MANTISSA = 23
 FORMATS = {"float32": MANTISSA, "TF32": 10, "bfloat16": 7}
 PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm")

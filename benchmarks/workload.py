@@ -20,7 +20,7 @@ from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.device import set_float32
-from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.levels.engine import GenSegEngine, find_backend
 from genseg_betty.memory import reuse_freed
 from genseg_betty.methods.workshop import Workshop
 
@@ -40,6 +40,9 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch-every", type=int, default=1)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
+    parser.add_argument("--layout", default="auto", choices=("auto", "first", "last"), help="of channels in weights")
+    parser.add_argument("--trials", type=int, default=0, help="kernels of cuDNN to try for each shape; 0: its advice")
+    parser.add_argument("--graphs", default="never", choices=("auto", "never"))
     parser.add_argument("--override", nargs="*", default=[], help="further overrides of the config")
 
 
@@ -54,16 +57,21 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]
             "backbone=unet_classic", *small, f"image_size={arguments.size}", f"device={arguments.device}",
             f"precision={arguments.precision}", f"trainer.batch_size={arguments.batch}",
             "trainer.warmup_iterations=0", f"hypergradient={arguments.hypergradient}",
-            f"arch_every={arguments.arch_every}",
+            f"arch_every={arguments.arch_every}", f"graphs={arguments.graphs}",
             f"generator.searched={arguments.searched}", "dataset=phantom", "dataset.kind=lesion",
             "dataset.channels=3", "ood=[]",
             f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}", *arguments.override,
         ]
     )  # fmt: skip
     set_float32(arguments.precision)
+    torch.backends.cudnn.benchmark = arguments.trials > 0
+    torch.backends.cudnn.benchmark_limit = arguments.trials
     reuse_freed()
     workshop = Workshop(config, load_data(config))
-    return workshop, GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type)
+    formats = {"first": torch.contiguous_format, "last": torch.channels_last}
+    workshop.memory_format = formats.get(arguments.layout, workshop.memory_format)
+    backend = find_backend(arguments.graphs, workshop.device)
+    return workshop, GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type, backend=backend)
 
 
 def gradient_of_architecture(engine: GenSegEngine) -> Tensor:
@@ -122,9 +130,10 @@ def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def write_result(name: str, text: str, rows: Any) -> None:
-    """Print `text` and keep it as results/<name>.md, its numbers as results/<name>.json."""
-    print(text)
+def write_result(name: str, text: str, rows: Any, show: bool = True) -> None:
+    """Keep `text` as results/<name>.md, its numbers as results/<name>.json, and print it if it is to be shown."""
+    if show:
+        print(text)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(text.rstrip() + "\n")
     (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")

@@ -10,9 +10,10 @@ PACKAGE = Path(genseg_betty.__file__).parent
 
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
-    {"errors", "files", "randomness", "device", "memory", "signals", "metrics", "statistics"},
+    {"errors", "files", "randomness", "device", "memory", "signals", "metrics", "statistics", "step_inputs"},
     {"config", "run"},
-    {"data", "augment", "losses", "samples", "generators", "backbones", "normalisation", "tracking", "progress"},
+    {"multilevel"},
+    {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},
     {"build"},
     {"levels", "inference"},
     {"report"},

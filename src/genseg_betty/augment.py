@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genseg_betty.device import sent
 from genseg_betty.errors import UserError
+from genseg_betty.step_inputs import send_from_host
 
 BORDERS = ("zeros", "border", "reflection")
 
@@ -75,13 +75,18 @@ class Augmentation:
     def mask(self, mask: Tensor) -> Tensor:
         """Mask [B, H, W] or [B, D, H, W] of class indices -> augmented mask, same shape, type and device; no new
         labels."""
-        return _move_mask(mask, self.draw(*mask.shape), self.mask_border)
+        return _move_mask(mask, self._send_moves(mask), self.mask_border)
 
     def pair(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Image [B, C, *] in [-1, 1] and mask [B, *], moved by the same draw; the image linearly."""
-        matrices = self.draw(*mask.shape)
-        moved = _resample(image + 1, matrices, "bilinear", self.pair_border) - 1  # so that "zeros" is black
-        return moved, _move_mask(mask, matrices, self.pair_border)
+        moves = self._send_moves(mask)
+        moved = _resample(image + 1, moves, "bilinear", self.pair_border) - 1  # so that "zeros" is black
+        return moved, _move_mask(mask, moves, self.pair_border)
+
+    def _send_moves(self, mask: Tensor) -> Tensor:
+        """Draw one move an image of `mask` and send it to the mask's device: [B, n, n + 1], see `_normalise`."""
+        shape = tuple(mask.shape)
+        return send_from_host(lambda: _normalise(self.draw(*shape), shape[1:]), mask.device)
 
     def draw(self, count: int, *size: int) -> Tensor:
         """Matrices [count, n + 1, n + 1], float64: (row, column, 1) of a result's pixel -> that of its source.
@@ -115,19 +120,26 @@ class Augmentation:
         return operations[first] @ operations[second] @ operations[third]
 
 
-def _move_mask(mask: Tensor, matrices: Tensor, border: str) -> Tensor:
+def _move_mask(mask: Tensor, moves: Tensor, border: str) -> Tensor:
     """Nearest neighbour, so that no class index appears that was not there."""
-    return _resample(mask[:, None], matrices, "nearest", border)[:, 0]
+    return _resample(mask[:, None], moves, "nearest", border)[:, 0]
 
 
-def _resample(values: Tensor, matrices: Tensor, mode: str, border: str) -> Tensor:
-    """In float64, which autocast and TF32 leave alone: both would move pixels by rounding the coordinates."""
+def _normalise(matrices: Tensor, size: Sequence[int]) -> Tensor:
+    """Matrices in pixels [B, n + 1, n + 1] -> in the coordinates of `affine_grid`, -1..1 and x first: [B, n, n + 1].
+
+    On the CPU, where the matrices are drawn: MONAI's own transform would do this on the GPU, and wait for it.
+    """
     from monai.networks.utils import to_norm_affine
 
-    size, dims = values.shape[2:], values.ndim - 2
-    # On the CPU, where they are drawn: MONAI's own transform would do this on the GPU, and wait for it.
-    moves = to_norm_affine(matrices, size, size, align_corners=True)[:, :dims].flip(1)  # torch names x before y
-    moves = torch.cat([moves[..., :dims].flip(2), moves[..., dims:]], dim=2)
-    grid = functional.affine_grid(sent(moves, values.device), list(values.shape), align_corners=True)
+    dims = len(size)
+    moves = to_norm_affine(matrices, size, size, align_corners=True)[:, :dims].flip(1)
+    return torch.cat([moves[..., :dims].flip(2), moves[..., dims:]], dim=2)
+
+
+def _resample(values: Tensor, moves: Tensor, mode: str, border: str) -> Tensor:
+    """Values [B, C, *] where `moves` lead; in float64, which autocast and TF32 leave alone: both would move pixels by
+    rounding the coordinates."""
+    grid = functional.affine_grid(moves, list(values.shape), align_corners=True)
     moved = functional.grid_sample(values.double(), grid, mode, border, align_corners=True)
     return moved.to(values.dtype)

@@ -217,14 +217,14 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(half: str) -
 
 
 def test_joint_training_through_the_real_engine() -> None:
-    config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=3"])
+    config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
     engine = GenSegEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
     seen = []
     step = engine.architecture.optimizer.step
     engine.architecture.optimizer.step = lambda: (
         seen.append([p.grad.clone() for p in engine.architecture.trainable_parameters()]), step()
     )  # fmt: skip
-    for _ in range(4):
+    for _ in range(5):
         assert engine.advance() is not None
         assert all(level.skipped == 0 and level.loss.isfinite() for level in engine.levels if level.loss is not None)
     assert [level.name for level in engine.levels] == ["generation", "segmentation", "architecture"]

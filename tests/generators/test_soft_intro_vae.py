@@ -249,7 +249,7 @@ def test_draw_follows_the_seed_and_reaches_alpha() -> None:
 
 
 def test_joint_training_through_the_real_engine() -> None:
-    config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=3"])
+    config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
     workshop = Workshop(config, load_data(config))
     engine = GenSegEngine(build_named(config.method).plan(workshop))
     seen = []
@@ -257,7 +257,7 @@ def test_joint_training_through_the_real_engine() -> None:
     engine.architecture.optimizer.step = lambda: (
         seen.append([p.grad.clone() for p in engine.architecture.trainable_parameters()]), step()
     )  # fmt: skip
-    for _ in range(4):
+    for _ in range(5):
         assert engine.advance() is not None
         assert all(level.skipped == 0 and level.loss.isfinite() for level in engine.levels if level.loss is not None)
     assert len(seen) == 3

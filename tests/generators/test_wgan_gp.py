@@ -210,7 +210,7 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(norm: str) -
 
 
 def test_joint_training_through_the_real_engine() -> None:
-    config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=3"])
+    config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
     engine = GenSegEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
     seen = []
     step = engine.architecture.optimizer.step
@@ -218,7 +218,7 @@ def test_joint_training_through_the_real_engine() -> None:
         seen.append(engine.architecture.module.up_logits.grad.clone()),
         step(),
     )
-    for _ in range(4):
+    for _ in range(5):
         assert engine.advance() is not None
         assert all(level.skipped == 0 and level.loss.isfinite() for level in engine.levels if level.loss is not None)
     assert len(seen) == 3

@@ -18,7 +18,7 @@ from workload import gradient_of_architecture
 @pytest.mark.parametrize("generator", ["pix2pix", "spade", "asapnet"])
 def test_the_generator_runs_twice_in_a_joint_step(generator):
     """Once for the two levels of stage I, once with its new weights for stage II."""
-    engine = advance(real_engine(f"generator={generator}"), 1)
+    engine = advance(real_engine(f"generator={generator}"), 2)
     passes = []
     engine.generation.module.register_forward_hook(lambda *_: passes.append(1))
     advance(engine, 1)
@@ -53,7 +53,7 @@ def test_the_discriminator_sees_the_images_that_the_generator_is_judged_by():
     alpha = {half: w.detach() for half, w in engine.architecture.module().items()}
     batch = discrimination.batches(discrimination.count)
     condition = batch.mask[:, None].double() * 2 - 1
-    with seeded(generation.seed_of(generation.count + 1)), generation.statistics_aside():
+    with seeded(generation.moment_of(generation.count + 1).find_seed()), generation.statistics_aside():
         synthetic = functional_call(generation.module, {**weights, **generation._aside}, (condition, alpha))
     real = functional_call(discrimination.module, opponent, (condition, batch.image))
     fake = functional_call(discrimination.module, opponent, (condition, synthetic))
@@ -113,7 +113,7 @@ def test_each_recorded_graph_is_walked_once(hypergradient, monkeypatch):
         assert level.record.graph is None
 
     monkeypatch.setattr(Level, "differentiate_gradients", counted)
-    advance(toy_engine(hypergradient), 1)
+    advance(toy_engine(hypergradient), 2)
     assert sorted(walked) == ["generation", "segmentation"]
 
 
@@ -156,6 +156,6 @@ def test_a_replay_at_the_same_weights_is_the_step(generator, monkeypatch):
         return replay(level, weights, parameters)
 
     monkeypatch.setattr(Level, "replay", watched)
-    advance(real_engine(f"generator={generator}", "hypergradient=finite_difference"), 2)
+    advance(real_engine(f"generator={generator}", "hypergradient=finite_difference"), 3)
     assert compared
     assert all(compared)

@@ -96,9 +96,9 @@ def test_levels_that_ask_nothing_make_the_same_steps(optimizer, level, monkeypat
         batch.image.mul_(torch.nan if count in (1, 2) else 1.0)
         return batch
 
-    asked = advance(toy_engine(optimizer=optimizer, **{level: spoiled}), 4)
+    asked = advance(toy_engine(optimizer=optimizer, joint=5, **{level: spoiled}), 5)
     monkeypatch.setattr(guard, "answers_at_once", lambda device: False)
-    found = advance(toy_engine(optimizer=optimizer, **{level: spoiled}), 4)
+    found = advance(toy_engine(optimizer=optimizer, joint=5, **{level: spoiled}), 5)
     assert asked.architecture.skipped == 2
     states = [engine.state_dict()["levels"] for engine in (found, asked)]
     for state in (part for levels in states for part in levels.values()):
@@ -135,14 +135,14 @@ def test_no_step_asks_for_a_number(overrides):
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_that_a_number_is_asked_for_would_be_seen():
     """So that the test above can fail."""
-    engine = advance(toy_engine(), 1)
+    engine = advance(toy_engine(), 2)
     find = engine.segmentation._find_sound
     engine.segmentation._find_sound = lambda: torch.tensor(bool(find()))
     with NothingIsAsked(), pytest.raises(AssertionError, match="_local_scalar_dense waits"):
         advance(engine, 1)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("overrides", [["hypergradient=exact"], ["hypergradient=none", "precision=bf16"]], ids=" ".join)
 def test_a_gpu_is_not_waited_for(overrides):
     config = compose([*TINY, "method=genseg", "device=cuda", "ood=[]", "trainer.warmup_iterations=1", *overrides])

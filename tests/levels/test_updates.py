@@ -3,9 +3,11 @@
 import pytest
 import torch
 from torch.optim import SGD, Adam, RMSprop
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genseg_betty.errors import UserError
-from genseg_betty.levels.updates import check_optimizer, update_derivatives
+from genseg_betty.levels import updates
+from genseg_betty.levels.updates import check_optimizer, chunk_update_derivatives, update_derivatives
 from levels.toy import OPTIMIZERS
 
 
@@ -43,6 +45,112 @@ def test_a_weight_that_never_had_a_gradient_gives_a_finite_derivative(kind):
     optimizer.step()
     [(found, _)] = update_derivatives(optimizer, [torch.zeros(3)], [torch.tensor([0.0, 1.0, 0.0])])
     assert torch.isfinite(found).all()
+
+
+def slope(group, state, before, gradient):
+    """du/d∇L / η of one parameter, as the formula reads."""
+    if group["weight_decay"] and not group.get("decoupled_weight_decay"):
+        gradient = gradient + group["weight_decay"] * before
+    tiny = torch.finfo(gradient.dtype).tiny
+    if "betas" in group:
+        (beta1, beta2), step = group["betas"], state["step"].double()
+        correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+        root = (state["exp_avg_sq"] / correction2.to(gradient)).sqrt().clamp_min(tiny)
+        bend = state["exp_avg"] * gradient * ((1 - beta2) / (correction1 * correction2)).to(gradient) / root
+        denominator = root + group["eps"]
+        return (((1 - beta1) / correction1).to(gradient) - bend / denominator) / denominator
+    if "alpha" in group:
+        root = state["square_avg"].sqrt().clamp_min(tiny)
+        denominator = root + group["eps"]
+        return (1 - gradient * gradient * (1 - group["alpha"]) / root / denominator) / denominator
+    return torch.full_like(gradient, 1.0 + group["momentum"] if group["nesterov"] else 1.0)
+
+
+SHAPES = [(3,), (4, 5), (2, 3, 3, 3), (), (40,), (1,), (7, 2)]
+
+
+def stepped(name, dtype=torch.float32, shapes=SHAPES):
+    """An optimizer of two groups after three steps, the parameters before the last of them and its gradients."""
+    torch.manual_seed(2)
+    parameters = [torch.randn(shape, dtype=dtype).requires_grad_() for shape in shapes]
+    optimizer = OPTIMIZERS[name](parameters[:3])
+    optimizer.add_param_group({"params": parameters[3:], "lr": 0.5, "weight_decay": 0.3})
+    for _ in range(3):
+        before = [parameter.detach().clone() for parameter in parameters]
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+    return optimizer, before, [parameter.grad for parameter in parameters]
+
+
+@pytest.mark.parametrize("chunk", [1, 30, 2**22])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_chunks_give_the_bits_of_one_parameter_at_a_time(name, dtype, chunk, monkeypatch):
+    monkeypatch.setattr(updates, "CHUNK", chunk)
+    optimizer, before, gradients = stepped(name, dtype)
+    found = update_derivatives(optimizer, [*before], [*gradients])
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            derivative, rate = next(found)
+            assert rate == group["lr"]
+            assert torch.equal(derivative, slope(group, optimizer.state[parameter], before.pop(0), gradients.pop(0)))
+    assert not [*found]
+
+
+def test_chunks_are_bounded_and_of_one_type(monkeypatch):
+    monkeypatch.setattr(updates, "CHUNK", 10)
+    parameters = [torch.zeros(size, requires_grad=True) for size in (4, 6, 1, 11, 12, 5)]
+    parameters += [torch.zeros(2, dtype=torch.float64, requires_grad=True), torch.zeros(1, requires_grad=True)]
+    chunks = chunk_update_derivatives(SGD(parameters, lr=1.0), parameters, parameters)
+    assert [chunk.parameters for chunk in chunks] == [2, 1, 1, 1, 1, 1, 1]
+
+
+def test_identity_is_a_number_whatever_the_optimizer():
+    weight = torch.zeros(3, requires_grad=True)
+    [chunk] = chunk_update_derivatives(torch.optim.Adagrad([weight], lr=0.2), [weight], [weight], identity=True)
+    assert (chunk.derivatives, chunk.parameters, chunk.rate) == (1.0, 1, 0.2)
+
+
+@pytest.mark.parametrize("rate", [0.2, torch.tensor(0.2, dtype=torch.float64)], ids=["number", "tensor"])
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_products_with_vectors(name, rate):
+    optimizer, before, gradients = stepped(name)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    vectors = [torch.randn_like(part) for part in before]
+    slopes = [slope for slope, _ in update_derivatives(optimizer, before, gradients)]
+    for with_rate in (False, True):
+        remaining, found = iter(vectors), []
+        for chunk in chunk_update_derivatives(optimizer, before, gradients):
+            found += chunk.multiply([next(remaining) for _ in range(chunk.parameters)], with_rate)
+        expected = [slope * vector * (0.2 if with_rate else 1.0) for slope, vector in zip(slopes, vectors, strict=True)]
+        assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+class Operators(TorchDispatchMode):
+    """Counts what runs within it and asks for no number of a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function is not torch.ops.aten._local_scalar_dense.default
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_the_number_of_operators_does_not_grow_with_the_number_of_parameters(name):
+    counts = []
+    for parameters in (20, 200):
+        optimizer, before, gradients = stepped(name, shapes=[(2, 2)] * parameters)
+        before, gradients = ([part.detach() for part in parts] for parts in (before, gradients))
+        with Operators() as seen:
+            [*chunk_update_derivatives(optimizer, before, gradients)]
+        counts.append(seen.count - 2 * parameters)  # less a detached view of each, which is no work of a device
+    assert counts[0] == counts[1] < 60
 
 
 def test_optimizers_without_a_known_derivative_are_refused():

@@ -10,6 +10,7 @@ from genseg_betty.cli import main
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.captured_step import Backend
 
 TINY = [
     "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",
@@ -24,10 +25,13 @@ def train(overrides: list[str]) -> None:
     main(overrides)
 
 
-def built(config: DictConfig, data: DataBundle, **form: Any) -> tuple[Workshop, GenSegEngine]:
+def built(
+    config: DictConfig, data: DataBundle, backend: Backend | None = None, **form: Any
+) -> tuple[Workshop, GenSegEngine]:
     """The networks of a run in another `form` (dtype=, memory_format=) and its method's engine before a step."""
     workshop = Workshop(config, data)
     for network in (workshop.segmenter, workshop.generator, workshop.discriminator, workshop.architecture):
         if network is not None:
             network.to(**form)
-    return workshop, GenSegEngine(build_named(config.method).plan(workshop))
+    plan = build_named(config.method).plan(workshop)
+    return workshop, GenSegEngine(plan, workshop.device.type, backend=backend)

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from genseg_betty.backbones.second_order import second_derivatives
 from genseg_betty.errors import UserError
-from genseg_betty.normalisation import TwiceNormalised
+from genseg_betty.multilevel.double_backward import WrittenOutDoubleBackward
 
 NOTE = (
     "activation checkpointing saves memory in steps without a hypergradient only (warm-up, baselines, "
@@ -83,7 +83,7 @@ class _Recomputed:
             nonlocal first
             if first:
                 first = False
-                with TwiceNormalised():  # as below: both passes must save the same for the backward pass
+                with WrittenOutDoubleBackward():  # as below: both passes must save the same for the backward pass
                     return plain(self.block, *args, **kwargs)
             return self._again(state, modes, args, kwargs)
 
@@ -96,7 +96,7 @@ class _Recomputed:
         self.recomputing = True
         before = self._switch(modes)
         try:
-            with second_derivatives(), TwiceNormalised():
+            with second_derivatives(), WrittenOutDoubleBackward():
                 return functional_call(self.block, state, args, kwargs)
         finally:
             self._switch(before)

@@ -286,6 +286,7 @@ class Config:
     name: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    graphs: Literal["auto", "never"] = "auto"
     ood: list[OtherDataset] = field(default_factory=list)
     hypergradient: Literal["exact", "exact_full", "finite_difference", "none"] = "exact"
     precondition: Literal["step", "identity"] = "step"

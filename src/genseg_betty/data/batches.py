@@ -24,6 +24,16 @@ class Batch:
         """The same batch on another device."""
         return Batch(self.image.to(device), self.mask.to(device), self.ids)
 
+    def clone(self) -> "Batch":
+        """A copy with tensors of its own."""
+        return Batch(self.image.clone(), self.mask.clone(), list(self.ids))
+
+    def overwrite(self, other: "Batch") -> None:
+        """Write the tensors of another batch of the same form over those of this one."""
+        self.image.copy_(other.image)
+        self.mask.copy_(other.mask)
+        self.ids = list(other.ids)
+
 
 @dataclass
 class LabelledSet:
@@ -42,7 +52,10 @@ class LabelledSet:
 
     def to(self, device: torch.device | str) -> "LabelledSet":
         """The same cases on another device."""
-        return replace(self, images=self.images.to(device), masks=self.masks.to(device))
+        there = replace(self, images=self.images.to(device), masks=self.masks.to(device))
+        if self.patch is not None:
+            vars(there)["foregrounds"] = self.foregrounds  # found in main memory, before they are sent
+        return there
 
     def batch(self, indices: Tensor | list[int], seed: int = 0) -> Batch:
         """The cases at these positions, in this order; of volumes that are larger a patch each, drawn by `seed`."""

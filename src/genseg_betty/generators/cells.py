@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
 from genseg_betty.generators.convolution3d import DoublingConv3d, HalvingConv3d, conv3d, conv_transpose3d
+from genseg_betty.multilevel.double_backward.kernel_sum import sum_kernels
 
 Operation = tuple[int, int, int]
 
@@ -163,23 +164,16 @@ class SearchableCell(nn.Module):
         return side <= 2 or positions >= break_even / (8 if side <= 4 else 1)
 
     def _one_convolution(self, x: Tensor, alpha: Tensor) -> Tensor:
-        """Sum the kernels from the smallest up, leaving out the taps that meet nothing but padding."""
+        """One convolution with the summed kernel, without the taps that meet nothing but padding."""
         convolutions = self._convolutions()
-        reach = 2 * self._larger_side(x) - 2
-        kernel = alpha.new_zeros([])
-        for weight, convolution in zip(alpha.unbind(), convolutions, strict=True):
-            size = min(convolution.kernel_size[0], reach)
-            summed = self._resized(kernel, size) if kernel.ndim else kernel
-            kernel = torch.addcmul(summed, weight, self._resized(convolution.weight, size))
+        size = min(convolutions[-1].kernel_size[0], 2 * self._larger_side(x) - 2)
+        kernel = sum_kernels(alpha, [convolution.weight for convolution in convolutions], size)
         biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
         bias = alpha @ torch.stack(biases) if biases else None
         if self.spatial_dims == 3:
             return (conv_transpose3d if self.transposed else conv3d)(x, kernel, bias)
         convolve = F.conv_transpose2d if self.transposed else F.conv2d
         return convolve(x, kernel, bias, stride=2, padding=kernel.shape[-1] // 2 - 1)
-
-    def _resized(self, kernel: Tensor, size: int) -> Tensor:
-        return resize_centrally(kernel, size, self.spatial_dims)
 
     def _convolutions(self) -> list[Convolution]:
         return cast(list[Convolution], list(self.operations))
@@ -196,9 +190,3 @@ class SearchableCell(nn.Module):
         for parameter in kept.parameters():
             parameter.mul_(alpha[index])
         return kept
-
-
-def resize_centrally(kernel: Tensor, size: int, spatial_dims: int = 2) -> Tensor:
-    """Pad a kernel [..., k, k] with zeros, or crop it, to [..., size, size] around its centre; 3D alike."""
-    margin = (size - kernel.shape[-1]) // 2
-    return F.pad(kernel, [margin] * (2 * spatial_dims)) if margin else kernel

@@ -30,8 +30,23 @@ from genseg_betty.generators.searchable import (
 MAX_DEPTH = 8
 DROPOUT_LEVELS = 3
 INITIAL_STD = 0.02
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Torch's, which returns channels first whatever comes in; this one leaves the layout of a map as it is.
+
+    Else each convolution after it, and each of its derivatives, would have to bring the map back by a copy.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, H, W] -> the same form and layout."""
+        channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
+        normalised = super().forward(input)
+        return normalised.contiguous(memory_format=torch.channels_last) if channels_last else normalised
+
+
 NORMS: dict[str, dict[int, type[nn.Module]]] = {
-    "instance": {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d},
+    "instance": {2: InstanceNorm2d, 3: nn.InstanceNorm3d},
     "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
 }
 

@@ -70,7 +70,7 @@ def discretise(
     levels.append(generation)
     plan = Plan(levels, [Phase("finetune", steps, tuple(level.name for level in levels))])
     never = steps + 1  # what diverges here must not cost the training that is over
-    finetuning = GenSegEngine(plan, torch.device(engine.device).type, max_nonfinite=never)
+    finetuning = GenSegEngine(plan, torch.device(engine.device).type, never, engine.backend)
     comparable = not searched.objective.draws_masks
     losses = {"searched": _reconstruction(searched), "before": _reconstruction(generation)} if comparable else {}
     while finetuning.advance() is not None:

@@ -15,7 +15,7 @@ from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask, encode_mask
 from genseg_betty.generators.objectives import Objective
 from genseg_betty.levels.level import Level
-from genseg_betty.randomness import derived_seed, seeded
+from genseg_betty.step_inputs import seed_generators
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Generation(Level):
             return self.objective.generator_loss(self.at_choices, opponent, self.condition(mask), image)
         drawn, self._drawn_ahead = self._drawn_ahead or self._draw(batch), None
         # A seed of its own: what H may draw must not depend on whether G drew just now or ahead.
-        with seeded(derived_seed(self.step_seed, "verdict")):
+        with seed_generators(self.moment_of(self._count, "verdict")):
             return self.objective.generator_loss(
                 lambda condition: drawn.synthetic, opponent, drawn.condition, drawn.image
             )
@@ -86,7 +86,7 @@ class Generation(Level):
         G's weights do not change in between, and H's step needs no gradient of G.
         """
         self.begin()
-        with self.at(self.record.weights if self.record else None), self.computing(self.seed_of(self._count + 1)):
+        with self.at(self.record.weights if self.record else None), self.computing(self.moment_of(self._count + 1)):
             self._drawn_ahead = self._draw(batch)
         return self._drawn_ahead
 

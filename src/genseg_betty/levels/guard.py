@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
+
+from genseg_betty.multilevel.tensor_lists import clone_together, restore_unless
 
 
 def answers_at_once(device: torch.device | str) -> bool:
@@ -19,18 +21,20 @@ def answers_at_once(device: torch.device | str) -> bool:
 def step_if(sound: Tensor, optimizer: Optimizer) -> bool:
     """`optimizer.step()` where `sound`, a bool without dimensions; otherwise weights and state stay as they are.
 
-    The value of `sound` is asked for where it is on the CPU, and before there is a state to return to: in the first
-    step, and in each of a plain SGD.
+    The value of `sound` is asked for where it is on the CPU, and in the first step, before there is a state to return
+    to. A plain SGD has no state.
 
     Returns:
         False if it is known that no step was made.
     """
-    if answers_at_once(sound.device) or not optimizer.state:
+    fused = bool(optimizer.defaults.get("fused"))
+    without_state = fused and not optimizer.defaults.get("momentum") and isinstance(optimizer, SGD)
+    if answers_at_once(sound.device) or not (optimizer.state or without_state):
         known = bool(sound)
         if known:
             optimizer.step()
         return known
-    if optimizer.defaults.get("fused"):
+    if fused:
         with _told(optimizer, found_inf=(~sound).float()):
             optimizer.step()
     else:
@@ -55,19 +59,12 @@ def _step_and_return(sound: Tensor, optimizer: Optimizer) -> None:
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     # What lies elsewhere is RMSprop's count of its steps, which it does not read.
     held = [tensor for tensor in (*weights, *states) if isinstance(tensor, Tensor) and tensor.device == sound.device]
-    before = [tensor.clone() for tensor in held]
+    before = clone_together(held)
     optimizer.step()
     keep_if(sound, held, before)
 
 
-@torch.no_grad()
 def keep_if(sound: Tensor, tensors: list[Tensor], before: list[Tensor]) -> None:
-    """Write `before` over the tensors unless `sound`.
-
-    As `data`, which autograd does not take for a change: where the step is sound there is none, and a recorded graph
-    that holds the tensors is still to be walked.
-    """
-    if answers_at_once(sound.device) and sound:
-        return
-    for tensor, value in zip(tensors, before, strict=True):
-        tensor.data.copy_(torch.where(sound, tensor, value))
+    """Write `before` over the tensors unless `sound`."""
+    if not (answers_at_once(sound.device) and sound):
+        restore_unless(sound, tensors, before)

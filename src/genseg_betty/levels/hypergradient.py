@@ -12,12 +12,13 @@ The learning rate, a factor common to the whole chain, is left out; where two te
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from genseg_betty.levels.level import Level
-from genseg_betty.levels.updates import update_derivatives
+from genseg_betty.levels.updates import chunk_update_derivatives
 from genseg_betty.memory import return_freed
 
 RADIUS = 0.01
@@ -34,14 +35,11 @@ def preconditioned(level: Level, vector: Sequence[Tensor], with_rate: bool) -> l
     A list is emptied on the way: as large as the level's weights, it is not needed beside the product.
     """
     record = level.recorded()
-    if level.precondition == "identity":
-        rates = [float(g["lr"]) if with_rate else 1.0 for g in level.optimizer.param_groups for _ in g["params"]]
-        return [v * rate for v, rate in zip(drained(vector), rates, strict=True)]
-    derivatives = update_derivatives(level.optimizer, record.trainable, record.gradients)
-    return [
-        derivative.mul_(v).mul_(rate if with_rate else 1.0)
-        for v, (derivative, rate) in zip(drained(vector), derivatives, strict=True)
-    ]
+    identity = level.precondition == "identity"
+    remaining, products = drained(vector), []
+    for chunk in chunk_update_derivatives(level.optimizer, record.trainable, record.gradients, identity):
+        products += chunk.multiply([*islice(remaining, chunk.parameters)], with_rate)
+    return products
 
 
 def drained(vector: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -21,8 +21,8 @@ from genseg_betty.data.batches import Batch
 from genseg_betty.levels.guard import keep_if, step_if
 from genseg_betty.levels.recorded import RecordedStep, Recording, filled
 from genseg_betty.levels.substituting import Substituting
-from genseg_betty.normalisation import TwiceNormalised
-from genseg_betty.randomness import derived_seed, seeded
+from genseg_betty.multilevel.double_backward import WrittenOutDoubleBackward
+from genseg_betty.step_inputs import Moment, seed_generators
 
 Doing = Literal["step", "replay"]
 """The step itself; its gradient once more, at other weights."""
@@ -40,6 +40,13 @@ class Conditions:
 def as_laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
     """The gradient with the parameter's strides: torch's fused optimizers read both as if they had the same."""
     return gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
+
+
+def written(place: Tensor | None, value: Tensor) -> Tensor:
+    """`place` with `value` written into it, which a captured step reads and writes; a copy where there is none yet."""
+    if place is None or place.dtype != value.dtype:
+        return value.detach().clone()
+    return place.copy_(value)
 
 
 class Level(Substituting, ImplicitProblem):
@@ -71,8 +78,7 @@ class Level(Substituting, ImplicitProblem):
         self.loss: Tensor | None = None
         self.gradient_norm: Tensor | None = None
         self.rested = False  # whether it is known that the last step was not made
-        self._skipped: Tensor | int = 0
-        self._skipped_in_row: Tensor | int = 0
+        self.held_batch: Batch | None = None  # what a captured step reads in place of the batch of its count
         self._doing: Doing | None = None
         self._begun = False
         self._apart: list[Tensor] = []  # gradient of what `apart` was given in this step
@@ -81,7 +87,11 @@ class Level(Substituting, ImplicitProblem):
     # -- what Betty calls, in the order of a step ------------------------------------------------------------
 
     def get_batch(self) -> Batch:
-        return self.batches(self._count - 1).to(self.device)
+        return self.batch_of(self._count) if self.held_batch is None else self.held_batch
+
+    def batch_of(self, count: int) -> Batch:
+        """The batch of the step of this number, from 1, on the level's device."""
+        return self.batches(count - 1).to(self.device)
 
     def get_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         if not self._begun:
@@ -91,7 +101,7 @@ class Level(Substituting, ImplicitProblem):
             self.record.buffers = {level.name: level.cloned_buffers() for level in self.peers}
             self.record.buffers[self.name] = self._buffers_before
         loss = self._loss_at(self.record.weights if self.record else None, batch, "step")
-        self.loss = loss.detach()
+        self.loss = written(self.loss, loss.detach())
         return loss, {"loss": self.loss}
 
     def begin(self) -> None:
@@ -103,16 +113,16 @@ class Level(Substituting, ImplicitProblem):
             self.record = RecordedStep(self.module)
 
     def training_step_exec(self, batch: Batch) -> Tensor:
-        with self.computing(self.step_seed):
+        with self.computing(self.moment_of(self._count)):
             return self.training_step(batch)
 
     @contextmanager
-    def computing(self, seed: int) -> Iterator[None]:
+    def computing(self, moment: Moment) -> Iterator[None]:
         """The random numbers and the precision of this level, and what is to be differentiated twice made for that."""
         device, dtype = torch.device(self.device).type, self.conditions.autocast
         enabled = dtype is not None and self.may_round
-        twice = TwiceNormalised() if self.recording == "graph" else nullcontext()
-        with seeded(seed), torch.autocast(device, dtype=dtype, enabled=enabled), twice:
+        twice = WrittenOutDoubleBackward() if self.recording == "graph" else nullcontext()
+        with seed_generators(moment), torch.autocast(device, dtype=dtype, enabled=enabled), twice:
             yield
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
@@ -134,15 +144,16 @@ class Level(Substituting, ImplicitProblem):
         sound = self._find_sound()
         self.rested = not step_if(sound, self.optimizer)
         keep_if(sound, [*self.module.buffers()], [*self._buffers_before.values()])
-        self._skipped = self._skipped + ~sound
-        self._skipped_in_row = (self._skipped_in_row + 1) * ~sound
+        self._skipped += ~sound
+        self._skipped_in_row.add_(1).mul_(~sound)
 
     def _find_sound(self) -> Tensor:
         """Whether loss and gradients are finite: a bool without dimensions."""
         gradients = [p.grad for p in self.trainable_parameters() if p.grad is not None]
         if not gradients or self.loss is None:
             return torch.zeros((), dtype=torch.bool, device=self.device)
-        self.gradient_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        self.gradient_norm = written(self.gradient_norm, norm)
         return torch.isfinite(self.gradient_norm + self.loss)
 
     def apart(self, part: Callable[[], Tensor]) -> Tensor:
@@ -165,6 +176,11 @@ class Level(Substituting, ImplicitProblem):
         """What the step differentiates its loss by."""
         return self.record.trainable if self.record else [*self.trainable_parameters()]
 
+    def patch_module(self) -> None:
+        """Betty's, by which the level's device is known."""
+        super().patch_module()
+        self._skipped, self._skipped_in_row = torch.zeros(2, dtype=torch.int64, device=self.device).unbind()
+
     def patch_optimizer(self) -> None:
         """Keep the optimizer as it is, with its groups and options."""
 
@@ -180,8 +196,8 @@ class Level(Substituting, ImplicitProblem):
     def may_round(self) -> bool:
         """Whether this step may be computed in bfloat16: none that a hypergradient is taken through.
 
-        Against float64, one through bfloat16 has a cosine of 0.16 at the first joint step, 0.80 at the third, 0.98
-        at the fortieth (32 px, Adam).
+        Against float64, one through bfloat16 has a cosine of 0.80 at the third joint step, 0.98 at the
+        fortieth (32 px, Adam).
         """
         return self.recording == "nothing"
 
@@ -193,7 +209,7 @@ class Level(Substituting, ImplicitProblem):
     @property
     def sound(self) -> Tensor:
         """Whether the last step was made: a bool without dimensions, on the level's device."""
-        return torch.as_tensor(self._skipped_in_row == 0, device=self.device)
+        return self._skipped_in_row == 0
 
     @property
     def skipped(self) -> int:
@@ -202,16 +218,17 @@ class Level(Substituting, ImplicitProblem):
 
     @property
     def skipped_in_row(self) -> int:
-        """Of these, those since the last that was made. Waits for the device."""
+        """Consecutive steps, the last one included, that were not made. Waits for the device."""
         return int(self._skipped_in_row)
 
     @property
     def step_seed(self) -> int:
-        return self.seed_of(self._count)
+        """The seed of the random numbers of the last step."""
+        return self.moment_of(self._count).find_seed()
 
-    def seed_of(self, count: int) -> int:
-        """The seed of the random numbers of the level's step number `count`."""
-        return derived_seed(self.conditions.seed, self.name, count)
+    def moment_of(self, count: int, purpose: str = "") -> Moment:
+        """Names the random numbers of the level's step number `count`."""
+        return Moment(self.conditions.seed, self.name, count, purpose)
 
     def recorded(self) -> RecordedStep:
         """The record of the last step."""
@@ -264,6 +281,25 @@ class Level(Substituting, ImplicitProblem):
         self.record = None
         self._apart = []
 
+    # -- what a captured step asks for -----------------------------------------------------------------------
+
+    def advance_count(self) -> None:
+        """Count a step that was made without this Python."""
+        self._count += 1
+
+    def host_state(self) -> dict[str, Any]:
+        """What a step changes in Python alone."""
+        return {"_count": self._count, "ready": list(self.ready), "_inner_loop_start": self._inner_loop_start}
+
+    def restore_host_state(self, state: dict[str, Any]) -> None:
+        """Go back to such a state, and forget what a broken step left behind."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        for parameter in self.trainable_parameters():
+            parameter.grad = None  # Betty would add the next gradient to it
+        self.release()
+        self._begun = False
+
     # -- checkpoints -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -276,7 +312,14 @@ class Level(Substituting, ImplicitProblem):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.module.load_state_dict(state_dict["module"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
+        # What was saved on another device may be laid out otherwise.
+        states: dict[nn.Parameter, dict[str, Any]] = dict(self.optimizer.state)
+        for parameter, state in states.items():
+            moments = {name: value for name, value in state.items() if torch.is_tensor(value) and value.ndim}
+            state.update({name: as_laid_out(value, parameter) for name, value in moments.items()})
         self._count = state_dict["count"]
-        self._skipped = state_dict["skipped"]
-        self._skipped_in_row = state_dict["skipped_in_row"]
-        self.loss, self.gradient_norm = state_dict.get("loss"), state_dict.get("gradient_norm")  # not in older Runs
+        self._skipped.fill_(state_dict["skipped"])
+        self._skipped_in_row.fill_(state_dict["skipped_in_row"])
+        reported = [state_dict.get(name) for name in ("loss", "gradient_norm")]  # not in older Runs
+        copies = [None if value is None else value.detach().to(self.device, copy=True) for value in reported]
+        self.loss, self.gradient_norm = copies

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from genseg_betty.memory import return_freed
+from genseg_betty.multilevel.tensor_lists import clone_together
 
 Recording = Literal["nothing", "weights", "graph"]
 """What a step leaves behind: nothing; the weights before it; these and its gradients with their graph."""
@@ -29,9 +30,11 @@ class RecordedStep:
     """
 
     def __init__(self, module: nn.Module) -> None:
+        parameters = dict(module.named_parameters())
+        copies = clone_together([*parameters.values()])
         self.weights = {
-            name: parameter.detach().clone().requires_grad_(parameter.requires_grad)
-            for name, parameter in module.named_parameters()
+            name: copy.requires_grad_(parameter.requires_grad)
+            for (name, parameter), copy in zip(parameters.items(), copies, strict=True)
         }
         self.gradients: list[Tensor] = []
         self.graph: list[Tensor] | None = None

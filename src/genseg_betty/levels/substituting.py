@@ -7,6 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genseg_betty.multilevel.tensor_lists import clone_together
+
 
 class Substituting:
     """What a level's `forward` computes with: its module, or for a while something in the place of parts of it."""
@@ -51,4 +53,4 @@ class Substituting:
 
 
 def _cloned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+    return dict(zip(tensors, clone_together([*tensors.values()]), strict=True))

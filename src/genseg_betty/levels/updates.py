@@ -3,9 +3,13 @@
 Eq. 5 and 7 of GenSeg write a plain gradient step, G' = G - η ∇L. Adam and RMSprop make another step,
 G' = G - u(∇L). Their u acts on each entry alone, so du/d∇L is diagonal and has a closed form in the gradient
 and the optimizer's state after the step. Everything here is divided by the learning rate.
+
+Parameters are handled in chunks, by operators on lists: to tell a GPU of an operator takes longer than to compute it
+for one small parameter, and a network has hundreds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -17,46 +21,98 @@ from genseg_betty.errors import UserError
 
 Group = dict[str, Any]
 State = dict[str, Any]
+Tensors = list[Tensor]
+Differentiate = Callable[[Sequence[State], Tensors], Tensors | float]
+"""(states, gradients) of a chunk of a group -> du/d∇L / η."""
+
+CHUNK = 2**22
+"""Numbers that are handled together at most: what is computed on the way stays small beside all weights."""
 
 
-def _guarded_root(square: Tensor) -> Tensor:
-    """√square, but never 0: where it would be, all gradients were 0 so far, and any divisor gives the limit, 0."""
-    return square.sqrt_().clamp_min_(torch.finfo(square.dtype).tiny)
+@dataclass
+class Chunk:
+    """du/d∇L / η of parameters that follow each other.
+
+    Attributes:
+        derivatives: a tensor for each parameter, which the caller may write over; or one number for every entry of all.
+        parameters: how many there are.
+        rate: η; a tensor where the optimizer holds a tensor.
+    """
+
+    derivatives: Tensors | float
+    parameters: int
+    rate: float | Tensor
+
+    def multiply(self, vectors: Tensors, with_rate: bool) -> Tensors:
+        """du/d∇L · vectors, divided by η unless `with_rate`; the derivatives are written over."""
+        if isinstance(self.derivatives, list):
+            products = self.derivatives
+            torch._foreach_mul_(products, vectors)
+        else:
+            products = [*torch._foreach_mul(vectors, self.derivatives)]
+        if with_rate and isinstance(self.rate, Tensor):
+            torch.ops.aten._foreach_mul_.Tensor(products, self.rate.to(products[0].dtype))
+        elif with_rate:
+            torch._foreach_mul_(products, self.rate)
+        return products
 
 
-def _sgd(group: Group, states: Sequence[State], gradients: Iterator[Tensor]) -> Iterator[Tensor]:
-    for gradient in gradients:
-        yield torch.full_like(gradient, 1.0 + group["momentum"] if group["nesterov"] else 1.0)
+def _keep_from_zero(roots: Tensors) -> None:
+    """Where √square is 0, all gradients were 0 so far, and any divisor gives the limit, 0."""
+    torch._foreach_clamp_min_(roots, torch.finfo(roots[0].dtype).tiny)
 
 
-def _adam(group: Group, states: Sequence[State], gradients: Iterator[Tensor]) -> Iterator[Tensor]:
+def _sgd(group: Group, states: Sequence[State]) -> Differentiate:
+    return lambda states, gradients: 1.0 + group["momentum"] if group["nesterov"] else 1.0
+
+
+def _adam(group: Group, states: Sequence[State]) -> Differentiate:
+    """u = mean / denominator; d mean/dg = (1 - β1) / correction1, d root/dg = (1 - β2) g / (correction2 · root)."""
     beta1, beta2 = group["betas"]
-    step = states[0]["step"].double()  # the parameters of a group step together; a tensor: no device is asked for it
+    # The parameters of a group step together. Numbers without dimensions stay tensors: no device is asked for them.
+    step = states[0]["step"].double()
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
-    for state, gradient in zip(states, gradients, strict=True):
-        root = _guarded_root(state["exp_avg_sq"] / correction2)
-        # u = mean / denominator; d mean/dg = (1 - β1) / correction1, d root/dg = (1 - β2) g / (correction2 · root)
-        bend = (state["exp_avg"] * gradient).mul_((1 - beta2) / (correction1 * correction2))
-        bend.div_(root)
-        denominator = root.add_(group["eps"])  # in place: these are as large as the weights
-        bend.div_(denominator).neg_().add_((1 - beta1) / correction1).div_(denominator)
-        del root, denominator  # not to be held while the result is used
-        yield bend
+    bend, slope = (beta2 - 1) / (correction1 * correction2), (1 - beta1) / correction1
+
+    def differentiate(states: Sequence[State], gradients: Tensors) -> Tensors:
+        # By name, as `torch._foreach_div` would ask the device for the number. One kernel needs it in the lists' type.
+        aten, dtype = torch.ops.aten, gradients[0].dtype
+        squares = [state["exp_avg_sq"] for state in states]
+        roots = [*aten._foreach_div.Tensor(squares, correction2.to(dtype))]
+        torch._foreach_sqrt_(roots)
+        _keep_from_zero(roots)
+        derivatives = [*torch._foreach_mul([state["exp_avg"] for state in states], gradients)]
+        aten._foreach_mul_.Tensor(derivatives, bend.to(dtype))
+        torch._foreach_div_(derivatives, roots)
+        torch._foreach_add_(roots, group["eps"])  # the denominators, in place as all of these
+        torch._foreach_div_(derivatives, roots)
+        aten._foreach_add_.Tensor(derivatives, slope.to(dtype))
+        torch._foreach_div_(derivatives, roots)
+        return derivatives
+
+    return differentiate
 
 
-def _rmsprop(group: Group, states: Sequence[State], gradients: Iterator[Tensor]) -> Iterator[Tensor]:
-    for state, gradient in zip(states, gradients, strict=True):
-        root = _guarded_root(state["square_avg"].clone())
-        # u = g / denominator; d root/dg = (1 - α) g / root
-        bend = (gradient * gradient).mul_(1 - group["alpha"]).div_(root)
-        denominator = root.add_(group["eps"])
-        bend.div_(denominator).neg_().add_(1).div_(denominator)
-        del root, denominator
-        yield bend
+def _rmsprop(group: Group, states: Sequence[State]) -> Differentiate:
+    """u = g / denominator; d root/dg = (1 - α) g / root."""
+
+    def differentiate(states: Sequence[State], gradients: Tensors) -> Tensors:
+        roots = [*torch._foreach_sqrt([state["square_avg"] for state in states])]
+        _keep_from_zero(roots)
+        derivatives = [*torch._foreach_mul(gradients, gradients)]
+        torch._foreach_mul_(derivatives, group["alpha"] - 1)
+        torch._foreach_div_(derivatives, roots)
+        torch._foreach_add_(roots, group["eps"])
+        torch._foreach_div_(derivatives, roots)
+        torch._foreach_add_(derivatives, 1)
+        torch._foreach_div_(derivatives, roots)
+        return derivatives
+
+    return differentiate
 
 
 # By exact class: a subclass may make another step.
-_DERIVATIVES: dict[type, Callable[[Group, Sequence[State], Iterator[Tensor]], Iterator[Tensor]]] = {
+_DERIVATIVES: dict[type, Callable[[Group, Sequence[State]], Differentiate]] = {
     SGD: _sgd,
     Adam: _adam,
     AdamW: _adam,
@@ -81,7 +137,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
 
 def update_derivatives(
     optimizer: Optimizer, before: Sequence[Tensor], gradients: Sequence[Tensor]
-) -> Iterator[tuple[Tensor, float]]:
+) -> Iterator[tuple[Tensor, float | Tensor]]:
     """Yield (du/d∇L / η, η) for every parameter of `optimizer`, in the order of its parameter groups.
 
     Args:
@@ -89,18 +145,54 @@ def update_derivatives(
         before: the parameters before the step, as a weight decay that is added to the gradient saw them.
         gradients: the gradients that the step used, without weight decay.
     """
-    derivatives = _DERIVATIVES[type(optimizer)]
+    remaining = iter(gradients)
+    for chunk in chunk_update_derivatives(optimizer, before, gradients):
+        chunked = [*islice(remaining, chunk.parameters)]
+        derivatives = chunk.derivatives
+        if not isinstance(derivatives, list):
+            derivatives = [torch.full_like(gradient, derivatives) for gradient in chunked]
+        for derivative in derivatives:
+            yield derivative, chunk.rate
+
+
+def chunk_update_derivatives(
+    optimizer: Optimizer, before: Sequence[Tensor], gradients: Sequence[Tensor], identity: bool = False
+) -> Iterator[Chunk]:
+    """Yield what `update_derivatives` yields, in chunks of parameters.
+
+    Args:
+        identity: yield the number 1 in place of all derivatives, whatever the optimizer is.
+    """
     remaining = zip(before, gradients, strict=True)
     for group in optimizer.param_groups:
+        rate = group["lr"] if isinstance(group["lr"], Tensor) else float(group["lr"])
         states = [optimizer.state[parameter] for parameter in group["params"]]
-        for derivative in derivatives(group, states, _decayed(group, islice(remaining, len(states)))):
-            yield derivative, float(group["lr"])
+        differentiate = (lambda *_: 1.0) if identity else _DERIVATIVES[type(optimizer)](group, states)
+        for part in _split(group["params"]):
+            pairs = [*islice(remaining, part.stop - part.start)]
+            slopes = differentiate(states[part], _decay(group, pairs))
+            yield Chunk(slopes, len(pairs), rate)
 
 
-def _decayed(group: Group, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-    """The gradients with the weight decay that the optimizer adds to them, one at a time."""
-    for before, gradient in pairs:
-        if group["weight_decay"] and not group.get("decoupled_weight_decay"):
-            yield gradient.detach() + group["weight_decay"] * before.detach()
-        else:
-            yield gradient.detach()
+def _split(parameters: Sequence[Tensor]) -> Iterator[slice]:
+    """Cut the list into runs of one type and place, of `CHUNK` numbers at most; a larger parameter is alone."""
+    begin = size = 0
+    for place, parameter in enumerate(parameters):
+        first = parameters[begin]
+        alike = parameter.dtype == first.dtype and parameter.device == first.device
+        if place > begin and (not alike or size + parameter.numel() > CHUNK):
+            yield slice(begin, place)
+            begin, size = place, 0
+        size += parameter.numel()
+    if parameters:
+        yield slice(begin, len(parameters))
+
+
+def _decay(group: Group, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensors:
+    """The gradients of these pairs (parameter, gradient), with the weight decay that the optimizer adds to them."""
+    gradients = [gradient.detach() for _, gradient in pairs]
+    if not group["weight_decay"] or group.get("decoupled_weight_decay"):
+        return gradients
+    decayed = [*torch._foreach_mul([before.detach() for before, _ in pairs], group["weight_decay"])]
+    torch._foreach_add_(decayed, gradients)
+    return decayed

@@ -82,7 +82,7 @@ class Watch:
         self._restore()
         totals = {phase.name: phase.steps for phase in self.engine.plan.phases if phase.steps}
         with Progress(totals, dict(self.engine.done)) as progress, interruption() as caught:
-            self.tracker.warn = progress.message
+            self.tracker.warn = self.engine.tell = progress.message
             started = time.monotonic()
             while (phase := self.engine.advance()) is not None:
                 now = time.monotonic()

@@ -5,6 +5,7 @@ number of updates, weight averaging and selection are the same, so that a differ
 """
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -14,11 +15,12 @@ from genseg_betty.build import build_segmenter, count_parameters
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
-from genseg_betty.levels.engine import WARMUP, GenSegEngine, Plan
+from genseg_betty.levels.engine import WARMUP, GenSegEngine, Plan, find_backend
 from genseg_betty.levels.watch import Watch
 from genseg_betty.methods.screen import introduce
 from genseg_betty.methods.warm_start import Description, begin, keep, origin
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.captured_step import Backend
 from genseg_betty.run import Run
 from genseg_betty.tracking import Tracker
 
@@ -32,8 +34,16 @@ class Method(ABC):
         Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
         """
         workshop = Workshop(run.config, data)
+        backend = find_backend(run.config.graphs, workshop.device)
+        # All of it on the stream of the graphs: a capture cannot wait for what was computed on another one.
+        with nullcontext() if backend is None else backend.on_own_stream():
+            return self._fit(run, data, workshop, backend)
+
+    def _fit(
+        self, run: Run, data: DataBundle, workshop: Workshop, backend: Backend | None
+    ) -> tuple[Predictor, dict[str, Any]]:
         trainer = run.config.trainer
-        engine = GenSegEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite)
+        engine = GenSegEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite, backend)
         introduce(engine, data, settings(run.config, data).batch_size)
         described = self.warm_up(run.config, data)
         begin(run, engine, described)

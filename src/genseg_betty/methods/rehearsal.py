@@ -106,7 +106,8 @@ def one_step(level: Level) -> tuple[list[nn.Module], Run]:
 
 def _at_choices(level: Generation, call: Callable[..., Any]) -> Callable[..., Any]:
     """G at the architecture A."""
-    choices = (
-        None if level.choices is None else {half: w.detach().requires_grad_() for half, w in level.choices().items()}
-    )
+    # No graph of α's own may outlive this: its nodes would tie α to the stream of the rehearsal.
+    with torch.no_grad():
+        weights = {} if level.choices is None else level.choices()
+    choices = {half: weight.detach().requires_grad_() for half, weight in weights.items()} or None
     return lambda *inputs: call(*inputs, choices)

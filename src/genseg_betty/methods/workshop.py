@@ -22,7 +22,7 @@ from genseg_betty.build import (
 )
 from genseg_betty.data.batches import Batch, LabelledSet, StepSampler
 from genseg_betty.data.loading import DataBundle, settings
-from genseg_betty.device import resolve_autocast, resolve_device
+from genseg_betty.device import choose_memory_format, resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.objectives import Objective
 from genseg_betty.levels.architecture import ArchitectureSearch
@@ -46,6 +46,7 @@ class Workshop:
         self.config = config
         self.data = data
         self.device: torch.device = resolve_device(config.device)
+        self.memory_format = choose_memory_format(self.device, data.preprocessing.spatial_dims)
         # The few-shot set stays on the device for the whole training.
         self.labelled = {part: getattr(data, part).to(self.device) for part in ("train", "validation")}
 
@@ -142,7 +143,7 @@ class Workshop:
 
     def _common(self, part: str, feed: str) -> tuple[Any, ...]:
         """Optimizer, batches and conditions of the level whose network is `part`."""
-        module: nn.Module = getattr(self, part).to(self.device)
+        module: nn.Module = getattr(self, part).to(self.device, memory_format=self.memory_format)
         optimizer = build_optimizer(self.config.trainer.optimizers[part], module)
         labelled = self.labelled["validation" if feed == "validation" else "train"]
         size = settings(self.config, self.data).batch_size

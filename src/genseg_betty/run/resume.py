@@ -38,6 +38,7 @@ PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator
 FREE_KEYS = (
     "config_dir",
     "device",
+    "graphs",
     "launcher",
     "logger",
     "name",

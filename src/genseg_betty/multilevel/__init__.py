@@ -1,0 +1,1 @@
+"""What any multilevel program on Betty needs, whatever its levels are about."""

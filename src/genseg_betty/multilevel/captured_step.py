@@ -1,0 +1,388 @@
+"""A whole step of the engine as one CUDA graph.
+
+A joint step of small networks is some thousand kernels of a few microseconds each. The host needs longer to launch them
+than the GPU to run them: at 64 pixels 244 ms a step against 20 ms. A CUDA graph launches them all with one call.
+
+The host's part of a step stays outside of the graph (see `step_inputs.py`). Before a replay, batches and the tensors
+that augmentation draws on the host are written into places that the graph reads from, and the generator of each
+stretch of random numbers is seeded as the plain step would seed it. A replay therefore draws the same numbers as the
+plain step, and a resumed run equals one that was never stopped.
+
+A kind of step (with or without a hypergradient, of the warm-up) is captured the third time it comes: the first step may
+create the state of optimizers, the second tells which inputs it takes from the host.
+"""
+
+import gc
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from genseg_betty.device import sent
+from genseg_betty.randomness import seeded
+from genseg_betty.step_inputs import Moment, listen
+
+
+class Batch(Protocol):
+    """What a level learns from in one step."""
+
+    def overwrite(self, other: Any) -> None:
+        """Write the tensors of another batch over those of this one."""
+
+    def clone(self) -> Any:
+        """A copy with tensors of its own."""
+
+
+class CapturableLevel(Protocol):
+    """What a captured step asks of the levels that it is made of."""
+
+    name: str
+    optimizer: Optimizer
+    held_batch: Any  # what `get_batch` answers while it is not None
+
+    @property
+    def count(self) -> int:
+        """Steps so far."""
+
+    def batch_of(self, count: int) -> Any:
+        """The batch of the step of this number, from 1, on the device."""
+
+    def advance_count(self) -> None:
+        """Count a step that was made without the level's Python."""
+
+    def host_state(self) -> dict[str, Any]:
+        """What a step changes in Python alone, such as the count."""
+
+    def restore_host_state(self, state: dict[str, Any]) -> None:
+        """Go back to such a state, and forget what a broken step left behind."""
+
+
+class Graph(Protocol):
+    """A recorded sequence of kernels."""
+
+    def capture(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
+        """Record the kernels of `step`, whose random numbers come from `generators`. None of them runs."""
+
+    def replay(self) -> None:
+        """Run the kernels."""
+
+
+class Backend(Protocol):
+    """What captures graphs; `CudaBackend`, and in tests one that re-enacts it on a CPU."""
+
+    def make_graph(self) -> Graph:
+        """A graph that is still to be captured."""
+
+    def make_generator(self) -> torch.Generator:
+        """A generator of the device, for one stretch of random numbers."""
+
+    def draw_from(self, generator: torch.Generator) -> AbstractContextManager[None]:
+        """Let the operators of a block draw their random numbers from `generator`."""
+
+    def on_own_stream(self) -> AbstractContextManager[None]:
+        """Run a block where graphs are captured, in order with what comes before and after."""
+
+    def find_waits(self) -> AbstractContextManager[list[str]]:
+        """Collect the places of a block that wait for the device."""
+
+
+class CudaBackend:
+    """CUDA graphs on one stream of their own, with one pool of memory for all of them."""
+
+    def __init__(self) -> None:
+        self.stream = torch.cuda.Stream()
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def make_graph(self) -> Graph:
+        return CudaGraph(self.stream, self.pool)
+
+    def make_generator(self) -> torch.Generator:
+        return torch.Generator(device="cuda")
+
+    @contextmanager
+    def draw_from(self, generator: torch.Generator) -> Iterator[None]:
+        default = torch.cuda.default_generators[torch.cuda.current_device()]
+        before = default.graphsafe_get_state()
+        default.graphsafe_set_state(generator.graphsafe_get_state())
+        try:
+            yield
+        finally:
+            default.graphsafe_set_state(before)
+
+    @contextmanager
+    def on_own_stream(self) -> Iterator[None]:
+        outside = torch.cuda.current_stream()
+        self.stream.wait_stream(outside)
+        with torch.cuda.stream(self.stream):
+            yield
+        outside.wait_stream(self.stream)
+
+    @contextmanager
+    def find_waits(self) -> Iterator[list[str]]:
+        before = torch.cuda.get_sync_debug_mode()
+        found: list[str] = []
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                yield found
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        for warning in caught:
+            if "synchronizing CUDA operation" in str(warning.message):
+                found.append(f"{warning.filename}, line {warning.lineno}")
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+class CudaGraph:
+    """One captured sequence of kernels.
+
+    Graphs of one pool write over each other's temporary memory. So nothing that a step makes may be read after it,
+    except from tensors that were there before its capture.
+    """
+
+    def __init__(self, stream: torch.cuda.Stream, pool: Any) -> None:
+        self.stream = stream
+        self.pool = pool
+        self.graph = torch.cuda.CUDAGraph()
+
+    def capture(self, step: Callable[[], None], generators: Sequence[torch.Generator]) -> None:
+        for generator in generators:
+            self.graph.register_generator_state(generator)
+        gc.collect()  # what is freed during a capture may be an object that CUDA refuses to free then
+        default = torch.cuda.default_generators[torch.cuda.current_device()]
+        spare = default.clone_state()
+        try:
+            with torch.cuda.graph(self.graph, self.pool, self.stream, capture_error_mode="thread_local"):
+                step()
+        except Exception:
+            default.graphsafe_set_state(spare.graphsafe_get_state())  # its own is stuck in the broken capture
+            raise
+
+    def replay(self) -> None:
+        self.graph.replay()
+
+
+@dataclass
+class Stretch:
+    """A stretch of a step whose random numbers have one seed, and what is made on the host within it.
+
+    Attributes:
+        moment: its random numbers in the step that was listened to.
+        generator: the device's generator for it.
+        makers: what makes each tensor on the host, in the order of the step.
+        places: where the captured step reads these tensors, on the device.
+    """
+
+    moment: Moment
+    generator: torch.Generator
+    makers: list[Callable[[], Tensor]] = field(default_factory=list)
+    places: list[Tensor] = field(default_factory=list)
+
+    def refill(self, steps: int) -> None:
+        """Seed the generator and make the tensors anew, for the step `steps` steps after the one listened to."""
+        seed = self.moment.shift(steps).find_seed()
+        self.generator.manual_seed(seed)
+        with seeded(seed) if self.makers else nullcontext():
+            for make, place in zip(self.makers, self.places, strict=True):
+                place.copy_(sent(make(), place.device))
+
+
+class InputListener:
+    """Listens to a plain step and learns which inputs it takes from the host."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.stretches: list[Stretch] = []
+        self._open: list[Stretch] = []
+
+    @contextmanager
+    def seed_generators(self, moment: Moment) -> Iterator[None]:
+        stretch = Stretch(moment, self.backend.make_generator())
+        self.stretches.append(stretch)
+        self._open.append(stretch)
+        with seeded(moment.find_seed()):
+            yield
+        self._open.pop()
+
+    def send_from_host(self, make: Callable[[], Tensor], device: torch.device) -> Tensor:
+        place = sent(make(), device)
+        stretch = self._open[-1]
+        stretch.makers.append(make)
+        stretch.places.append(place)
+        return place
+
+
+class InputReader:
+    """Answers a step that is being captured with the places and generators that were learned."""
+
+    def __init__(self, backend: Backend, stretches: Sequence[Stretch]) -> None:
+        self.backend = backend
+        self._stretches = iter(stretches)
+        self._open: list[Iterator[Tensor]] = []
+
+    @contextmanager
+    def seed_generators(self, moment: Moment) -> Iterator[None]:
+        stretch = next(self._stretches)
+        self._open.append(iter(stretch.places))
+        with self.backend.draw_from(stretch.generator):
+            yield
+        self._open.pop()
+
+    def send_from_host(self, make: Callable[[], Tensor], device: torch.device) -> Tensor:
+        return next(self._open[-1])
+
+
+class CapturedStep:
+    """One kind of step: its graph, and the inputs that are written before each replay.
+
+    Args:
+        levels: those that step in it.
+        counts: how many steps each had made before the step that was listened to, by name.
+    """
+
+    def __init__(self, levels: Sequence[CapturableLevel], counts: dict[str, int], stretches: Sequence[Stretch]) -> None:
+        self.levels = levels
+        self.counts = counts
+        self.stretches = stretches
+        self.batches: dict[str, Batch] = {}
+        self.graph: Graph | None = None
+
+    def capture(self, step: Callable[[], None], backend: Backend) -> None:
+        """Record `step`. The Python of it runs, its kernels do not."""
+        self.batches = {level.name: level.batch_of(level.count + 1).clone() for level in self.levels}
+        graph = backend.make_graph()
+        with ExitStack() as stack:
+            stack.enter_context(listen(InputReader(backend, self.stretches)))
+            for level in self.levels:
+                stack.enter_context(_holding(level, self.batches[level.name]))
+                stack.enter_context(_capturable(level.optimizer))
+            graph.capture(step, [stretch.generator for stretch in self.stretches])
+        self.graph = graph
+
+    def fill_inputs(self) -> None:
+        """Write the inputs of the coming step."""
+        for level in self.levels:
+            self.batches[level.name].overwrite(level.batch_of(level.count + 1))
+        steps = {level.name: level.count - self.counts[level.name] for level in self.levels}
+        for stretch in self.stretches:
+            stretch.refill(steps[stretch.moment.level])
+
+
+class StepGraphs:
+    """Makes the steps of an engine, by replaying captured ones where there are any.
+
+    Args:
+        levels: all levels of the engine.
+        backend: what captures.
+        tell: is told, once, why steps are launched kernel by kernel.
+    """
+
+    def __init__(self, levels: Sequence[CapturableLevel], backend: Backend, tell: Callable[[str], None]) -> None:
+        self.levels = levels
+        self.backend = backend
+        self.tell = tell
+        self.refused = False
+        self.replayed = 0
+        self._seen: set[Hashable] = set()
+        self._learned: dict[Hashable, CapturedStep] = {}
+
+    def forget(self) -> None:
+        """Drop all graphs: tensors that they write to were replaced."""
+        self._seen.clear()
+        self._learned.clear()
+
+    def run(self, kind: Hashable, step: Callable[[], None]) -> None:
+        """Make one step.
+
+        Args:
+            kind: steps of one kind run the same Python and the same kernels.
+            step: makes it plainly.
+        """
+        with self.backend.on_own_stream():
+            if self.refused or kind not in self._seen:
+                self._seen.add(kind)
+                step()
+            elif kind not in self._learned:
+                self._listen_to(kind, step)
+            else:
+                self._replay(self._learned[kind], step)
+
+    def _listen_to(self, kind: Hashable, step: Callable[[], None]) -> None:
+        """Make the step plainly and learn its inputs; refuse to capture a step that waits for the device."""
+        before = {level.name: level.count for level in self.levels}
+        listener = InputListener(self.backend)
+        with listen(listener), self.backend.find_waits() as waits:
+            step()
+        stepped = [level for level in self.levels if level.count > before[level.name]]
+        if waits:
+            self._refuse(f"it waits for the GPU ({waits[0]})")
+        elif any(level.count != before[level.name] + 1 for level in stepped):
+            self._refuse("a level makes several updates in it")
+        else:
+            self._learned[kind] = CapturedStep(stepped, before, listener.stretches)
+
+    def _replay(self, captured: CapturedStep, step: Callable[[], None]) -> None:
+        before = {level.name: level.host_state() for level in captured.levels}
+        if captured.graph is None:
+            try:
+                captured.capture(step, self.backend)
+            except Exception as error:  # whatever an operator or CUDA finds wrong: the plain step is still there
+                self._restore(before)
+                self._refuse(_first_line(error.__context__ or error))  # ending a broken capture raises as well
+                step()
+                return
+            self._restore(before)
+        captured.fill_inputs()
+        assert captured.graph is not None
+        captured.graph.replay()
+        for level in captured.levels:
+            level.advance_count()
+        self.replayed += 1
+
+    def _restore(self, states: dict[str, dict[str, Any]]) -> None:
+        for level in self.levels:
+            if level.name in states:
+                level.restore_host_state(states[level.name])
+
+    def _refuse(self, reason: str) -> None:
+        self.refused = True
+        self._learned.clear()
+        self.tell(f"steps are launched kernel by kernel, which is slower: no CUDA graph of a step, since {reason}")
+
+
+@contextmanager
+def _holding(level: CapturableLevel, batch: Batch) -> Iterator[None]:
+    """Let the level take `batch` for its step."""
+    level.held_batch = batch
+    try:
+        yield
+    finally:
+        level.held_batch = None
+
+
+@contextmanager
+def _capturable(optimizer: Optimizer) -> Iterator[None]:
+    """Let the optimizer step within a capture; torch asks for a promise that nothing of its state is on the host."""
+    groups = [group for group in optimizer.param_groups if "capturable" in group]
+    for state in optimizer.state.values():
+        if "step" in state:
+            state["step"] = state["step"].to(optimizer.param_groups[0]["params"][0].device)
+    before = [group["capturable"] for group in groups]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, value in zip(groups, before, strict=True):
+            group["capturable"] = value
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
