@@ -7,8 +7,8 @@ The parts are the forward pass, the backward pass and the update of each level (
 hypergradient. Of each: floating-point operations by PyTorch's counter (convolutions and matrix products; two for a
 multiply-add), bytes that its operators read and write (each operand once, as if there were no cache), and seconds. The
 floor is what it would take at the peak of a product (matrices or convolution) or of a copy, whichever is longer; both
-are measured in the same run. What a GPU would take is projected from its data sheet, and marked as such. A part may be
-faster than its floor by bytes, where the cache holds what one operator leaves the next.
+are measured in the same run. A part may be faster than its floor by bytes, where the cache holds what one operator
+leaves the next. `gpu.py` measures on a GPU.
 
 A step without and one with the hypergradient alternate (arch_every=2). With --precision bf16 the former is computed in
 bfloat16, and has a table and a peak of its own; the latter stays in float32, but for H.
@@ -35,15 +35,9 @@ from genseg_betty.device import peak_memory, resolve_autocast
 from genseg_betty.levels.engine import GenSegEngine
 from workload import Clock, Row, add_size, build_engine, machine, markdown, write_result
 
-PROJECTED = (
-    "Not measured: floors by the data sheet, the share of the floor as here, 5 µs at least for each operator ({:.0f})"
-)
 FORMS = {"get_loss": "forward", "backward": "backward", "optimizer_step": "update"}
 MEANS = (1, 2, 4, 10)  # of arch_every
-H100_FLOP = {"float32": 67e12, "TF32": 495e12, "bfloat16": 989e12}  # a second, by NVIDIA's data sheet of the SXM card
-H100_BYTES = 3.35e12
 UNCOUNTED = 4  # steps: the first write to main memory that the system has yet to fill with zeros
-LAUNCH = 5e-6  # seconds that a host takes to give a GPU one operator, at the least
 
 
 class Counter(TorchDispatchMode):
@@ -220,30 +214,6 @@ def _floor(part: Row, flop: float, byte: float) -> float:
     return max(part["flop"] / flop, part["bytes"] / byte)
 
 
-def projection_table(found: Row) -> str:
-    """What a GPU would take, were it as far from its floor as this machine is from its own, or waiting for its host."""
-    formats = ["TF32"] if in_bfloat16(found) else ["float32", "TF32"]
-    lines = [_projection(found, name) for name in formats]
-    titles = ["projected for an H100", "none, ms", "arch_every=4, ms", "exact, ms", "exact, 5000 steps, minutes"]
-    return markdown(titles, lines)
-
-
-def _projection(found: Row, name: str) -> list[str]:
-    """A line of the table: what is float32 here is made in format `name` there."""
-    seconds = {}
-    for kind, (wall, _) in found["steps"].items():
-        here = found["formats"][kind]
-        peak, there = found["peak_flop"][here], H100_FLOP[name if here == "float32" else here]
-        parts = found["parts"][kind].values()
-        share = sum(_floor(part, there, H100_BYTES) for part in parts)
-        share /= sum(_floor(part, peak, found["peak_bytes"]) for part in parts)
-        seconds[kind] = max(wall * share, LAUNCH * sum(part["operators"] for part in parts))
-    plain, full = seconds["without"], seconds["with"]
-    means = [plain, *((plain * (every - 1) + full) / every for every in (4, 1))]
-    label = f"{name}, without the hypergradient bfloat16" if in_bfloat16(found) else name
-    return [label, *(f"{1000 * mean:.0f}" for mean in means), f"{5000 * full / 60:.1f}"]
-
-
 def steps_table(found: Row) -> str:
     """Mean step for some `arch_every`: K - 1 steps without the hypergradient and one with it."""
     without, with_it = found["steps"]["without"], found["steps"]["with"]
@@ -275,9 +245,6 @@ def main() -> None:
     parts = [heading(arguments, found), steps_table(found), "The step with it:", parts_table(found, "with")]
     if in_bfloat16(found):
         parts += ["The step without it:", parts_table(found, "without")]
-    if found["device"] == "cpu":
-        operators = sum(part["operators"] for part in found["parts"]["with"].values())
-        parts += [PROJECTED.format(operators), projection_table(found)]
     name = f"iteration-{found['device']}-{arguments.size}-{arguments.batch}-{arguments.searched}"
     name += ("-quick" if arguments.quick else "") + ("-bf16" if in_bfloat16(found) else "")
     write_result(name, "\n\n".join(parts), found)

@@ -46,7 +46,7 @@ class Workshop:
         self.config = config
         self.data = data
         self.device: torch.device = resolve_device(config.device)
-        self.memory_format = choose_memory_format(self.device, data.preprocessing.spatial_dims)
+        self.memory_format = choose_memory_format(self.device, data.preprocessing.spatial_dims, config.precision)
         # The few-shot set stays on the device for the whole training.
         self.labelled = {part: getattr(data, part).to(self.device) for part in ("train", "validation")}
 
