@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
+# A process for each core, of one thread: the networks of tests are too small to share among threads.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint types bench clean
@@ -29,10 +31,10 @@ demo: $(STAMP)  ## train a baseline and GenSeg on drawn X-rays and compare them:
 test: $(STAMP)  ## lint, types and the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(STAMP)  ## all tests
-	$(BIN)/pytest
+	$(PYTEST)
 
 lint: $(STAMP)  ## find and mend style faults
 	$(BIN)/ruff check --fix .

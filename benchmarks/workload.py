@@ -41,7 +41,6 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--layout", default="auto", choices=("auto", "first", "last"), help="of channels in weights")
-    parser.add_argument("--trials", type=int, default=0, help="kernels of cuDNN to try for each shape; 0: its advice")
     parser.add_argument("--graphs", default="never", choices=("auto", "never"))
     parser.add_argument("--override", nargs="*", default=[], help="further overrides of the config")
 
@@ -64,8 +63,6 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]
         ]
     )  # fmt: skip
     set_float32(arguments.precision)
-    torch.backends.cudnn.benchmark = arguments.trials > 0
-    torch.backends.cudnn.benchmark_limit = arguments.trials
     reuse_freed()
     workshop = Workshop(config, load_data(config))
     formats = {"first": torch.contiguous_format, "last": torch.channels_last}

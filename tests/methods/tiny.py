@@ -10,7 +10,7 @@ from genseg_betty.cli import main
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
-from genseg_betty.multilevel.captured_step import Backend
+from genseg_betty.multilevel.cuda_graphs import Backend
 
 TINY = [
     "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",

@@ -19,7 +19,8 @@ from genseg_betty.levels import guard
 from genseg_betty.levels.hypergradient import HYPERGRADIENTS
 from genseg_betty.levels.level import Level, Recording
 from genseg_betty.levels.updates import check_optimizer
-from genseg_betty.multilevel.captured_step import Backend, CudaBackend, StepGraphs
+from genseg_betty.multilevel.captured_step import StepGraphs
+from genseg_betty.multilevel.cuda_graphs import Backend, CudaBackend
 
 WARMUP = "warmup"
 """The phase of stage I alone."""

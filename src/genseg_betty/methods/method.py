@@ -20,7 +20,7 @@ from genseg_betty.levels.watch import Watch
 from genseg_betty.methods.screen import introduce
 from genseg_betty.methods.warm_start import Description, begin, keep, origin
 from genseg_betty.methods.workshop import Workshop
-from genseg_betty.multilevel.captured_step import Backend
+from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.run import Run
 from genseg_betty.tracking import Tracker
 
