@@ -46,7 +46,6 @@ class Counter(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.flop = self.bytes = 0.0
-        self.operators = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -54,7 +53,6 @@ class Counter(TorchDispatchMode):
         if func._overloadpacket in flop_registry:
             self.flop += flop_registry[func._overloadpacket](*args, **kwargs, out_val=result)
         if not func.is_view:
-            self.operators += 1
             places = {(t.data_ptr(), t.numel()): t for t in tree_leaves((args, kwargs, result)) if _is_plain(t)}
             self.bytes += sum(t.numel() * t.element_size() for t in places.values())
         return result
@@ -84,7 +82,7 @@ class Ledger:
         self._open.pop()
         found = {"seconds": wall, "cpu_seconds": processors}
         if self.counting:
-            found = {"flop": counter.flop, "bytes": counter.bytes, "operators": counter.operators}
+            found = {"flop": counter.flop, "bytes": counter.bytes}
         for key, value in found.items():
             self.rows[name][key] += value - inner[key]
             if self._open:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from genseg_betty.levels import average
 from genseg_betty.levels.average import Average
+from operators import Operators
 
 
 class Network(nn.Module):
@@ -63,17 +63,6 @@ def test_it_stands_on_the_weights_at_first_and_stays_where_no_step_was_made():
     network.move()
     mean.follow(network, torch.tensor(False))
     assert all(torch.equal(value, first[name]) for name, value in mean.module.state_dict().items())
-
-
-class Operators(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        assert function is not torch.ops.aten._local_scalar_dense.default
-        self.count += 1
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.usefixtures("_as_on_a_gpu")

@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genseg_betty.multilevel.double_backward import WrittenOutDoubleBackward
+from multilevel.second_derivatives import derivatives, drawn_like
 
 LAYERS = {
     "3x3": lambda: nn.Conv2d(4, 6, 3, padding=1),
@@ -39,22 +40,6 @@ def layer_and_input(name, dtype, layout=torch.contiguous_format):
     layer = LAYERS[name]().to(dtype)
     x = torch.randn(2, 4, *SPACE.get(type(layer), (10, 12)), dtype=torch.float64).to(dtype)
     return layer, x.contiguous(memory_format=layout).requires_grad_()
-
-
-def drawn_like(tensor):
-    """The same numbers in float32 and float64, but for their rounding."""
-    return torch.randn(tensor.shape, dtype=torch.float64).to(tensor.dtype)
-
-
-def derivatives(layer, x, within):
-    """Values and first derivatives, and second derivatives, of something smooth of the layer's output."""
-    torch.manual_seed(1)
-    with within:
-        y = layer(x)
-    ends = [x, *layer.parameters()]
-    first = torch.autograd.grad((y * drawn_like(y)).sum() + (y**3).sum(), ends, create_graph=True)
-    second = torch.autograd.grad(first, ends, [drawn_like(g) for g in first])
-    return [y, *first], list(second)
 
 
 def assert_near(found, expected, rtol):

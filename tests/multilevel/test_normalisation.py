@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from genseg_betty.multilevel.double_backward import WrittenOutDoubleBackward
 from levels.real import real_engine
 from levels.toy import advance
+from multilevel.second_derivatives import derivatives, drawn_like
 from workload import gradient_of_architecture
 
 LAYERS = {
@@ -33,22 +34,6 @@ def layer_and_input(name, dtype):
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
     return layer, (torch.randn(3, 4, *SPACE.get(type(layer), (6, 7)), dtype=dtype) * 2 + 1).requires_grad_()
-
-
-def drawn_like(tensor):
-    """The same numbers in float32 and float64, but for their rounding."""
-    return torch.randn(tensor.shape, dtype=torch.float64).to(tensor.dtype)
-
-
-def derivatives(layer, x, within):
-    """Values, first and second derivatives of something smooth of the layer's output, and its statistics."""
-    torch.manual_seed(1)
-    with within:
-        y = layer(x)
-    ends = [x, *layer.parameters()]
-    first = torch.autograd.grad((y * drawn_like(y)).sum() + (y**3).sum(), ends, create_graph=True)
-    second = torch.autograd.grad(first, ends, [drawn_like(g) for g in first])
-    return [y, *first, *layer.buffers()], list(second)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

@@ -135,32 +135,15 @@ def check_optimizer(optimizer: Optimizer) -> None:
             )
 
 
-def update_derivatives(
-    optimizer: Optimizer, before: Sequence[Tensor], gradients: Sequence[Tensor]
-) -> Iterator[tuple[Tensor, float | Tensor]]:
-    """Yield (du/d∇L / η, η) for every parameter of `optimizer`, in the order of its parameter groups.
+def chunk_update_derivatives(
+    optimizer: Optimizer, before: Sequence[Tensor], gradients: Sequence[Tensor], identity: bool = False
+) -> Iterator[Chunk]:
+    """Yield du/d∇L / η and η for all parameters of `optimizer`, in the order of its parameter groups.
 
     Args:
         optimizer: the optimizer right after its step.
         before: the parameters before the step, as a weight decay that is added to the gradient saw them.
         gradients: the gradients that the step used, without weight decay.
-    """
-    remaining = iter(gradients)
-    for chunk in chunk_update_derivatives(optimizer, before, gradients):
-        chunked = [*islice(remaining, chunk.parameters)]
-        derivatives = chunk.derivatives
-        if not isinstance(derivatives, list):
-            derivatives = [torch.full_like(gradient, derivatives) for gradient in chunked]
-        for derivative in derivatives:
-            yield derivative, chunk.rate
-
-
-def chunk_update_derivatives(
-    optimizer: Optimizer, before: Sequence[Tensor], gradients: Sequence[Tensor], identity: bool = False
-) -> Iterator[Chunk]:
-    """Yield what `update_derivatives` yields, in chunks of parameters.
-
-    Args:
         identity: yield the number 1 in place of all derivatives, whatever the optimizer is.
     """
     remaining = zip(before, gradients, strict=True)
