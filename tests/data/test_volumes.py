@@ -140,19 +140,15 @@ def test_nifti_scaling_and_units(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_image(tmp_path / "x.nii")[..., 0], stored.T)
 
 
-def test_dicom_rescale_window_and_inversion(tmp_path: Path) -> None:
+def test_dicom_rescale_and_inversion(tmp_path: Path) -> None:
     ramp = np.arange(64).reshape(8, 8) * 64
     ct = slice_(tmp_path / "ct.dcm", ramp, RescaleSlope=2, RescaleIntercept=-1024, WindowCenter=40, WindowWidth=80)
     np.testing.assert_array_equal(read_image(ct)[..., 0], ramp * 2 - 1024)  # Hounsfield units, whatever the window
     plain = slice_(tmp_path / "dx.dcm", ramp, Modality="DX")
     inverted = slice_(tmp_path / "inv.dcm", ramp, Modality="DX", PhotometricInterpretation="MONOCHROME1")
     np.testing.assert_array_equal(read_image(inverted), 4095 - read_image(plain))
-    windowed = read_image(slice_(tmp_path / "w.dcm", ramp, Modality="DX", WindowCenter=2048, WindowWidth=1024))[..., 0]
-    assert windowed[ramp < 1500].max() == 0
-    assert windowed[ramp > 2600].min() == 4095
-    middle = (ramp > 1600) & (ramp < 2500)
-    expected = ((ramp[middle] - 2047.5) / 1023 + 0.5) * 4095  # DICOM PS3.3 C.11.2.1.2.1
-    np.testing.assert_allclose(windowed[middle], expected, rtol=1e-5)
+    windowed = slice_(tmp_path / "w.dcm", ramp, Modality="DX", WindowCenter=2048, WindowWidth=1024)
+    np.testing.assert_array_equal(read_image(windowed)[..., 0], ramp)  # the display's alone
 
 
 @pytest.mark.parametrize(

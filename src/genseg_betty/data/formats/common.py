@@ -29,12 +29,13 @@ class ImageError(UserError):
         self.code = code
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
     """What a file says of itself before its values are read."""
 
     shape: tuple[int, ...]  # (H, W) of an image, (D, H, W) of a volume; no channels
     spacing: tuple[float, ...] | None = None  # mm, in the order of `shape`; None where the format has none
+    affine: np.ndarray | None = None  # [4, 4] float64, voxels (along W, H, D) to mm in RAS+; None where none is stated
 
 
 def bounded(shape: Sequence[int], itemsize: int = 1) -> None:

@@ -1,12 +1,18 @@
-"""The scans of a JPEG file. Each passes over the whole picture, so that a small file could keep a decoder for hours."""
+"""What a JPEG file says of itself: its size, and its scans.
+
+Each scan passes over the whole picture, so that a small file could keep a decoder for hours.
+"""
 
 import mmap
 import re
+import struct
 
 from genseg_betty.data.formats.common import ImageError
 
 MAX_SCANS = 50  # encoders write up to about 15
-START_OF_SCAN, END = b"\xda", b"\xd9"
+START_OF_IMAGE, START_OF_SCAN, END = b"\xff\xd8", b"\xda", b"\xd9"
+# Frame headers of all kinds of JPEG, lossless ones among them, and of JPEG-LS.
+FRAMES = frozenset(bytes([code]) for code in (*range(0xC0, 0xD0), 0xF7) if code not in (0xC4, 0xC8, 0xCC))
 # Between scans: what follows a scan's header is data in which each 0xff stands before 0x00 or a restart marker.
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 
@@ -19,3 +25,17 @@ def require_few_scans(content: bytes | mmap.mmap) -> None:
         if scans > MAX_SCANS:
             raise ImageError("unsafe", f"holds more than {MAX_SCANS} scans; expected a JPEG file as encoders write it")
         place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+
+
+def frame_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height as the first frame header of a JPEG or JPEG-LS file states them; None where there is none."""
+    if not content.startswith(START_OF_IMAGE):
+        return None
+    place = len(START_OF_IMAGE)
+    while (found := MARKER.search(content, place)) and found[1] != END:
+        length = int.from_bytes(content[found.end() : found.end() + 2], "big")
+        if found[1] in FRAMES:
+            height, width = struct.unpack_from(">HH", content.ljust(found.end() + 7), found.end() + 3)
+            return width, height
+        place = found.end() + length
+    return None

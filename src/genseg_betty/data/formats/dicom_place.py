@@ -1,0 +1,195 @@
+"""Where the slices of a DICOM series, or the frames of one file, lie in the patient.
+
+Each states the place of its first pixel and the directions of its rows and columns (PS3.3 C.7.6.2, for frames
+C.7.6.16.2). Slices of one volume are parallel, lie straight above one another at equal distances, and are put in
+order along their normal. What does not fit that is refused: no number of a file or frame is taken for a place.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genseg_betty.data.formats.common import ImageError
+from genseg_betty.data.formats.dicom_file import listed, number, numbers, sizes
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+UNEVEN = 0.1  # relative difference of slice distances from which a slice is taken to be missing
+PARALLEL = 0.01  # difference of directions, as components of vectors of length 1
+SAME_SIZE = 0.001  # mm up to which the sides of two pixels are one, written with other digits
+STRAIGHT = 0.01  # shift to the side, as a share of the way along the normal: half a degree of tilt
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Where one slice or frame lies, in mm and in DICOM's axes: to the left, the back and the head."""
+
+    name: str  # of its file, or which frame it is
+    position: tuple[float, ...] | None  # of the centre of the first pixel
+    directions: tuple[float, ...] | None  # of a row, then of a column: 2 unit vectors
+    spacing: tuple[float, ...] | None  # of rows and of columns
+    thickness: float | None  # of a slice that lies alone
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Parallel planes as a volume: their order along the normal, voxels in mm (D, H, W), and voxels to RAS+ in mm."""
+
+    order: list[int]
+    spacing: tuple[float, ...] | None = None
+    affine: np.ndarray | None = None
+
+
+def frame_groups(data: "Dataset", sequence: str) -> list["Dataset"]:
+    """What describes each frame: a functional group of its own, one shared by all, else the file's own header.
+
+    Raises ImageError where the frames that are described are not those that the file holds.
+    """
+    frames, own = sizes(data)[0], list(data.get("PerFrameFunctionalGroupsSequence") or ())
+    shared = list(data.get("SharedFunctionalGroupsSequence") or ())[:1]
+    if own and len(own) != frames:
+        message = f"describes {len(own)} frames and holds {frames}; expected as many, export it anew"
+        raise ImageError("unreadable", message)
+    if not own:
+        return [_first([*shared], sequence, data)] * (frames if shared else 1)
+    return [_first([groups, *shared], sequence, data) for groups in own]
+
+
+def _first(groups: Sequence["Dataset"], sequence: str, otherwise: "Dataset") -> "Dataset":
+    found = [list(one.get(sequence) or ()) for one in groups]
+    return next((items[0] for items in found if items), otherwise)
+
+
+def has_frame_groups(data: "Dataset") -> bool:
+    """Whether a file describes its frames one by one (enhanced objects)."""
+    return bool(data.get("PerFrameFunctionalGroupsSequence") or data.get("SharedFunctionalGroupsSequence"))
+
+
+def planes(data: "Dataset", name: str = "") -> list[Plane]:
+    """Where each frame lies that a file describes; one without functional groups describes its first alone."""
+    described = [
+        frame_groups(data, sequence)
+        for sequence in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+    ]
+    return [
+        Plane(
+            name or f"frame {index + 1}",
+            numbers(position, "ImagePositionPatient", 3),
+            numbers(orientation, "ImageOrientationPatient", 6),
+            numbers(measures, "PixelSpacing", 2) or numbers(measures, "ImagerPixelSpacing", 2),
+            number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
+        )
+        for index, (position, orientation, measures) in enumerate(zip(*described, strict=True))
+    ]
+
+
+def stack_planes(found: Sequence[Plane]) -> Stack:
+    """Put parallel planes in order. Raises ImageError for planes that are not the slices of one volume."""
+    alone = len(found) == 1
+    unplaced = [plane.name for plane in found if plane.position is None or plane.directions is None]
+    if alone and unplaced:
+        return Stack([0], _voxel(found[0].thickness, found[0]))
+    if unplaced:
+        message = f"holds {len(found)} slices of which {len(unplaced)} do not say where they lie ({listed(unplaced)})"
+        raise ImageError(
+            "unreadable",
+            f"{message}; expected ImagePositionPatient and ImageOrientationPatient: export the series with them, or "
+            "convert it to NIfTI where its slices are known to be in order",
+        )
+    normal = _common_normal(found)
+    places = np.array([plane.position for plane in found])
+    heights = places @ normal
+    order = [int(index) for index in np.argsort(heights, kind="stable")]
+    in_order = [found[index].name for index in order]
+    _require_equal_distances(heights[order], in_order)
+    _require_straight(places[order], normal)
+    between = (heights[order[-1]] - heights[order[0]]) / (len(found) - 1) if not alone else found[0].thickness
+    first = found[order[0]]
+    spacing = _voxel(between, first)
+    return Stack(order, spacing, _affine(first, normal, spacing) if spacing else None)
+
+
+def _voxel(between: float | None, plane: Plane) -> tuple[float, ...] | None:
+    return (abs(float(between)), *plane.spacing) if between and plane.spacing else None
+
+
+def _affine(first: Plane, normal: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+    """[4, 4] from voxels (along W, H, D) to mm to the right, the front and the head."""
+    between, rows, columns = spacing
+    along_row, along_column = _directions(first)
+    lps = np.eye(4)
+    lps[:3] = np.stack([along_row * columns, along_column * rows, normal * between, np.array(first.position)], axis=1)
+    affine: np.ndarray = LPS_TO_RAS @ lps
+    return affine
+
+
+def _directions(plane: Plane) -> np.ndarray:
+    """[2, 3], of length 1: along a row, along a column. Raises ImageError unless they are perpendicular."""
+    found = np.array(plane.directions).reshape(2, 3)
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    if abs(lengths - 1).max() > PARALLEL or abs(found[0] @ found[1]) > PARALLEL:
+        stated = ", ".join(f"{value:g}" for value in found.ravel())
+        message = f"states directions ({stated}) in {plane.name}; expected two perpendicular vectors of length 1"
+        raise ImageError("unreadable", f"{message}, mend ImageOrientationPatient")
+    directions: np.ndarray = found / lengths
+    return directions
+
+
+def _common_normal(found: Sequence[Plane]) -> np.ndarray:
+    """[3], of length 1. Raises ImageError for planes of several directions or pixel sizes."""
+    usual = Counter(plane.directions for plane in found).most_common(1)[0][0]
+    turned = [plane.name for plane in found if not _agree(plane.directions, usual, PARALLEL)]
+    if turned:
+        message = f"holds {len(turned)} of {len(found)} slices that are turned against the others ({listed(turned)})"
+        advice = "a localizer may lie among them; give each series a folder of its own"
+        raise ImageError("unreadable", f"{message}; expected parallel slices, {advice}")
+    sides = Counter(plane.spacing for plane in found).most_common(1)[0][0]
+    other = [plane.name for plane in found if not _agree(plane.spacing, sides, SAME_SIZE)]
+    if other:
+        message = f"holds {len(other)} of {len(found)} slices whose pixels have another size ({listed(other)})"
+        raise ImageError("unreadable", f"{message}; expected one PixelSpacing, give each series a folder of its own")
+    along_row, along_column = _directions(next(plane for plane in found if plane.directions == usual))
+    normal = np.cross(along_row, along_column)
+    unit: np.ndarray = normal / np.linalg.norm(normal)
+    return unit
+
+
+def _agree(own: tuple[float, ...] | None, usual: tuple[float, ...] | None, tolerance: float) -> bool:
+    return own == usual if own is None or usual is None else bool(np.allclose(own, usual, rtol=0, atol=tolerance))
+
+
+def _require_equal_distances(heights: np.ndarray, names: Sequence[str]) -> None:
+    """Raise ImageError for slices at one place, and for gaps."""
+    steps = np.diff(heights)
+    if not len(steps):
+        return
+    usual = float(np.median(steps))
+    # Two slices at one place are no gap: without them the distances say more.
+    same = np.flatnonzero(steps <= UNEVEN * max(usual, float(steps.max()) * UNEVEN))
+    if len(same):
+        distinct = len(names) - len(same)
+        message = f"holds {len(names)} slices at {distinct} places ({names[same[0]]} and {names[same[0] + 1]} at one)"
+        expected = "expected one slice at each place: time points, echoes or copies of one slice lie among them"
+        raise ImageError("unreadable", f"{message}; {expected}, give each volume a folder or file of its own")
+    if steps.min() < (1 - UNEVEN) * usual or steps.max() > (1 + UNEVEN) * usual:
+        widest = int(steps.argmax())
+        message = f"has slices {steps.min():.3g} to {steps.max():.3g} mm apart"
+        where = f"one is missing between {names[widest]} and {names[widest + 1]}"
+        raise ImageError("unreadable", f"{message}; expected equal distances, {where}, or two series are mixed")
+
+
+def _require_straight(places: np.ndarray, normal: np.ndarray) -> None:
+    """Raise ImageError for slices that are shifted to the side against each other, as by a tilted gantry."""
+    ways = places - places[0]
+    along = ways @ normal
+    shifts = np.linalg.norm(ways - along[:, None] * normal, axis=1)
+    if shifts.max() > STRAIGHT * max(along[-1], 1e-6):
+        angle = np.degrees(np.arctan2(shifts[-1], along[-1]))
+        message = f"has slices shifted to the side by up to {shifts.max():.3g} mm (a tilt of {angle:.3g} degrees)"
+        expected = "expected slices straight above one another: convert the series with dcm2niix, which corrects a tilt"
+        raise ImageError("unreadable", f"{message}; {expected}")
