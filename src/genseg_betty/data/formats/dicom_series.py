@@ -5,7 +5,8 @@ medium. A link is followed within the folder alone.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -23,7 +24,7 @@ from genseg_betty.data.formats.dicom_file import (
     sizes,
 )
 from genseg_betty.data.formats.dicom_pixels import reach, read_intensities, read_stored
-from genseg_betty.data.formats.dicom_place import Stack, planes, stack_planes
+from genseg_betty.data.formats.dicom_place import Plane, Stack, planes, stack_planes
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -88,13 +89,18 @@ def read_series_image(folder: Path) -> np.ndarray:
     turn = min(low for low, _ in reaches) + max(high for _, high in reaches) if reaches else None
     out = np.empty((*series.shape, channels(series.headers[0])), np.float32)
     for index, path in enumerate(series.paths):
-        out[index] = as_image(read_intensities(open_dicom(path), turn))
+        with _naming(path):
+            out[index] = as_image(read_intensities(open_dicom(path), turn))
     return out
 
 
 def read_series_mask(folder: Path) -> np.ndarray:
     """[D, H, W] integers, as stored. Raises ImageError."""
-    return np.stack([labels(read_stored(open_dicom(path))) for path in open_series(folder).paths])
+    masks = []
+    for path in open_series(folder).paths:
+        with _naming(path):
+            masks.append(labels(read_stored(open_dicom(path))))
+    return np.stack(masks)
 
 
 def read_series_header(folder: Path) -> Header:
@@ -112,7 +118,7 @@ def find_single_volume(folder: Path) -> Path | None:
 def open_series(folder: Path) -> Series:
     """The slices of a folder in order. Raises ImageError for anything but one series."""
     paths = _require_slices(folder)
-    headers = _open_headers(paths)
+    headers, places = _open_headers(paths)
     several = [path.name for path, data in zip(paths, headers, strict=True) if sizes(data)[0] > 1]
     if several:
         message = f"holds {len(several)} files of several frames ({listed(several)}) among {len(paths)}"
@@ -124,7 +130,7 @@ def open_series(folder: Path) -> Series:
         message = f"holds {len(series)} series and slices of {len(shapes)} sizes; expected one of each"
         raise ImageError("unreadable", f"{message}, give each series a folder of its own")
     bounded((len(paths), *next(iter(shapes))))
-    stack = stack_planes([planes(data, path.name)[0] for path, data in zip(paths, headers, strict=True)])
+    stack = stack_planes(places)
     return Series([paths[index] for index in stack.order], [headers[index] for index in stack.order], stack)
 
 
@@ -142,18 +148,29 @@ def _require_slices(folder: Path) -> list[Path]:
     return [folder / name for name in found[Kind.SLICE]]
 
 
-def _open_headers(paths: Sequence[Path]) -> list["Dataset"]:
-    headers, faults = [], []
+def _open_headers(paths: Sequence[Path]) -> tuple[list["Dataset"], list[Plane]]:
+    """The headers of files, and where the first frame of each lies. Raises ImageError for all that are at fault."""
+    headers, places, faults = [], [], []
     for path in paths:
         try:
             headers.append(open_dicom(path, pixels=False))
+            places.append(planes(headers[-1], path.name)[0])
         except ImageError as error:
             faults.append((path.name, error))
     if faults:
         names, first = [name for name, _ in faults], faults[0][1]
-        message = f"holds {len(faults)} of {len(paths)} DICOM files that are no slices ({listed(names)})"
+        message = f"holds {len(faults)} of {len(paths)} DICOM files that cannot be used ({listed(names)})"
         raise ImageError(first.code, f"{message}: {names[0]} {first}")
-    return headers
+    return headers, places
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the slice that is at fault."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(error.code, f"holds {path.name}, which {error}") from error
 
 
 def _sort_out(folder: Path) -> dict[Kind, list[Path]]:

@@ -1,0 +1,241 @@
+"""Every slice of a folder is read or named, whatever its file is called; what is no slice does not disturb."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from data.dicoms import ENHANCED_CT, SPACING, VOLUME, enhanced, series, slice_file, without_preamble
+from genseg_betty.data.check import check_dataset
+from genseg_betty.data.formats import ImageError, content_files, holds_series, read_header, read_image, read_mask
+
+N = len(VOLUME)
+SEGMENTATION, STRUCTURES, REPORT, PRESENTATION = (
+    f"1.2.840.10008.5.1.4.1.1.{code}" for code in ("66.4", "481.3", "88.11", "11.1")
+)
+
+NAMES: dict[str, Callable[[int], str]] = {
+    "upper case": lambda index: f"{index}.DCM",
+    "Siemens": lambda index: f"P.MR.0001.{index}.IMA",
+    "lower case": lambda index: f"{index}.ima",
+    "dicom": lambda index: f"{index}.dicom",
+    "none": lambda index: f"IM{index:04d}",
+    "numbers": lambda index: f"1.2.840.{index}",
+    "img": lambda index: f"{index}.img",
+    "MR": lambda index: f"MR.{index}.mr",
+    "mixed": lambda index: f"slice{index}" + ["", ".dcm", ".IMA", ".7", ".old", ".dicom"][index],
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_slices_are_known_by_their_content(tmp_path: Path, kind: str) -> None:
+    folder = series(tmp_path / "s", names=[NAMES[kind](index) for index in range(N)])
+    assert holds_series(folder)
+    assert len(content_files(folder)) == N
+    np.testing.assert_array_equal(read_image(folder)[..., 0], VOLUME)
+
+
+@pytest.mark.parametrize("meta", [True, False])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
+def test_slices_without_preamble_are_read(tmp_path: Path, syntax: str, meta: bool) -> None:
+    """Implicit and explicit, little and big endian; the file meta information may be gone as well."""
+    stored = VOLUME.astype(">i2") if syntax.endswith("1.2.2") else VOLUME
+    folder = series(tmp_path / "s", stored, syntax=syntax)
+    for path in sorted(folder.iterdir())[N // 2 :]:
+        without_preamble(path, meta)
+    assert holds_series(folder)
+    assert read_header(folder).shape == VOLUME.shape
+    np.testing.assert_array_equal(read_image(folder)[..., 0], VOLUME)
+    alone = sorted(folder.iterdir())[-1]
+    np.testing.assert_array_equal(read_image(alone)[..., 0], VOLUME[-1])
+
+
+def test_a_compressed_file_without_its_syntax_is_refused(tmp_path: Path) -> None:
+    path = slice_file(tmp_path / "x.dcm", VOLUME[0], "1.2.840.10008.1.2.4.70", frame=b"\xff\xd8\xff\xd9")
+    without_preamble(path)
+    with pytest.raises(ImageError, match="is compressed and does not say how"):
+        read_image(path)
+
+
+def test_litter_is_passed_over(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", names=[f"IM{index}" for index in range(N)])
+    for name in ("README", "README.txt", "LICENSE", "Thumbs.db", ".DS_Store", "._IM0", "series.json", "7"):
+        (folder / name).write_bytes(b"\0\5\x16\7" * 200 if name[-2:] in ("db", "re", "M0") else b"some text\n" * 90)
+    slice_file(folder / "DICOMDIR", VOLUME[0], SeriesInstanceUID="9")
+    slice_file(folder / ".hidden.dcm", VOLUME[0], SeriesInstanceUID="9")
+    (folder / "zeros.raw").write_bytes(np.array([8, 0] * 400, "<u2").tobytes())
+    (folder / "further").mkdir()
+    np.testing.assert_array_equal(read_image(folder)[..., 0], VOLUME)
+    assert len(content_files(folder)) == N
+
+
+def other_object(path: Path, kind: str, modality: str) -> None:
+    slice_file(path, VOLUME[0], SOPClassUID=kind, Modality=modality, Rows=None, Columns=None)
+
+
+def link(target: str) -> Callable[[Path], None]:
+    """Replace a slice by a link; the slice itself is moved to `target`."""
+
+    def replace(folder: Path) -> None:
+        (folder / target).parent.mkdir(exist_ok=True)
+        (folder / "2.dcm").rename(folder / target)
+        (folder / "2.dcm").symlink_to(target)
+
+    return replace
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a link outside": (link("../elsewhere"), "unsafe", "holds 1 links that lead out of it or nowhere (2.dcm)"),
+    "a link nowhere": (
+        lambda folder: [(folder / f"{i}.dcm").unlink() or (folder / f"{i}.dcm").symlink_to("gone") for i in (1, 3)],
+        "unsafe",
+        "holds 2 links that lead out of it or nowhere (1.dcm, 3.dcm)",
+    ),
+    "empty": (
+        lambda folder: [(folder / f"{i}.dcm").write_bytes(b"") for i in range(5)],
+        "unreadable",
+        "holds 5 files that are named as DICOM and do not begin as DICOM does (0.dcm, 1.dcm, 2.dcm and 2 more)",
+    ),
+    "a pointer to large files": (
+        lambda folder: (folder / "2.dcm").write_text("version https://git-lfs.github.com/spec/v1\n"),
+        "unreadable",
+        "do not begin as DICOM does (2.dcm)",
+    ),
+    "packed": (
+        lambda folder: (folder / "2.dcm").rename(folder / "2.dcm.gz").write_bytes(b"\x1f\x8b" + bytes(99)),
+        "unreadable",
+        "do not begin as DICOM does (2.dcm.gz)",
+    ),
+    "data without extension": (
+        lambda folder: (folder / "IM7").write_bytes(bytes(2000)),
+        "unreadable",
+        "do not begin as DICOM does (IM7)",
+    ),
+    "a report": (
+        lambda folder: other_object(folder / "sr.dcm", REPORT, "SR"),
+        "unreadable",
+        "holds 1 of 7 DICOM files that cannot be used (sr.dcm): sr.dcm is no plain image but a Basic Text SR Storage",
+    ),
+    "presentations": (
+        lambda folder: [other_object(folder / f"p{i}", PRESENTATION, "PR") for i in range(4)],
+        "unreadable",
+        "holds 4 of 10 DICOM files that cannot be used (p0, p1, p2 and 1 more): p0 is no plain image but a Grayscale",
+    ),
+    "structures": (
+        lambda folder: other_object(folder / "rs.dcm", STRUCTURES, "RTSTRUCT"),
+        "unreadable",
+        "a RT Structure Set Storage; expected a DICOM image, convert its contours to a NIfTI mask",
+    ),
+    "a volume": (
+        lambda folder: enhanced(folder / "x.dcm"),
+        "unreadable",
+        "holds 1 files of several frames (x.dcm) among 7",
+    ),
+    "another series": (
+        lambda folder: slice_file(folder / "x.dcm", VOLUME[0], SeriesInstanceUID="9"),
+        "unreadable",
+        "holds 2 series and slices of 1 sizes",
+    ),
+    "another size": (
+        lambda folder: slice_file(folder / "x.dcm", VOLUME[0][:4]),
+        "unreadable",
+        "holds 1 series and slices of 2 sizes",
+    ),
+    "a header cut short": (
+        lambda folder: (folder / "2.dcm").write_bytes((folder / "2.dcm").read_bytes()[:400]),
+        "unreadable",
+        "holds 1 of 6 DICOM files that cannot be used (2.dcm): 2.dcm cannot be read (",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_folder_that_is_not_one_whole_series_is_refused(tmp_path: Path, kind: str) -> None:
+    spoil, code, message = SPOILT[kind]
+    folder = series(tmp_path / "s")
+    spoil(folder)
+    for read in (read_header, read_image, read_mask):
+        with pytest.raises(ImageError) as caught:
+            read(folder)
+        assert message in str(caught.value)
+        assert caught.value.code == code
+
+
+def test_a_slice_whose_pixels_are_cut_is_named(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s")
+    (folder / "2.dcm").write_bytes((folder / "2.dcm").read_bytes()[:-4])
+    with pytest.raises(ImageError, match=r"holds 2\.dcm, which cannot be read \(.*less than expected"):
+        read_image(folder)
+
+
+@pytest.mark.parametrize("target", ["store/2.dcm", "renamed.old"])
+def test_links_within_the_folder_are_read_once(tmp_path: Path, target: str) -> None:
+    folder = series(tmp_path / "s")
+    link(target)(folder)
+    np.testing.assert_array_equal(read_image(folder)[..., 0], VOLUME)
+    assert len(content_files(folder)) == N
+
+
+def test_a_folder_of_links_alone_is_named(tmp_path: Path) -> None:
+    store = series(tmp_path / "store")
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for path in store.iterdir():
+        (folder / path.name).symlink_to(path)
+    assert holds_series(folder)
+    with pytest.raises(ImageError, match="holds 6 links that lead out of it"):
+        read_image(folder)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.txt", "x.nii.gz", "README"])
+def test_other_folders_hold_no_series(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x89PNG" + bytes(300))
+    (tmp_path / "loop.dat").symlink_to("loop.dat")
+    os.mkfifo(tmp_path / "pipe")
+    assert not holds_series(tmp_path)
+    assert not holds_series(tmp_path / "absent")
+
+
+def test_few_files_are_opened_to_learn_that_there_is_no_series(tmp_path: Path, monkeypatch) -> None:
+    for index in range(50):
+        (tmp_path / f"{index}.png").write_bytes(b"\x89PNG" + bytes(300))
+    opened = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *args, **keys: opened.append(path) or real(path, *args, **keys))
+    assert not holds_series(tmp_path)
+    assert len(opened) <= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "advice"),
+    [
+        (SEGMENTATION, "SEG", "a Segmentation Storage; expected a DICOM image, convert it to NIfTI"),
+        (STRUCTURES, "RTSTRUCT", "a RT Structure Set Storage; expected a DICOM image, convert its contours"),
+        (ENHANCED_CT, "RTDOSE", "give the images that the dose was planned on"),
+    ],
+)
+def test_objects_that_are_no_plain_image_say_what_to_do(tmp_path: Path, kind: str, modality: str, advice: str) -> None:
+    path = slice_file(tmp_path / "x.dcm", VOLUME.astype(np.uint8), SOPClassUID=kind, Modality=modality)
+    for read in (read_header, read_image, read_mask):
+        with pytest.raises(ImageError, match=advice):
+            read(path)
+
+
+def test_series_of_ima_files_pair_with_their_masks(tmp_path: Path, dataset_yaml) -> None:
+    (tmp_path / "masks").mkdir()
+    for patient in range(4):
+        folder = tmp_path / "images" / f"P{patient}"
+        series(folder, VOLUME + patient, names=[f"{index}.IMA" for index in range(N)])
+        mask = nibabel.Nifti1Image((VOLUME > 500).T.astype(np.uint8), read_header(folder).affine)
+        nibabel.save(mask, tmp_path / f"masks/P{patient}.nii.gz")
+    report = check_dataset(dataset_yaml("folder", root=str(tmp_path)))
+    assert (report.pairs, report.errors) == (4, [])
+
+
+def test_a_single_ima_file_is_an_image(tmp_path: Path) -> None:
+    path = slice_file(tmp_path / "x.IMA", VOLUME[0], PixelSpacing=list(SPACING[1:]))
+    assert read_header(path).spacing == SPACING[1:]
+    np.testing.assert_array_equal(read_image(path)[..., 0], VOLUME[0])
