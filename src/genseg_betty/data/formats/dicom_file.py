@@ -118,11 +118,11 @@ def numbers(data: "Dataset", keyword: str, count: int) -> tuple[float, ...] | No
     try:
         value = data.get(keyword)
         values = [value] if isinstance(value, (str, int, float)) else list(value or ())
-        found = tuple(float(one) for one in values if one != "")
-    except (TypeError, ValueError, OverflowError, ArithmeticError):
-        found, values = (), [None]
-    if not values or values == [""]:
-        return None
+        if not values or values == [""]:
+            return None
+        found = tuple(float(one) for one in values)
+    except (TypeError, ValueError, ArithmeticError):
+        found = ()
     if len(found) != count or not all(abs(one) < LARGE for one in found):
         shown = re.sub(r"\s+", " ", str(data.get(keyword)))[:60]
         expected = "a number" if count == 1 else f"{count} numbers"
