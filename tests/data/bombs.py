@@ -5,6 +5,7 @@ claims is read, else `code: message` of the fault, *** for a library's own words
 that it is given, within a bound on its address space, and prints a line of JSON for each.
 """
 
+import bz2
 import gzip
 import io
 import json
@@ -169,6 +170,16 @@ def metaimage(values: bytes = bytes(64), **keys: str) -> bytes:
     )
 
 
+PLACED = {"space": "RAS", "space_directions": "(1,0,0) (0,1,0)", "space_origin": "(1,2,3)", "kinds": "domain domain"}
+
+
+def nrrd(values: bytes = bytes(64), **fields: str) -> bytes:
+    """Of 8 x 8 bytes; an underscore in the name of a field stands for a space."""
+    lines = {"type": "uchar", "dimension": "2", "sizes": "8 8", "encoding": "raw", **fields}
+    text = "".join(f"{name.replace('_', ' ')}: {value}\n" for name, value in lines.items())
+    return b"NRRD0004\n" + text.encode() + b"\n" + values
+
+
 def dicom(path: Path, pixels: bytes = bytes(64), syntax: str = "1.2.840.10008.1.2.1", **tags: Any) -> Path:
     """An 8-bit slice of 8 x 8; `pixels` are one frame where the transfer syntax is a compressed one."""
     import pydicom
@@ -331,6 +342,25 @@ BOMBS: dict[str, tuple[Writer, str]] = {
     "bytes.mha": (
         lambda path: path.write_bytes(metaimage(DimSize="16384 16384", ElementType="MET_DOUBLE")),
         f"too_large: holds 16384 x 16384 x 1 values of 8 bytes; {SHRINK}",
+    ),
+    "sides.nrrd": (
+        lambda path: path.write_bytes(nrrd(sizes="99999 99999")),
+        f"too_large: holds 99999 x 99999 values; {SCALE}",
+    ),
+    "bytes.nrrd": (
+        lambda path: path.write_bytes(nrrd(sizes="16384 16384", type="double", endian="little")),
+        f"too_large: holds 16384 x 16384 values of 8 bytes; {SHRINK}",
+    ),
+    "packed.nrrd": (lambda path: path.write_bytes(nrrd(stream(wbits=31), encoding="gzip")), WHOLE),
+    "packed-bz2.nrrd": (lambda path: path.write_bytes(nrrd(bz2.compress(bytes(BLOCK)) * TIMES, encoding="bz2")), WHOLE),
+    "skipped.nrrd": (
+        lambda path: path.write_bytes(nrrd(stream(wbits=31), encoding="gzip", byte_skip="2000000000")),
+        "unsafe: skips 0 lines and 2000000000 bytes; expected 0 to 67108864 of each",
+    ),
+    "line.nrrd": (
+        lambda path: path.write_bytes(b"NRRD0004\n" + b"#" * 2**24),
+        "unreadable: has no header that ends within 1048576 bytes; expected an NRRD file (.nrrd, or .nhdr beside its "
+        "data)",
     ),
     "axes.mha": (lambda path: path.write_bytes(metaimage(NDims="2000000000")), WHOLE),
     "colon.mha": (lambda path: path.write_bytes(metaimage(**{"DimSize : 60000 60000": "1"})), WHOLE),

@@ -27,6 +27,8 @@ TOO_FEW = (
     "two or more, and one to test on, so add labelled images"
 )
 LOCAL = "expected LOCAL or the name of one file beside it"
+BESIDE = "expected values in the file itself, or in one beside it that it names"
+NRRD = "expected an NRRD file (.nrrd, or .nhdr beside its data)"
 NPY = "expected a NumPy array of numbers (.npy, or .npz with one array)"
 NO_IMAGE = "no image has this stem; add its image, remove the mask, or name it in dataset.ignore"
 LINK = "is a link that leads out of the dataset's root and was not followed; copy the files in"
@@ -94,12 +96,15 @@ class Payload:
 
 
 def detached(path: Path, target: str) -> None:
-    """A MetaImage header whose values are elsewhere."""
+    """A MetaImage or NRRD header whose values are elsewhere."""
     (path.parents[2] / "outside.raw").write_bytes(bytes(64))
     (path.parents[1] / "inside.raw").write_bytes(bytes(64))
     (path.parent / "linked.raw").unlink(missing_ok=True)
     (path.parent / "linked.raw").symlink_to("../inside.raw")
-    path.write_bytes(bombs.metaimage(b"").replace(b"= LOCAL", f"= {target}".encode()))
+    if path.suffix == ".nhdr":
+        path.write_bytes(bombs.nrrd(b"", data_file=target))
+    else:
+        path.write_bytes(bombs.metaimage(b"").replace(b"= LOCAL", f"= {target}".encode()))
 
 
 # An image that is broken while its mask is sound: its code, its message, how it is made.
@@ -172,6 +177,61 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
         "unreadable",
         "holds 10 bytes of values; expected 2304, it is cut off",
         lambda path: path.write_bytes(bombs.metaimage(bytes(10), DimSize="48 48")),
+    ),
+    "nhdr-outside.nhdr": (
+        "unsafe",
+        f"keeps its values in '../../outside.raw'; {BESIDE}",
+        lambda path: detached(path, "../../outside.raw"),
+    ),
+    "nhdr-root.nhdr": ("unsafe", f"keeps its values in '/etc/passwd'; {BESIDE}", lambda p: detached(p, "/etc/passwd")),
+    "nhdr-list.nhdr": ("unsafe", f"keeps its values in 'LIST'; {BESIDE}", lambda path: detached(path, "LIST")),
+    "nhdr-many.nhdr": (
+        "unsafe",
+        f"keeps its values in 'slice%03d.raw 1 9 1'; {BESIDE}",
+        lambda path: detached(path, "slice%03d.raw 1 9 1"),
+    ),
+    "nhdr-linked.nhdr": (
+        "unsafe",
+        "keeps its values in linked.raw, a link to another folder; copy that file in",
+        lambda path: detached(path, "linked.raw"),
+    ),
+    "nhdr-alone.nhdr": (
+        "unreadable",
+        "keeps its values in absent.raw, which is not there; add that file",
+        lambda path: detached(path, "absent.raw"),
+    ),
+    "nrrd-cut.nrrd": (
+        "unreadable",
+        "holds 10 bytes of values; expected 2304, it is cut off",
+        lambda path: path.write_bytes(bombs.nrrd(bytes(10), sizes="48 48")),
+    ),
+    "nrrd-text.nrrd": (
+        "unreadable",
+        "keeps its values as text; expected raw, gzip or bzip2, save it anew",
+        lambda path: path.write_bytes(bombs.nrrd(b"0 " * 2304, sizes="48 48", encoding="text")),
+    ),
+    "nrrd-time.nrrd": (
+        "unreadable",
+        "has axes of 8 (domain), 8 (domain), 3 (time) values; expected 2 or 3 axes of space, and at most one of 1 or 3 "
+        "channels",
+        lambda path: path.write_bytes(
+            bombs.nrrd(bytes(192), dimension="3", sizes="8 8 3", kinds="domain domain time")
+        ),
+    ),
+    "nrrd-flat.nrrd": (
+        "unreadable",
+        "states axes that span no space, or a place that is no number; expected one, mend its header",
+        lambda path: path.write_bytes(bombs.nrrd(space="LPS", space_directions="(1,0,0) (1,0,0)")),
+    ),
+    "nrrd-origin.nrrd": (
+        "unreadable",
+        f"cannot be read (an origin of 2 numbers); {NRRD}",
+        lambda path: path.write_bytes(bombs.nrrd(**{**bombs.PLACED, "space_origin": "(1,2)"})),
+    ),
+    "nrrd-block.nrrd": (
+        "unreadable",
+        f"cannot be read (values of the type block); {NRRD}",
+        lambda path: path.write_bytes(bombs.nrrd(type="block")),
     ),
     "dicom-pixels-cut.dcm": (
         "unreadable",

@@ -69,6 +69,7 @@ def volume_writers() -> dict[str, Callable[[Path, np.ndarray], object]]:
         "x.npz": lambda path, array: np.savez_compressed(path, array.astype(np.float64)),
         "x.nii.gz": nifti_scaled,
         "x.mha": metaimage,
+        "x.nrrd": metaimage,
         "x.dcm": dicom,
         "x.tif": pages,
     }
@@ -94,9 +95,9 @@ TYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("kind", TYPES)
-def test_metaimage_is_read_as_itk_writes_it(tmp_path: Path, kind: str, packed: bool) -> None:
+def test_values_are_read_as_itk_writes_them(tmp_path: Path, kind: str, packed: bool) -> None:
     array = (np.arange(2 * 3 * 5) % 100).astype(kind).reshape(2, 3, 5)
-    for name in ("x.mha", "x.mhd"):
+    for name in ("x.mha", "x.mhd", "x.nrrd", "x.nhdr"):
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / name), packed)
         np.testing.assert_array_equal(read_image(tmp_path / name)[..., 0], array)
         assert read_mask(tmp_path / name).dtype == (np.dtype(kind) if kind[0] != "f" else np.int64)

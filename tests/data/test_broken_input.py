@@ -121,6 +121,8 @@ def test_whatever_is_damaged_the_fault_is_an_image_error(root: Path, extension: 
         ".nii.gz": lambda path: nifti(path, small),
         ".mha": lambda path: SimpleITK.WriteImage(SimpleITK.GetImageFromArray(small), str(path)),
         ".mhd": lambda path: SimpleITK.WriteImage(SimpleITK.GetImageFromArray(small), str(path)),
+        ".nrrd": lambda path: path.write_bytes(bombs.nrrd(bytes(64), endian="little", **bombs.PLACED)),
+        ".nhdr": lambda path: SimpleITK.WriteImage(SimpleITK.GetImageFromArray(small), str(path)),
         ".dcm": lambda path: bombs.dicom(path),
         ".npy": lambda path: np.save(path, small),
         ".npz": lambda path: np.savez_compressed(path, small),

@@ -14,7 +14,7 @@ from genseg_betty.data import files as module
 from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Tree, expand
-from genseg_betty.data.formats import EXTENSIONS
+from genseg_betty.data.formats import EXTENSIONS, Header
 from genseg_betty.data.masks import read_indices, require_fitting
 from genseg_betty.data.pairing import case_groups, layout
 from genseg_betty.errors import UserError
@@ -172,7 +172,7 @@ def test_a_mask_alone_keeps_its_own_size(folder: Path, dataset_yaml) -> None:
     dataset = open_dataset(dataset_yaml("folder", root=str(folder), scaled_masks=True))
     path = folder / "masks" / "case00.png"
     assert read_indices(path, dataset.labels, None, True)[0].shape == (40, 40)
-    assert dataset.read_mask(path, (20, 20))[0].shape == (20, 20)
+    assert dataset.read_mask(path, Header((20, 20)))[0].shape == (20, 20)
 
 
 def test_a_volume_and_its_mask_are_compared_in_depth_too(tmp_path: Path, dataset_yaml) -> None:

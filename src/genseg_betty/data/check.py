@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,13 +21,13 @@ from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import Header, ImageError, bit_depth, read_header, read_image
 from genseg_betty.data.labels import HALF
-from genseg_betty.data.masks import require_fitting
+from genseg_betty.data.masks import fit_on_image
+from genseg_betty.data.places import Places, note_of_turned
 from genseg_betty.data.similar import near_duplicate_findings, signature
 from genseg_betty.data.splits import Splits, TooFew, make_splits
 
 TINY = 0.0005  # share of the image (33 pixels at 256 x 256) below which a class is easily lost in resizing
 READ_ALL = 300_000_000  # pixels; datasets up to here, a few seconds' worth, are read in full before training
-STRAY = 0.001  # relative difference up to which two spacings are one, written with other digits
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -63,7 +63,7 @@ class _Seen:
     errors: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     pixels: int = 0
-    axes: int = 0  # of the image: 2, or 3 of a volume; 0 where it cannot be read
+    image: Header | None = None  # None where it cannot be read
     digest: bytes = b""
     signature: np.ndarray | None = None
 
@@ -75,14 +75,21 @@ def check_dataset(config: Mapping[str, Any] | DictConfig, tell: Tell | None = No
     """
     dataset, findings = scan_dataset(config)
     drawn = dataset.root is None  # phantoms are not read
-    seen = [_Seen() for _ in dataset.cases] if drawn else _each(dataset.cases, partial(_read, dataset), tell)
+    places = Places()
+    seen = [_Seen() for _ in dataset.cases] if drawn else _each(dataset.cases, partial(_read, dataset, places), tell)
     errors = [*findings, *(finding for one in seen for finding in one.errors), *_mixed(dataset, seen)]
     warnings = [finding for one in seen for finding in one.warnings] + _duplicates(dataset, seen)
     split_or_note(dataset, config, 0, errors)
     signatures = [(case, one.signature) for case, one in zip(dataset.cases, seen, strict=True)]
     warnings += near_duplicate_findings(dataset, [(case, own) for case, own in signatures if own is not None])
     sound = sum(not one.errors for one in seen)
-    return CheckReport(dataset.name, dataset.root, sound, errors, warnings, dataset.notes)
+    ids = [case.id for case in dataset.cases]
+    notes = [*dataset.notes, *places.notes(), *_note_of_mixture(places, ids)]
+    return CheckReport(dataset.name, dataset.root, sound, errors, warnings, notes)
+
+
+def _note_of_mixture(places: Places, ids: Sequence[str]) -> list[str]:
+    return note_of_turned("the dataset", [places.orientations.get(id) for id in ids], places.usual(ids))
 
 
 def split_or_note(
@@ -97,19 +104,28 @@ def split_or_note(
         return Splits([], [], [])
 
 
-def faults_before_training(dataset: Dataset, used: Iterable[str]) -> list[Finding]:
+def faults_before_training(dataset: Dataset, used: Iterable[str], places: Places | None = None) -> list[Finding]:
     """The errors of a dataset about to be trained or tested on; `used` are the ids of the cases that will be.
 
-    All headers are read; all pixels too where the dataset is small, else those of the cases that are used.
+    All headers are read; all pixels too where the dataset is small, else those of the cases that are used. What the
+    headers say of places is added to `places`.
     """
     if dataset.root is None:  # phantoms are drawn, not read
         return []
-    seen = _each(dataset.cases, partial(_read_headers, dataset))
+    seen = _each(dataset.cases, partial(_read_headers, dataset, places or Places()))
     wanted = set(used)
     everything = sum(one.pixels for one in seen) <= READ_ALL
     pairs = zip(dataset.cases, seen, strict=True)
     _each([(case, one) for case, one in pairs if everything or case.id in wanted], partial(_read_pixels, dataset))
     return [finding for one in seen for finding in one.errors] + _mixed(dataset, seen)
+
+
+def places_of(dataset: Dataset, cases: Sequence[Case]) -> Places:
+    """What the headers of some cases say of places; files that are at fault say nothing."""
+    places = Places()
+    if dataset.root is not None:
+        _each(cases, partial(_read_headers, dataset, places))
+    return places
 
 
 def _each(items: Sequence[In], check: Callable[[In], Out], tell: Tell | None = None) -> list[Out]:
@@ -123,44 +139,37 @@ def _each(items: Sequence[In], check: Callable[[In], Out], tell: Tell | None = N
     return results
 
 
-def _read(dataset: Dataset, case: Case) -> _Seen:
+def _read(dataset: Dataset, places: Places, case: Case) -> _Seen:
     """All that can be known of a case."""
-    return _read_pixels(dataset, (case, _read_headers(dataset, case)), for_copies=True)
+    return _read_pixels(dataset, (case, _read_headers(dataset, places, case)), for_copies=True)
 
 
-def _read_headers(dataset: Dataset, case: Case) -> _Seen:
-    """Sizes and spacings alone: fast, and blind to what a file's pixels hold."""
+def _read_headers(dataset: Dataset, places: Places, case: Case) -> _Seen:
+    """Sizes, spacings and places alone: fast, and blind to what a file's pixels hold."""
     seen = _Seen()
-    image = _header(dataset, case.image, seen)
-    seen.axes = len(image.shape) if image else 0
+    seen.image = _header(dataset, places, case.image, seen)
+    if seen.image:
+        places.add_image(case.id, seen.image)
     for path in case.masks:
-        _header(dataset, path, seen, image)
+        _header(dataset, places, path, seen, seen.image)
     return seen
 
 
-def _header(dataset: Dataset, path: Path, seen: _Seen, image: Header | None = None) -> Header | None:
+def _header(
+    dataset: Dataset, places: Places, path: Path, seen: _Seen, image: Header | None = None
+) -> Header | None:
     """The header of a file, whose faults are noted; that of a mask must fit on its image's."""
     try:
         header = read_header(path)
         seen.pixels += math.prod(header.shape)
-        if image is not None:
-            require_fitting(header.shape, image.shape, dataset.scaled_masks)
-            _require_same_spacing(header, image)
+        if header.doubt:
+            places.doubts.append(f"{_below(dataset, path)}: {header.doubt}")
+        if image is not None and fit_on_image(header, image, dataset.scaled_masks) is not None:
+            places.add_turned_mask(header, image)
     except ImageError as error:
         seen.errors.append(_finding(dataset, error.code, path, str(error)))
         return None
     return header
-
-
-def _require_same_spacing(mask: Header, image: Header) -> None:
-    own, other = mask.spacing, image.spacing
-    if own and other and any(abs(a - b) > STRAY * abs(b) for a, b in zip(own, other, strict=True)):
-        found, expected = (" x ".join(f"{step:g}" for step in reversed(spacing)) for spacing in (own, other))
-        raise ImageError(
-            "spacing_mismatch",
-            f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
-            "two was resampled or lost its header, so export them together again",
-        )
 
 
 def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen], for_copies: bool = False) -> _Seen:
@@ -169,9 +178,9 @@ def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen], for_copies: bool = 
     Files at fault are left alone, but a mask that does not fit its image may hold unknown labels as well.
     """
     case, seen = pair
-    at_fault = {finding.file for finding in seen.errors if not finding.code.endswith("_mismatch")}
-    misfits = {finding.file for finding in seen.errors if finding.code == "size_mismatch"}
-    size, masks = None, []
+    misfits = {finding.file for finding in seen.errors if finding.code.endswith("_mismatch")}
+    at_fault = {finding.file for finding in seen.errors} - misfits
+    on_image, masks = None, []
     for path in (case.image, *case.masks):
         file = _below(dataset, path)
         if file in at_fault:
@@ -179,12 +188,12 @@ def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen], for_copies: bool = 
         try:
             if path == case.image:
                 image = read_image(path)
-                size = image.shape[:-1]
+                on_image = replace(seen.image, shape=image.shape[:-1]) if seen.image else None
                 if for_copies:
                     seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
                     seen.signature = signature(image)
             else:
-                masks.append(_decode(dataset, path, None if file in misfits else size, seen))
+                masks.append(_decode(dataset, path, None if file in misfits else on_image, seen))
         except ImageError as error:
             seen.errors.append(_finding(dataset, error.code, path, str(error)))
     if not seen.errors:
@@ -192,8 +201,8 @@ def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen], for_copies: bool = 
     return seen
 
 
-def _decode(dataset: Dataset, path: Path, size: tuple[int, ...] | None, seen: _Seen) -> np.ndarray:
-    indices, blurred = dataset.read_mask(path, size)
+def _decode(dataset: Dataset, path: Path, image: Header | None, seen: _Seen) -> np.ndarray:
+    indices, blurred = dataset.read_mask(path, image)
     if blurred:
         message = (
             "has in-between pixels, as of a resized or JPEG mask; values above "
@@ -219,7 +228,8 @@ def _mixed(dataset: Dataset, seen: Sequence[_Seen]) -> list[Finding]:
     """Images unlike most: one scale serves all of a dataset, and one network takes either images or volumes."""
     if dataset.root is None:
         return []
-    axes = {case.image: one.axes for case, one in zip(dataset.cases, seen, strict=True) if one.axes}
+    pairs = zip(dataset.cases, seen, strict=True)
+    axes = {case.image: len(one.image.shape) for case, one in pairs if one.image}
     bits: dict[Path, int] = {}
     for path in axes:
         with suppress(ImageError):  # told by the other checks

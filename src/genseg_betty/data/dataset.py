@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from genseg_betty.data.case import Case, Sample
 from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
-from genseg_betty.data.formats import ImageError, content_digest, read_header, read_image, read_mask
+from genseg_betty.data.formats import Header, ImageError, content_digest, read_header, read_image, read_mask
 from genseg_betty.data.labels import LabelMap, LabelValue
 from genseg_betty.data.masks import read_indices
 from genseg_betty.data.phantom import render
@@ -65,25 +65,28 @@ class Dataset:
         return self.labels.values
 
     def load(self, case: Case) -> Sample:
-        """Read a case; several masks are united, the higher class above the lower. Raises UserError."""
+        """Read a case; several masks are united, the higher class above the lower. Raises UserError.
+
+        Masks are brought to the orientation of their image, which stays as stored.
+        """
         path = case.image
         try:
             image = read_image(path)
+            header = replace(read_header(path), shape=image.shape[:-1])
             masks = []
             for path in case.masks:
-                masks.append(self.read_mask(path, image.shape[:-1])[0])
-            spacing = read_header(case.image).spacing
+                masks.append(self.read_mask(path, header)[0])
         except ImageError as error:
             raise UserError(f"{self.name}: {path}: {error}") from error
-        return Sample(image, np.maximum.reduce(masks), spacing)
+        return Sample(image, np.maximum.reduce(masks), header.spacing, header.affine)
 
     def scale(self, cases: Iterable[Case]) -> Scale | None:
         """Black and white of the images of these cases; None where that is not known."""
         return scale_of_files((case.image for case in cases), self.range)
 
-    def read_mask(self, path: Path, size: Sequence[int] | None) -> tuple[np.ndarray, bool]:
-        """`read_indices` of one mask file by this dataset's labels; `size` is that of its image."""
-        return read_indices(path, self.labels, size, self.scaled_masks)
+    def read_mask(self, path: Path, image: Header | None) -> tuple[np.ndarray, bool]:
+        """`read_indices` of one mask file by this dataset's labels; `image` is the header of its image."""
+        return read_indices(path, self.labels, image, self.scaled_masks)
 
     def digest(self, case: Case) -> bytes:
         """A hash of the case's contents."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.data.cache import Cache, key_of
-from genseg_betty.data.formats import content_digest, metaimage, split_name
+from genseg_betty.data.formats import content_digest, content_files
 
 # A file may be rewritten within one tick of the file system's clock, at most 2 s long, and look the same after it.
 # So nothing is written down of files that changed this shortly before, in seconds.
@@ -71,13 +71,11 @@ class Ledger:
 
 
 def state_of(path: Path) -> State:
-    """What the file system says of the files behind an image: a series' slices, a MetaImage's data. Raises OSError."""
-    if path.is_dir():
-        files = sorted(path.iterdir())
-    elif split_name(path.name)[1].lower() in metaimage.EXTENSIONS:
-        files = [path, *metaimage.data_files(path)]
-    else:
-        files = [path]
+    """What the file system says of the files behind an image: all of a series' folder, a header and its data.
+
+    Raises OSError, ImageError.
+    """
+    files = sorted(path.iterdir()) if path.is_dir() else content_files(path)
     return [_state(file) for file in files]
 
 

@@ -1,7 +1,7 @@
 """A config becomes the data of a run: checked, split, preprocessed and in memory."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from genseg_betty.data.fingerprint import (
     of_no_common_unit,
 )
 from genseg_betty.data.formats import ImageError
+from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.data.scale import require_comparable
@@ -108,7 +109,7 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             other, findings = scan_dataset({**yaml, **keys, "name": yaml["name"]})
             n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test") or None
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
-            _require_usable(*test[other.name], dataset, findings, cache)
+            _require_usable(*test[other.name], reader, findings, cache)
             if config.dataset.get("intensity") != "each":
                 _require_same_scale(*test[other.name], reader, splits)
         except UserError as error:
@@ -131,16 +132,24 @@ def _open(config: DictConfig, cache: Cache, faults: list[str]) -> tuple[CachedRe
     except UserError as error:
         faults.append(str(error))
     reader = CachedReader(dataset, cache)
-    findings += reader.faults([*splits.train, *splits.validation, *splits.test])
+    used = [*splits.train, *splits.validation, *splits.test]
+    findings += reader.faults(used)
     if findings:
         faults.append(describe(dataset, findings))
+    reader.orientation = reader.places.usual(splits.train)
+    dataset.notes += [*reader.places.notes(), *_note_of_turned(reader, used, reader.orientation)]
     return reader, splits
 
 
+def _note_of_turned(reader: CachedReader, ids: Sequence[str], wanted: str | None) -> list[str]:
+    return note_of_turned(reader.dataset.name, [reader.places.orientations.get(id) for id in ids], wanted)
+
+
 def _require_usable(
-    dataset: Dataset, cases: list[Case], trained: Dataset, findings: list[Finding], cache: Cache
+    dataset: Dataset, cases: list[Case], trained_on: CachedReader, findings: list[Finding], cache: Cache
 ) -> None:
     """Refuse an OOD dataset that cannot be scored; `findings` are the faults of its pairing."""
+    trained = trained_on.dataset
     same = len(dataset.classes) == len(trained.classes) == 2 or dataset.classes == trained.classes
     if trained.cases and not same:
         raise UserError(
@@ -153,6 +162,8 @@ def _require_usable(
     if findings:
         raise UserError(describe(dataset, findings))
     reader.save()
+    trained.notes += [f"{dataset.name}: {note}" for note in reader.places.notes()]
+    trained.notes += _note_of_turned(reader, [case.id for case in cases], trained_on.orientation)
     if not cases:
         raise UserError(f"{dataset.name}: every labelled case is trained or validated on; none is left to test on")
 

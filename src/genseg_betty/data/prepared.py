@@ -26,11 +26,12 @@ from genseg_betty.data.fingerprint import CaseFacts
 from genseg_betty.data.formats import ImageError, split_name
 from genseg_betty.data.labels import LabelValue
 from genseg_betty.data.ledger import Ledger, settled, size_of, state_of
+from genseg_betty.data.places import Places
 from genseg_betty.data.preprocessing import Intensity, Preprocessing
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 
-LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom")
+LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom", "pynrrd")
 BESIDE_THE_READING = {"name", "root", "cases", "unlabelled", "metric", "published_test", "folds", "own_split", "recipe"}
 SMALL = 150_000_000  # bytes up to which a dataset is checked as a whole, so that another draw of cases finds it checked
 HELD = 2**30  # bytes of decoded cases that wait in memory for their preprocessing; the others are decoded twice
@@ -40,10 +41,15 @@ Out = TypeVar("Out")
 
 
 class CachedReader:
-    """Reads the cases of one dataset. What it returns is the same to the bit with a cold, a warm or no cache."""
+    """Reads the cases of one dataset. What it returns is the same to the bit with a cold, a warm or no cache.
+
+    All cases are brought to `orientation`, which is to be set before the first of them is read.
+    """
 
     def __init__(self, dataset: Dataset, cache: Cache) -> None:
         self.dataset = dataset
+        self.orientation: str | None = None  # None: as they are stored
+        self.places = Places()  # what `faults` found
         self._cache = cache if dataset.root else Cache(None)  # what is drawn is drawn anew
         reading = {one.name: repr(getattr(dataset, one.name)) for one in fields(dataset)}
         self._reading = {name: text for name, text in reading.items() if name not in BESIDE_THE_READING}
@@ -59,7 +65,11 @@ class CachedReader:
         self._ledger.save()
 
     def faults(self, used: Iterable[str]) -> list[Finding]:
-        """`faults_before_training`, which is asked again only if a file changed or something was wrong before."""
+        """`faults_before_training`, which is asked again only if a file changed or something was wrong before.
+
+        What it finds of places is in `places` afterwards.
+        """
+        self.places = Places()
         if self.dataset.root is None:
             return faults_before_training(self.dataset, used)
         files = [path for case in self.dataset.cases for path in _files(case)]
@@ -67,15 +77,16 @@ class CachedReader:
         try:
             states = [state_of(path) for path in files]
         except (OSError, ImageError):  # told by the check
-            return faults_before_training(self.dataset, used)
+            return faults_before_training(self.dataset, used, self.places)
         if sum(map(size_of, states)) <= SMALL:
             used = [case.id for case in self.dataset.cases]
         key = key_of("sound", self._reading, [str(path) for path in files], states, sorted(used))
-        if self._ledger.recall(key):
+        if known := self._ledger.recall(key):
+            self.places = Places(**known)
             return []
-        found = faults_before_training(self.dataset, used)
+        found = faults_before_training(self.dataset, used, self.places)
         if not found and all(settled(state, now) for state in states):
-            self._ledger.note(key, True)
+            self._ledger.note(key, self.places.to_dict())
         return found
 
     def contents(self, cases: Iterable[Case]) -> dict[str, str]:
@@ -129,7 +140,8 @@ class CachedReader:
         pairs = zip(cases, facts, strict=True)
         images = (one.stand_in() if one.eight_bit and stood_in else self._sample(case).image for case, one in pairs)
         fitted = Preprocessing.fit(images, image_size, channels, classes, label_values, intensity, spacing)
-        fitted = replace(fitted, scale=self.dataset.scale(cases) if fitted.intensity else None)
+        scale = self.dataset.scale(cases) if fitted.intensity else None
+        fitted = replace(fitted, scale=scale, orientation=self.orientation)
         if all(map(self._unchanged, cases)):
             self._ledger.note(key, fitted.to_dict())
         return fitted
@@ -171,7 +183,9 @@ class CachedReader:
         """The key of what a case holds: of its files' contents and all that decides how they are read."""
         if case.id not in self._keys:
             endings = ["/" if path.is_dir() else split_name(path.name)[1].lower() for path in _files(case)]
-            self._keys[case.id] = key_of("case", self._code, self._reading, endings, self.digest(case).hex())
+            self._keys[case.id] = key_of(
+                "case", self._code, self._reading, endings, self.orientation, self.digest(case).hex()
+            )
         return self._keys[case.id]
 
     def _unchanged(self, case: Case) -> bool:
@@ -188,7 +202,7 @@ class CachedReader:
         return digests
 
     def _read_facts(self, case: Case) -> tuple[Sample, CaseFacts]:
-        sample = self.dataset.load(case)
+        sample = self._load(case)
         return sample, CaseFacts.of(sample, len(self.dataset.classes))
 
     def _hold(self, case: Case, sample: Sample, eight_bit: bool) -> None:
@@ -204,7 +218,10 @@ class CachedReader:
             self._held_bytes -= _bytes(sample)
 
     def _sample(self, case: Case) -> Sample:
-        return self._held.get(case.id) or self.dataset.load(case)
+        return self._held.get(case.id) or self._load(case)
+
+    def _load(self, case: Case) -> Sample:
+        return self.dataset.load(case).in_orientation(self.orientation)
 
 
 def _padded(volumes: list[dict[str, np.ndarray]], least: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:

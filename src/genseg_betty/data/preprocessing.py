@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genseg_betty.data.formats import Header
+from genseg_betty.data.formats.place import Turn, orientation_of, turn_to
 from genseg_betty.data.labels import LabelValue
 from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.errors import UserError
@@ -30,6 +32,7 @@ class Preprocessing:
     label_values: tuple[LabelValue, ...]  # file value of each class, or its colour (red, green, blue)
     scale: Scale | None = None  # black and white of the training files, where known
     spacing: tuple[float, ...] | None = None  # mm between voxels that volumes are resampled to; None: as they are
+    orientation: str | None = None  # of the training data, as `formats.place` has it; None: cases stay as stored
 
     @classmethod
     def fit(
@@ -81,6 +84,13 @@ class Preprocessing:
             return tuple(shape)
         steps = zip(shape, spacing, self.spacing, strict=True)
         return tuple(max(1, round(side * own / target)) for side, own, target in steps)
+
+    def turn(self, shape: Sequence[int], affine: np.ndarray | None) -> Turn | None:
+        """What brings an array of this size [H, W] or [D, H, W], which lies there, to the training data's orientation.
+
+        None where nothing is to be turned, or nothing is known of either place.
+        """
+        return turn_to(orientation_of(Header(tuple(shape), None, affine)), self.orientation)
 
     def in_units_of_training(self, array: np.ndarray, scale: Scale | None) -> np.ndarray:
         """Intensities of files whose black and white are `scale`, as those trained on have them.

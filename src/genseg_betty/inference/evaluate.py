@@ -18,8 +18,10 @@ from rich.progress import track
 from genseg_betty.config import load_dataset_config
 from genseg_betty.data.case import Case
 from genseg_betty.data.cases import open_dataset
+from genseg_betty.data.check import places_of
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.formats import ImageError
+from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
@@ -58,7 +60,9 @@ def evaluate_dataset(run: Path | str, dataset_config: DictConfig, device: str = 
             f"No case of {dataset.name} is left to score: the Run at {opened.path} trained or validated on "
             f"all {len(dataset.cases)} labelled cases there."
         )
-    rows, summary = score_cases(load(opened.path, device), dataset, cases)
+    predictor = load(opened.path, device)
+    _tell_of_places(predictor, dataset, cases)
+    rows, summary = score_cases(predictor, dataset, cases)
     try:
         per_case = opened.write_table(f"evaluate-{_file_label(dataset)}.csv", rows)
     except OSError as error:
@@ -106,7 +110,7 @@ def score_cases(
             sample = dataset.load(case)
             assert sample.mask is not None  # a Case is a labelled image
             image = predictor.preprocessing.in_units_of_training(sample.image, dataset.scale([case]))
-            scores = case_scores(predictor(image, sample.spacing), sample.mask, predictor.num_classes)
+            scores = case_scores(predictor(image, sample.spacing, sample.affine), sample.mask, predictor.num_classes)
             rows.append({"id": case.id, **scores})
         except UserError as error:
             faults.append(str(error))
@@ -124,6 +128,15 @@ def unseen(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
     root = Path(recorded["root"]) if recorded.get("root") else None
     trained = Dataset(recorded.get("dataset", ""), root, [], [], dataset.labels, dataset.metric)
     return unseen_cases(dataset, trained, splits, n_test, recorded.get("sha256", {}).values())
+
+
+def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -> None:
+    """Say once which masks and images are turned."""
+    places = places_of(dataset, cases)
+    orientations = [places.orientations.get(case.id) for case in cases]
+    turned = note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation)
+    for note in [*places.notes(), *turned]:
+        Console(stderr=True).print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_classes(predictor: Predictor, dataset: Dataset) -> None:

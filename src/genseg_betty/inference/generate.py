@@ -18,6 +18,7 @@ from genseg_betty.build import build_augmentation, build_generator, build_object
 from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
+from genseg_betty.data.formats.place import affine_from_orientation
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
@@ -40,9 +41,10 @@ def generate(
 
     `dataset=folder dataset.root=OUT` reads them. The masks take turns in a seeded order, each augmented anew;
     a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
-    hold the label values or colours of the training files. The generator is in eval mode: no dropout. `strongest`
-    renders with the strongest operation of every searched cell alone. Raises UserError for a Run without a
-    generator, for training data that are gone, and for an `out` that is not empty or cannot be written.
+    hold the label values or colours of the training files; volumes have the training data's orientation. The
+    generator is in eval mode: no dropout. `strongest` renders with the strongest operation of every searched cell
+    alone. Raises UserError for a Run without a generator, for training data that are gone, and for an `out` that is
+    not empty or cannot be written.
     """
     out = Path(out)
     _check_arguments(count, out, format)
@@ -142,8 +144,9 @@ def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preproces
         for folder in ("images", "masks"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         if preprocessing.spatial_dims == 3:
-            nifti.write_image(out / "images" / name, pixels, preprocessing.spacing)
-            nifti.write_mask(out / "masks" / name, values, spacing=preprocessing.spacing)
+            affine = affine_from_orientation(preprocessing.orientation, preprocessing.spacing or (1.0, 1.0, 1.0))
+            nifti.write_image(out / "images" / name, pixels, affine)
+            nifti.write_mask(out / "masks" / name, values, affine)
         else:
             Image.fromarray(pixels).save(out / "images" / name)
             write_mask(out / "masks" / name, values, preprocessing.colours)
@@ -181,4 +184,5 @@ def _training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]:
             f"{splits.get('root') or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
             f"{error}"
         ) from error
-    return [preprocessing.mask(sample.mask, sample.spacing) for sample in samples if sample.mask is not None]
+    turned = [sample.in_orientation(preprocessing.orientation) for sample in samples]
+    return [preprocessing.mask(sample.mask, sample.spacing) for sample in turned if sample.mask is not None]

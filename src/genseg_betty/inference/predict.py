@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from genseg_betty.data.formats import holds_series, read_header, read_image, split_name, write_mask, write_volume
+from genseg_betty.data.formats.place import orientation_of
+from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import scale_of_files
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor, load
@@ -29,7 +31,9 @@ def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "
     """Predict image files and folders with the Run at `run`; returns the masks written.
 
     A mask is a PNG of the same stem and size as its image (turned upright as its EXIF tag says), with the
-    label values of the training files, or with class indices and a palette where these hold colours. Masks
+    label values of the training files, or with class indices and a palette where these hold colours. Volumes become
+    NIfTI, on the voxels of the input and in its place; one that is stored in another orientation than the training
+    data is turned for the network alone, which is said once. Masks
     that an earlier call left in `out` are replaced; inputs never are, and nothing is written outside `out`.
     Raises UserError before any work for inputs that are missing or would share a mask, and after all the work
     with a list of the images that could not be read or written.
@@ -38,12 +42,15 @@ def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "
     predictor = load(run, device)
     jobs = plan([Path(path) for path in paths], out, predictor.preprocessing.spatial_dims == 3)
     written, failures = [], []
+    orientations: list[str | None] = []
     for job in track(jobs, description="predict", console=Console(stderr=True)):
         try:
-            _predict_file(predictor, job)
+            orientations.append(_predict_file(predictor, job))
             written.append(job.mask)
         except (UserError, OSError) as error:
             failures.append(f"{job.image}: {error}")
+    for note in note_of_turned("the input", orientations, predictor.preprocessing.orientation):
+        Console(stderr=True).print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if failures:
         title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
         raise UserError("\n  - ".join([title, *failures]))
@@ -119,13 +126,16 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _predict_file(predictor: Predictor, job: Job) -> None:
+def _predict_file(predictor: Predictor, job: Job) -> str | None:
+    """Write the mask of one image; returns the orientation in which the image is stored."""
     preprocessing = predictor.preprocessing
     scale = scale_of_files([job.image], preprocessing.scale)
     image = preprocessing.in_units_of_training(read_image(job.image), scale)
-    values = preprocessing.to_file_values(predictor(image, read_header(job.image).spacing))
+    header = read_header(job.image)
+    values = preprocessing.to_file_values(predictor(image, header.spacing, header.affine))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
     if preprocessing.spatial_dims == 3:
         write_volume(job.mask, values, job.image)
     else:
         write_mask(job.mask, values, preprocessing.colours)
+    return orientation_of(header)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from genseg_betty.backbones.sliding import slide
 from genseg_betty.build import build_segmenter
+from genseg_betty.data.formats.place import Turn, turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
@@ -47,25 +48,36 @@ class Predictor:
         """Number of classes, background included: 2 for a binary model."""
         return self.preprocessing.num_classes
 
-    def __call__(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> np.ndarray:
+    def __call__(
+        self, image: np.ndarray, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
+    ) -> np.ndarray:
         """Image [H, W] or [H, W, C] -> int64 mask [H, W] of class indices 0..num_classes-1; volumes alike.
 
         `spacing` is that of a volume, in mm along each axis; without it, it is taken to be that of the training.
+        `affine` is where the image lies ([4, 4], from voxels (i, j, k) to mm in RAS+, as nibabel has it): one that is
+        stored in another orientation than the training data is turned for the network, and its mask turned back.
+        Without it, its axes are taken to be those of the training data.
         `predictor.preprocessing.to_file_values(mask)` gives the label values of the training files (say 0 and
         255), which `genseg predict` writes. Raises UserError for what is no image, NaN and infinity included.
         """
-        return self.preprocessing.restore(self.logits(image, spacing), self._size(image))
+        image, spacing, turn = self._turned(image, spacing, affine)
+        return turned(self.preprocessing.restore(self.logits(image, spacing), self._size(image)), undone(turn))
 
-    def probabilities(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> np.ndarray:
+    def probabilities(
+        self, image: np.ndarray, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
+    ) -> np.ndarray:
         """Class probabilities float32 [num_classes, *] at the size of the image; they sum to 1."""
+        image, spacing, turn = self._turned(image, spacing, affine)
         logits = resize(self.logits(image, spacing), self._size(image))
         if len(logits) == 1:
-            return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)]).numpy()
-        return torch.softmax(logits, dim=0).numpy()
+            chances = torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)])
+        else:
+            chances = torch.softmax(logits, dim=0)
+        return np.stack([turned(plane, undone(turn)) for plane in chances.numpy()])
 
     def logits(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
         """Logits [num_outputs, *] at the size of the network, of volumes at its spacing, on the CPU; one output if
-        binary."""
+        binary. The image has the training data's orientation."""
         values = _intensities(image)
         network_input = self.preprocessing.image(values, spacing)[None].to(self.device)
         self._warn_of_scale(values)
@@ -73,6 +85,15 @@ class Predictor:
             if self.preprocessing.spatial_dims == 2:
                 return self.network(network_input)[0].float().cpu()
             return slide(self.network, network_input, self.preprocessing.image_size)[0].float().cpu()
+
+    def _turned(
+        self, image: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None
+    ) -> tuple[np.ndarray, Sequence[float] | None, Turn | None]:
+        """The image and its spacing in the training data's orientation, and what brought it there."""
+        turn = self.preprocessing.turn(self._size(image), affine)
+        if turn is None:
+            return image, spacing, None
+        return turned(np.asarray(image), turn), turned_sides(spacing, turn) if spacing else None, turn
 
     def _size(self, image: np.ndarray) -> tuple[int, ...]:
         return np.shape(image)[: self.preprocessing.spatial_dims]

@@ -14,10 +14,11 @@ from types import ModuleType
 
 import numpy as np
 
-from genseg_betty.data.formats import arrays, dicom, metaimage, nifti, pictures, raw
+from genseg_betty.data.formats import arrays, dicom, metaimage, nifti, nrrd, pictures, raw
 from genseg_betty.data.formats.common import Header, ImageError
 from genseg_betty.data.formats.dicom import holds_series
 from genseg_betty.data.formats.pictures import mismatch, pack, unpack, write_mask
+from genseg_betty.data.formats.place import affine_from_orientation, is_proper
 
 __all__ = [
     "EXTENSIONS",
@@ -39,7 +40,8 @@ __all__ = [
     "write_volume",
 ]
 
-READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, dicom, arrays, raw)
+READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, nrrd, dicom, arrays, raw)
+DETACHED: tuple[ModuleType, ...] = (metaimage, nrrd)  # a header may name the file of its values
 EXTENSIONS = tuple(extension for reader in READERS for extension in reader.EXTENSIONS)
 SEVERAL = b"genseg-betty: digests of several files\n"  # no image begins so: no file has the digest of a set of files
 
@@ -74,13 +76,16 @@ def read_colours(path: Path) -> np.ndarray:
 
 
 def read_header(path: Path) -> Header:
-    """Shape and spacing without reading the values. Raises ImageError."""
+    """Shape, spacing and place without reading the values. Raises ImageError."""
     header: Header = _reader(path).read_header(path)
     if header.spacing and not all(math.isfinite(step) and step > 0 for step in header.spacing):
         found = " x ".join(f"{step:g}" for step in reversed(header.spacing))
         raise ImageError(
             "unreadable", f"states voxels of {found} mm (x, y, z); expected sizes above 0, mend its header"
         )
+    if header.affine is not None and not is_proper(header.affine):
+        message = "states axes that span no space, or a place that is no number; expected one, mend its header"
+        raise ImageError("unreadable", message)
     return header
 
 
@@ -91,7 +96,7 @@ def bit_depth(path: Path) -> int | None:
 
 
 def content_digest(path: Path) -> bytes:
-    """SHA-256 of an image's files: itself, a series' slices, a MetaImage's data. Raises OSError, ImageError.
+    """SHA-256 of an image's `content_files`. Raises OSError, ImageError.
 
     That of one file is of its bytes alone, so that a series of one slice is the same as its file.
     """
@@ -100,11 +105,14 @@ def content_digest(path: Path) -> bytes:
 
 
 def content_files(path: Path) -> list[Path]:
-    """The files that make an image: itself, a series' slices, a MetaImage's header and data. Raises ImageError."""
+    """The files that make an image: itself, a series' slices, a header and its data. Raises ImageError."""
     if path.is_dir():
         return dicom.slices(path)
-    header = split_name(path.name)[1].lower() in metaimage.EXTENSIONS
-    return [path, *metaimage.data_files(path)] if header else [path]
+    extension = split_name(path.name)[1].lower()
+    for reader in DETACHED:
+        if extension in reader.EXTENSIONS:
+            return [path, *reader.data_files(path)]
+    return [path]
 
 
 def _file_digest(path: Path) -> bytes:
@@ -113,8 +121,14 @@ def _file_digest(path: Path) -> bytes:
 
 
 def write_volume(path: Path, mask: np.ndarray, like: Path) -> None:
-    """Write [D, H, W] labels as NIfTI, where in space the image `like` lies. Raises ImageError."""
-    nifti.write_mask(path, mask, like if _reader(like) is nifti else None, read_header(like).spacing)
+    """Write [D, H, W] labels as NIfTI, on the voxels of the image `like` and where in space it lies. Raises ImageError.
+
+    A MetaImage or NRRD file that states no place lies as ITK takes it to, along LPS; other files along RAS.
+    """
+    header = read_header(like)
+    unplaced = affine_from_orientation("LPS" if _reader(like) in DETACHED else None, header.spacing or (1.0, 1.0, 1.0))
+    affine = unplaced if header.affine is None else header.affine
+    nifti.write_mask(path, mask, affine, like if _reader(like) is nifti else None)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ float32, 8 GiB for the largest. What is refused takes at most 1.5 GiB, or twice 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,10 @@ class Header:
 
     shape: tuple[int, ...]  # (H, W) of an image, (D, H, W) of a volume; no channels
     spacing: tuple[float, ...] | None = None  # mm, in the order of `shape`; None where the format has none
-    affine: np.ndarray | None = None  # [4, 4] float64, voxels (along W, H, D) to mm in RAS+; None where none is stated
+    # [4, 4] float64, from voxel indices (i, j, k), the array's axes from last to first, to millimetres (x to the right,
+    # y to the front, z up: RAS+); of an image k is the normal of its plane. None where the file states no place.
+    affine: np.ndarray | None = field(default=None, compare=False)
+    doubt: str = ""  # in which way the file contradicts itself, to be told; empty where it does not
 
 
 def bounded(shape: Sequence[int], itemsize: int = 1) -> None:

@@ -15,6 +15,8 @@ from typing import IO
 import numpy as np
 
 from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, as_image, bounded, damaged, labels
+from genseg_betty.data.formats.detached import require_beside
+from genseg_betty.data.formats.place import LPS_TO_RAS, affine_from_axes, spacing_of
 
 EXTENSIONS = (".mha", ".mhd")
 EXPECTED = "a MetaImage file (.mha, or .mhd beside its .raw)"
@@ -23,6 +25,8 @@ TYPES = {
     **{"CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4"},
     **{"ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8"},
 }
+MATRIX = ("TransformMatrix", "Orientation", "Rotation")  # three names of one thing each
+ORIGIN = ("Offset", "Position", "Origin")
 BLOCK = 2**20  # bytes of a compressed file that are unpacked at a time
 
 
@@ -37,7 +41,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def read_header(path: Path) -> Header:
-    """Shape and spacing in mm, from the header alone."""
+    """Shape, spacing in mm and place, from the header alone."""
     return _header(path, _keys(path)[0])
 
 
@@ -46,6 +50,7 @@ def _header(path: Path, keys: dict[str, str]) -> Header:
         sides = tuple(int(side) for side in keys["DimSize"].split())
         given = keys.get("ElementSpacing") or keys.get("ElementSize")
         spacing = tuple(float(step) for step in given.split()) if given else (1.0,) * len(sides)
+        affine = _affine(keys, spacing)
     except (KeyError, ValueError) as error:
         raise damaged(path, error, EXPECTED) from error
     bounded((*sides, _channels(keys)), _type(keys).itemsize)
@@ -54,7 +59,27 @@ def _header(path: Path, keys: dict[str, str]) -> Header:
     _require_known_channels(keys)
     if len(sides) == 3 and sides[2] == 1:
         sides, spacing = sides[:2], spacing[:2]
-    return Header(sides[::-1], spacing[::-1])
+    if affine is None:
+        return Header(sides[::-1], spacing[::-1])
+    return Header(sides[::-1], spacing_of(affine, spacing[::-1]), affine)
+
+
+def _affine(keys: dict[str, str], spacing: tuple[float, ...]) -> np.ndarray | None:
+    """The place, as ITK has it: a row of the matrix is the direction of an axis, in LPS. None where none is stated.
+
+    Raises ValueError.
+    """
+    count = len(spacing)
+    matrix, origin = (
+        next((keys[name].split() for name in names if keys.get(name)), None) for names in (MATRIX, ORIGIN)
+    )
+    if count not in (2, 3) or (matrix is None and origin is None):
+        return None
+    directions = np.eye(count) if matrix is None else np.array(list(map(float, matrix))).reshape(count, count)
+    start = [0.0] * count if origin is None else list(map(float, origin))
+    if len(start) != count:
+        raise ValueError(f"an origin of {len(start)} numbers")
+    return LPS_TO_RAS @ affine_from_axes(directions * np.array(spacing)[:, None], start)
 
 
 def _require_known_channels(keys: dict[str, str]) -> None:
@@ -143,11 +168,4 @@ def _keys(path: Path) -> tuple[dict[str, str], int]:
 def _check_data_file(path: Path, name: str) -> None:
     if name == "LOCAL":
         return
-    beside = path.parent / name
-    if Path(name).name != name or not name.isprintable() or "%" in name or name.split()[:1] == ["LIST"]:
-        message = f"keeps its values in {name!r}; expected LOCAL or the name of one file beside it"
-        raise ImageError("unsafe", message)
-    if not beside.is_file():
-        raise ImageError("unreadable", f"keeps its values in {name}, which is not there; add that file")
-    if beside.resolve().parent != path.parent.resolve():
-        raise ImageError("unsafe", f"keeps its values in {name}, a link to another folder; copy that file in")
+    require_beside(path, name, "LOCAL or the name of one file beside it")

@@ -1,7 +1,7 @@
 """NIfTI volumes and images, by nibabel.
 
 Axes are returned as stored, slowest first: NIfTI's (x, y, z) becomes [D, H, W] = [z, y, x]. A volume of one slice
-is an image. Nothing is turned to a standard orientation: a prediction lies on the voxels of its input.
+is an image. Where it lies is said by its sform, or where there is none by its qform, as nibabel has it.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from genseg_betty.data.formats.common import (
     damaged,
     labels,
 )
+from genseg_betty.data.formats.place import are_alike, is_proper, spacing_of
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Image
@@ -41,35 +42,61 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def read_header(path: Path) -> Header:
-    """Shape and spacing in mm, from the header alone."""
-    _, shape, _, spacing = _opened(path)
-    return Header(shape, spacing)
+    """Shape, spacing in mm and place, from the header alone."""
+    image, shape, _, stated = _opened(path)
+    try:
+        affine = _affine(image)
+    except Exception as error:  # nibabel says so of a quaternion that is no rotation
+        raise damaged(path, error, EXPECTED) from error
+    spacing = stated if affine is None else spacing_of(affine, stated)
+    return Header(shape, spacing, affine, _doubt(image, stated, spacing))
 
 
-def write_image(path: Path, image: np.ndarray, spacing: Sequence[float] | None = None) -> None:
-    """Write intensities [D, H, W], or [D, H, W, 3] in colour, with a spacing in mm."""
+def _affine(image: "Nifti1Image") -> np.ndarray | None:
+    """In mm, of the sform, else the qform; one whose axes do not span space counts as none."""
+    header = image.header
+    unit = MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+    for code, read in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
+        if int(header[code]) > 0:
+            affine = np.diag([unit, unit, unit, 1.0]) @ np.asarray(read(), dtype=np.float64)
+            if is_proper(affine):
+                return affine
+    return None
+
+
+def _doubt(image: "Nifti1Image", stated: Sequence[float], spacing: Sequence[float]) -> str:
+    if int(image.header["sform_code"]) > 0 and not is_proper(np.asarray(image.header.get_sform())):
+        return "an sform whose axes span no space, which is passed over"
+    if are_alike(spacing, stated):
+        return ""
+    sizes = (" x ".join(f"{step:.4g}" for step in reversed(steps)) for steps in (stated, spacing))
+    return "voxels of {} mm by pixdim and of {} mm by the sform, which counts".format(*sizes)
+
+
+def write_image(path: Path, image: np.ndarray, affine: np.ndarray) -> None:
+    """Write intensities [D, H, W], or [D, H, W, 3] in colour, where the affine says."""
     import nibabel
 
     axes = (2, 1, 0, 3)[: image.ndim]
-    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(image.transpose(axes)), _affine(spacing, 3)), path)
+    volume = nibabel.Nifti1Image(np.ascontiguousarray(image.transpose(axes)), affine)
+    volume.header.set_xyzt_units("mm")
+    nibabel.save(volume, path)
 
 
-def _affine(spacing: Sequence[float] | None, axes: int) -> np.ndarray:
-    return np.diag([*(spacing or (1.0,) * axes)[::-1], *(1.0,) * (4 - axes)])
-
-
-def write_mask(path: Path, mask: np.ndarray, like: Path | None = None, spacing: Sequence[float] | None = None) -> None:
-    """Write [D, H, W] or [H, W] labels with the affine and header of the NIfTI file `like`, else a spacing in mm."""
+def write_mask(path: Path, mask: np.ndarray, affine: np.ndarray, like: Path | None = None) -> None:
+    """Write [D, H, W] or [H, W] labels where the affine says, or with affine and header of the NIfTI file `like`."""
     import nibabel
 
     values = np.asarray(mask)
     stored = np.ascontiguousarray(values.T.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16))
-    header, affine = None, _affine(spacing, values.ndim)
+    header = None
     if like is not None:
         source = _loaded(like)
         header, affine = source.header.copy(), source.affine
         stored = stored.reshape(_three(source.shape) if stored.ndim == 2 else stored.shape)
     image = nibabel.Nifti1Image(stored, affine, header)
+    if like is None:
+        image.header.set_xyzt_units("mm")
     image.header.set_data_dtype(stored.dtype)
     image.header.set_slope_inter(1, 0)
     nibabel.save(image, path)
