@@ -26,12 +26,12 @@ from genseg_betty.data.formats.tiff_pages import (
     UNCOMPRESSED,
     UNSIGNED,
     WHITE_IS_ZERO,
+    is_for_tifffile,
     orientation_of,
     require_alike,
     require_one_stack,
     require_readable,
     shows_a_slice,
-    suits_pillow,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _layout(file: "TiffFile") -> Layout:
     least = 8 if first.sampleformat == UNSIGNED else SIGNED_BITS
     # Numbers of 12 bits are held in 16, as Pillow does.
     bits = max(least, 2 ** math.ceil(math.log2(first.bitspersample)))
-    return Layout(header, bits, first.photometric == WHITE_IS_ZERO, indices, not suits_pillow(first))
+    return Layout(header, bits, first.photometric == WHITE_IS_ZERO, indices, is_for_tifffile(first))
 
 
 def _walk(file: "TiffFile") -> Iterator["TiffPage"]:

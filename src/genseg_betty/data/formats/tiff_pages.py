@@ -23,8 +23,9 @@ MULTIPLIED, ALPHA = 1, (1, 2)  # ExtraSamples: transparency that colours were mu
 NO_SLICE = 0b101  # NewSubfileType: a page of reduced resolution, or a transparency mask
 METAMORPH_PLANES = 33629  # UIC2: as many values as planes lie in one page of a MetaMorph stack
 SIGNED_BITS = 16  # at least, of intensities that may lie outside of 0..255
-# SampleFormat and bits of the gray pages that Pillow gives as they are stored.
-BY_PILLOW = {(UNSIGNED, bits) for bits in (1, 2, 4, 8, 12, 16)} | {(SIGNED, 16), (SIGNED, 32), (FLOAT, 32)}
+# SampleFormat and bits of gray pages of more than 8 bits.
+DEEP_BY_PILLOW = ((UNSIGNED, 16),)
+LITTLE_ENDIAN_BY_PILLOW = ((UNSIGNED, 12), (SIGNED, 16), (SIGNED, 32), (FLOAT, 32))
 EXPECTED = "expected gray or RGB, save it as RGB"
 
 
@@ -38,14 +39,33 @@ def orientation_of(page: "TiffPage") -> int:
     return int(page.tags.valueof(ORIENTATION, default=1))
 
 
+def suits_tifffile(page: "TiffPage") -> bool:
+    """Whether tifffile reads the page without further packages."""
+    numbers = page.dtype is not None and page.dtype.kind in "uif" and page.bitspersample in (8, 16, 32, 64)
+    packed = page.compression in DEFLATE and page.predictor in (1, 2)
+    return numbers and (page.compression == UNCOMPRESSED or packed) and page.photometric not in (PALETTE, YCBCR)
+
+
 def suits_pillow(page: "TiffPage") -> bool:
-    """Whether Pillow gives the values as they are stored."""
-    if page.photometric == WHITE_IS_ZERO and page.bitspersample > 8:
-        return False  # Pillow leaves white at 0
-    if page.samplesperpixel > 1:
-        return page.bitspersample == 8 and page.sampleformat == UNSIGNED
+    """Whether Pillow gives the values as they are stored.
+
+    It does for unsigned ones of up to 8 bits, and for gray ones of more that are packed as tifffile cannot unpack
+    them. Of big-endian ones it would swap the bytes of all but unsigned 16 bits.
+    """
     little_endian = page.parent.byteorder == "<"
-    return (page.sampleformat, page.bitspersample) in BY_PILLOW and (page.bitspersample != 12 or little_endian)
+    if page.parent.is_bigtiff and not little_endian:
+        return False
+    kind = (page.sampleformat, page.bitspersample)
+    if page.sampleformat == UNSIGNED and page.bitspersample <= 8:
+        return True
+    gray = page.samplesperpixel == 1 and page.photometric == BLACK_IS_ZERO
+    return gray and (kind in DEEP_BY_PILLOW or (little_endian and kind in LITTLE_ENDIAN_BY_PILLOW))
+
+
+def is_for_tifffile(page: "TiffPage") -> bool:
+    """Whether tifffile is to read a page: whatever it can, but pictures of 8 bits, which Pillow reads as well."""
+    plain = page.sampleformat == UNSIGNED and page.bitspersample <= 8
+    return suits_tifffile(page) and not (plain and suits_pillow(page))
 
 
 def require_readable(page: "TiffPage") -> None:
@@ -68,7 +88,7 @@ def _fault_of_samples(page: "TiffPage") -> str:
     if extra and not alpha:
         expected = "expected one (gray), three (RGB), or one more that is marked as alpha"
         return f"holds {page.samplesperpixel} channels; {expected}: save those that you need"
-    if alpha and page.extrasamples[0] == MULTIPLIED and not suits_pillow(page):
+    if alpha and page.extrasamples[0] == MULTIPLIED and is_for_tifffile(page):
         return "holds colours multiplied by their transparency; expected colours alone, save it without alpha"
     return ""
 
@@ -91,18 +111,13 @@ def _fault_of_storage(page: "TiffPage") -> str:
         return f"holds {depth} slices in one page; expected a page a slice, or NIfTI: save it so, as ImageJ does"
     if orientation_of(page) in SIDEWAYS:
         return "is a TIFF turned by its orientation tag; save it upright"
-    if suits_pillow(page):
+    if suits_pillow(page) or suits_tifffile(page):
         return ""
-    if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample not in (8, 16, 32, 64):
-        return f"holds values of {page.bitspersample} bits; expected 8, 16, 32 or 64, save it with 16"
-    kind = f"holds {page.dtype} values in {page.samplesperpixel} channels"
-    if page.photometric == WHITE_IS_ZERO:
-        kind += " whose white is 0"
-    if page.compression not in (UNCOMPRESSED, *DEFLATE):
-        return f"{kind}, compressed by {_name(page.compression)}; expected no compression or deflate (ZIP), save it so"
-    if page.predictor not in (1, 2):
-        return f"{kind}, compressed with a predictor for fractions; expected none, save it uncompressed"
-    return ""
+    kind = f"holds values of {page.bitspersample} bits in {page.samplesperpixel} channels"
+    if page.compression in (UNCOMPRESSED, *DEFLATE) and page.predictor in (1, 2):
+        return f"{kind} and of the kind {_name(page.sampleformat)}; expected whole numbers of 8 or 16 bits, save it so"
+    packed = f"compressed by {_name(page.compression)}, predictor {_name(page.predictor)}"
+    return f"{kind}, {packed}; expected such values uncompressed or by deflate (ZIP), save it so"
 
 
 def _name(value: object) -> str:
@@ -115,8 +130,8 @@ def require_alike(pages: Sequence["TiffPage"]) -> None:
     if len(sizes) > 1:
         raise ImageError("unreadable", f"holds pages of different sizes ({', '.join(sorted(sizes))}); expected one size")
     kinds = {(page.photometric, page.sampleformat, page.bitspersample, page.samplesperpixel) for page in pages}
-    if len(kinds) > 1 or len({suits_pillow(page) for page in pages}) > 1:
-        message = f"holds pages of {len(kinds)} kinds of colour or depth; expected one kind, split it into files"
+    if len(kinds) > 1 or len({is_for_tifffile(page) for page in pages}) > 1:
+        message = "holds pages of several kinds of colour, depth or compression; expected one kind, save each to a file"
         raise ImageError("unreadable", message)
 
 
@@ -126,7 +141,7 @@ def require_one_stack(description: str, pages: Sequence["TiffPage"]) -> None:
     ImageJ and OME write down in the first page's description what the pages stand for.
     """
     if description.startswith("ImageJ="):
-        counts = {name: _number(rf"(?m)^{name}=(\d{1,9})", description) for name in ("images", "channels", "frames")}
+        counts = {name: _number(rf"(?m)^{name}=(\d{{1,9}})", description) for name in ("images", "channels", "frames")}
         series, channels, times = 1, counts["channels"], counts["frames"]
         if counts["images"] > len(pages):
             message = f"holds {counts['images']} slices behind {len(pages)} page; expected a page a slice, or NIfTI"
