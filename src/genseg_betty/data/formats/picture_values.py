@@ -14,6 +14,7 @@ from PIL import Image
 from genseg_betty.data.formats.common import ImageError, whole_numbers
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+FEW_BITS = (2, 4)
 COLOUR_NOISE = 16  # JPEG leaves a gray RGB mask with channels this far apart
 WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")  # Pillow's modes
 DECLARE = "declare colours, as in dataset.labels={background: [0, 0, 0], ulcer: [255, 0, 0]}"
@@ -24,6 +25,7 @@ class Page:
     """One picture, or one slice of a volume."""
 
     pixels: Image.Image | np.ndarray
+    bits: int = 8  # of a sample in the file; Pillow spreads gray ones of 2 and 4 bits over 0..255
     white_is_zero: bool = False  # in the file; here white is the greatest value
 
 
@@ -42,12 +44,16 @@ def intensities(page: Page) -> np.ndarray:
 
 
 def label_values(page: Page) -> np.ndarray:
-    """[H, W] integers; of 1-bit files bool, for what their 1 stands for is a question of the labels.
+    """[H, W] integers as stored; of 1-bit files bool, for what their 1 stands for is a question of the labels.
 
     Raises ImageError (`unexpected_label`).
     """
     values = _label_values(page.pixels)
-    return _as_stored(values) if page.white_is_zero else values
+    top = 1 if values.dtype == bool else np.iinfo(values.dtype).max
+    if page.bits in FEW_BITS and isinstance(page.pixels, Image.Image) and page.pixels.mode == "L":
+        top = 2**page.bits - 1
+        values = values // (255 // top)
+    return _as_stored(values, top) if page.white_is_zero else values
 
 
 def _label_values(pixels: Image.Image | np.ndarray) -> np.ndarray:
@@ -93,13 +99,12 @@ def unpack(number: int) -> tuple[int, int, int]:
     return number >> 16, number >> 8 & 255, number & 255
 
 
-def _as_stored(values: np.ndarray) -> np.ndarray:
+def _as_stored(values: np.ndarray, top: int) -> np.ndarray:
     """The labels of a mask whose white is 0, read as its standard says: where those are none, as they are stored.
 
     Labels are small numbers. Programs that write masks so without meaning to (ImageJ's inverting look-up table)
     store labels, others store labels turned over; masks of black and white alone may be either.
     """
-    top = 1 if values.dtype == bool else int(np.iinfo(values.dtype).max)
     least, greatest = int(values.min()), int(values.max())
     if not np.isin(values, (0, top)).all():
         if greatest <= top // 2:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
 
-from genseg_betty.data.formats import deep_png, tiff
+from genseg_betty.data.formats import tiff
 from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, require_short
-from genseg_betty.data.formats.jpeg import require_few_scans
+from genseg_betty.data.formats.jpeg import require_eight_bits, require_few_scans
 from genseg_betty.data.formats.orientation import ORIENTATION, SIDEWAYS, upright
 from genseg_betty.data.formats.picture_values import Page, intensities, label_values, pack, packed_colours, unpack
+from genseg_betty.data.formats.png import read_deep_png, read_png_header
 
 __all__ = [
     "EXTENSIONS",
@@ -36,6 +36,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # Only these decoders: a file's extension must not reach the others (EPS, for one, runs a program).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow itself refuses: 178 956 970
+JPEG_START = b"\xff\xd8"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")  # the last two against the standard
 
 
@@ -50,7 +51,7 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask as [H, W], or a TIFF of pages as [D, H, W], integers, the values as the file holds them.
 
-    1-bit files give bool. A palette gives its gray values where the whole palette is gray, else the
+    1-bit files give bool, gray ones of 2 and 4 bits 0..3 and 0..15. A palette gives its gray values where the whole palette is gray, else the
     indices (PASCAL-style colour palettes). RGB gives the gray value where R = G = B, up to JPEG noise.
     Raises ImageError with code `unreadable`, `too_large` or, for colours and fractions, `unexpected_label`.
     """
@@ -83,10 +84,11 @@ def bit_depth(path: Path) -> int:
     with _faults_told(path):
         if _is_tiff(path):
             return tiff.read_layout(path).bits
-        if deep_png.is_deep(path):
-            return 16
-        with _opened(path) as image:
-            return 16 if image.mode.startswith("I") else 8
+        header = read_png_header(path)
+        if header:
+            return max(8, header.bits)
+        with _opened(path):
+            return 8
 
 
 def write_mask(path: Path, mask: np.ndarray, colours: Sequence[Sequence[int]] = ()) -> None:
@@ -139,6 +141,11 @@ def _is_tiff(path: Path) -> bool:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
+    with path.open("rb") as file:
+        if file.read(2) == JPEG_START:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                require_eight_bits(content)
+                require_few_scans(content)
     with Image.open(path, formats=FORMATS) as image:
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in ("TIFF", "MPO"):  # MPO: a photograph with previews behind it
@@ -148,28 +155,34 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _joined(path: Path, values_of: Callable[[Page], np.ndarray]) -> np.ndarray:
     with _faults_told(path):
-        arrays = [values_of(page) for page in _pages(path)]
+        pages = _tiff_pages(path) if _is_tiff(path) else iter([_only_page(path)])
+        arrays = [values_of(page) for page in pages]
     return arrays[0] if len(arrays) == 1 else np.stack(arrays)
 
 
-def _pages(path: Path) -> Iterator[Page]:
-    """The pixels of each page in memory, turned upright."""
-    layout = tiff.read_layout(path) if _is_tiff(path) else None
-    if layout and layout.by_tifffile:
+def _tiff_pages(path: Path) -> Iterator[Page]:
+    """The slices of a volume, or the one page of a picture."""
+    layout = tiff.read_layout(path)
+    if layout.by_tifffile:
         for pixels in tiff.read_pages(path, layout):
-            yield Page(pixels, layout.white_is_zero)
+            yield Page(pixels, layout.stored_bits, layout.white_is_zero)
         return
     with _opened(path) as image:
-        indices = layout.indices if layout else (0,)
-        for index in indices:
-            if layout:
-                image.seek(index)
-            bounded((len(indices), *image.size, 3 if image.mode in ("P", "PA") else len(image.getbands())))
-            if isinstance(image, JpegImageFile) and image.fp:
-                with mmap.mmap(image.fp.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    require_few_scans(content)
-            if deep_png.is_deep(path):
-                yield Page(upright(deep_png.read(path), image.getexif().get(ORIENTATION)))
-                return
-            image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
-            yield Page(ImageOps.exif_transpose(image), layout is not None and layout.white_is_zero)
+        for index in layout.indices:
+            image.seek(index)
+            yield Page(_loaded(image, len(layout.indices)), layout.stored_bits, layout.white_is_zero)
+
+
+def _only_page(path: Path) -> Page:
+    header = read_png_header(path)
+    with _opened(path) as image:
+        if header and header.deep:
+            return Page(upright(read_deep_png(path, header), image.getexif().get(ORIENTATION)), header.bits)
+        return Page(_loaded(image, 1), header.bits if header else 8)
+
+
+def _loaded(image: Image.Image, count: int) -> Image.Image:
+    """One of so many pages, in memory and upright."""
+    bounded((count, *image.size, 3 if image.mode in ("P", "PA") else len(image.getbands())))
+    image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
+    return ImageOps.exif_transpose(image)

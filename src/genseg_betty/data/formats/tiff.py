@@ -46,6 +46,7 @@ class Layout:
 
     header: Header
     bits: int  # of one intensity; 8 only where all are within 0..255
+    stored_bits: int  # the same as the file has it: 1 to 64
     white_is_zero: bool
     indices: tuple[int, ...]  # of the pages that are slices
     by_tifffile: bool
@@ -106,7 +107,8 @@ def _layout(file: "TiffFile") -> Layout:
     least = 8 if first.sampleformat == UNSIGNED else SIGNED_BITS
     # Numbers of 12 bits are held in 16, as Pillow does.
     bits = max(least, 2 ** math.ceil(math.log2(first.bitspersample)))
-    return Layout(header, bits, first.photometric == WHITE_IS_ZERO, indices, is_for_tifffile(first))
+    white_is_zero = first.photometric == WHITE_IS_ZERO
+    return Layout(header, bits, first.bitspersample, white_is_zero, indices, is_for_tifffile(first))
 
 
 def _walk(file: "TiffFile") -> Iterator["TiffPage"]:
