@@ -262,7 +262,7 @@ BOMBS: dict[str, tuple[Writer, str]] = {
     ),
     "side.tif": (
         lambda path: path.write_bytes(tiff(gray(60000, 60000))),
-        "too_large: has more than 179 million pixels; scale it down",
+        f"too_large: holds 1 x 60000 x 60000 x 1 values; {SCALE}",
     ),
     "strip.tif": (
         lambda path: path.write_bytes(
@@ -287,7 +287,7 @@ BOMBS: dict[str, tuple[Writer, str]] = {
                 values=bytes(1_000_000),
             )
         ),
-        WHOLE,
+        NOT_A_PICTURE,
     ),
     "loop.tif": (lambda path: path.write_bytes(tiff(gray(), 8, bytes(64))), WHOLE),
     "pages.tif": (

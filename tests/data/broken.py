@@ -110,10 +110,18 @@ def detached(path: Path, target: str) -> None:
 # An image that is broken while its mask is sound: its code, its message, how it is made.
 IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     "text.png": ("unreadable", UNREADABLE, lambda path: path.write_text("no picture")),
-    "empty.png": ("unreadable", UNREADABLE, lambda path: path.write_bytes(b"")),
+    "empty.png": (
+        "unreadable",
+        "is empty (0 bytes); expected the .png file that its name says, copy it again from where it comes from",
+        lambda path: path.write_bytes(b""),
+    ),
     "cut.png": ("unreadable", UNREADABLE, cut),
     "cut-photograph.jpg": ("unreadable", UNREADABLE, cut),
-    "postscript.png": ("unreadable", UNREADABLE, lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n")),
+    "postscript.png": (
+        "unreadable",
+        "is a PostScript document; expected the .png file that its name says, save it as PNG",
+        lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"),
+    ),
     "bomb.png": (
         "too_large",
         "has more than 179 million pixels; scale it down",

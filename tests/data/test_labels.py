@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import bombs
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import ImageError, read_colours, read_mask, write_mask
 from genseg_betty.data.labels import LabelMap
@@ -65,7 +66,7 @@ def test_files_without_colours_are_refused(tmp_path: Path, kind: str) -> None:
         path = save(tmp_path / "x.png", INDICES.astype(np.uint16) * 1000)
     else:
         path = tmp_path / "x.nii"
-        path.write_bytes(b"")
+        path.write_bytes(bombs.nifti())
     with pytest.raises(ImageError, match="not colours; expected") as caught:
         read_colours(path)
     assert caught.value.code == "unexpected_label"

@@ -1,8 +1,9 @@
 """Image, mask and volume files to arrays: one reader, one axis order.
 
 An image is [H, W, C], a volume [D, H, W, C], float32 in file units; C is 1 (gray) or 3 (colour). A mask is [H, W] or
-[D, H, W] integers. Which module reads a file is decided by its extension alone; each trusts nothing a file says:
-sizes are bounded before memory is taken, no code is run, and nothing outside the dataset's folder is opened.
+[D, H, W] integers. Which module reads a file is decided by its extension; where the first bytes of the file speak
+against that, it is refused with what it is. Each module trusts nothing that a file says: sizes are bounded before
+memory is taken, no code is run, and nothing outside the dataset's folder is opened.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from types import ModuleType
 
 import numpy as np
 
-from genseg_betty.data.formats import arrays, dicom, metaimage, nifti, nrrd, pictures, raw
+from genseg_betty.data.formats import arrays, content, dicom, metaimage, nifti, nrrd, pictures, raw
 from genseg_betty.data.formats.common import Header, ImageError
 from genseg_betty.data.formats.dicom import holds_series
 from genseg_betty.data.formats.pictures import mismatch, pack, unpack, write_mask
@@ -147,5 +148,20 @@ def _reader(path: Path) -> ModuleType:
     extension = split_name(path.name)[1].lower()
     for reader in READERS:
         if extension in reader.EXTENSIONS:
+            _require_named_rightly(path, extension, reader)
             return reader
     raise ImageError("unreadable", f"has the extension {path.suffix!r}; expected one of {', '.join(EXTENSIONS)}")
+
+
+def _require_named_rightly(path: Path, extension: str, reader: ModuleType) -> None:
+    """Raise ImageError (`unreadable`) for a file that holds something else than its name says."""
+    found = content.recognise(path)
+    if found is None or extension == found.extension:
+        return
+    if found.extension in reader.EXTENSIONS and not found.strict:
+        return
+    advice = found.advice
+    if not advice:
+        known = found.extension in EXTENSIONS
+        advice = f"rename it to {split_name(path.name)[0]}{found.extension}" if known else "convert it"
+    raise ImageError("unreadable", f"is {found.name}; expected the {extension} file that its name says, {advice}")

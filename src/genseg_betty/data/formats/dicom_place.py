@@ -14,6 +14,7 @@ import numpy as np
 
 from genseg_betty.data.formats.common import ImageError
 from genseg_betty.data.formats.dicom_file import listed, number, numbers, sizes
+from genseg_betty.data.formats.place import LPS_TO_RAS
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -22,7 +23,6 @@ UNEVEN = 0.1  # relative difference of slice distances from which a slice is tak
 PARALLEL = 0.01  # difference of directions, as components of vectors of length 1
 SAME_SIZE = 0.001  # mm up to which the sides of two pixels are one, written with other digits
 STRAIGHT = 0.01  # shift to the side, as a share of the way along the normal: half a degree of tilt
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What a JPEG file says of itself: its size, and its scans.
+"""What the markers of a JPEG file tell before it is decoded: its bits, its size, and its scans.
 
 Each scan passes over the whole picture, so that a small file could keep a decoder for hours.
 """
@@ -29,13 +29,28 @@ def require_few_scans(content: bytes | mmap.mmap) -> None:
 
 def frame_size(content: bytes) -> tuple[int, int] | None:
     """Width and height as the first frame header of a JPEG or JPEG-LS file states them; None where there is none."""
-    if not content.startswith(START_OF_IMAGE):
+    frame = _find_frame(content)
+    if frame is None:
+        return None
+    height, width = struct.unpack_from(">HH", content.ljust(frame + 7), frame + 3)
+    return width, height
+
+
+def require_eight_bits(content: bytes | mmap.mmap) -> None:
+    """Raise ImageError (`unreadable`) for a JPEG file of more bits, which Pillow takes for no picture."""
+    frame = _find_frame(content)
+    if frame is not None and len(content) > frame + 2 and content[frame + 2] != 8:
+        bits = content[frame + 2]
+        raise ImageError("unreadable", f"is a JPEG file of {bits} bits; expected 8, save it as PNG of 16 bits")
+
+
+def _find_frame(content: bytes | mmap.mmap) -> int | None:
+    """Where the first frame header begins behind its marker: 2 bytes of length, 1 of bits, 2 of height, 2 of width."""
+    if content[:2] != START_OF_IMAGE:
         return None
     place = len(START_OF_IMAGE)
-    while (found := MARKER.search(content, place)) and found[1] != END:
-        length = int.from_bytes(content[found.end() : found.end() + 2], "big")
+    while (found := MARKER.search(content, place)) and found[1] not in (START_OF_SCAN, END):
         if found[1] in FRAMES:
-            height, width = struct.unpack_from(">HH", content.ljust(found.end() + 7), found.end() + 3)
-            return width, height
-        place = found.end() + length
+            return found.end()
+        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
     return None

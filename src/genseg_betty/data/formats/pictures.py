@@ -1,32 +1,43 @@
-"""Pictures to arrays and back, by Pillow: PNG, JPEG, BMP, GIF, TIFF and WebP.
+"""Pictures to arrays and back: PNG, JPEG, BMP, GIF, TIFF and WebP.
 
-A TIFF of several pages is a volume, a page a slice. EXIF orientation is applied, alpha dropped, palettes resolved.
-A mask that this could change (a label in alpha alone, a palette that reads in two ways) is refused.
+Pillow reads them, but for those that it would convert without a word: PNG and TIFF of more than 8 bits in colour, and
+the TIFF files that `tiff` names. A TIFF of several pages is a volume, a page a slice. EXIF orientation is applied.
 """
 
-import itertools
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
 
-from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, require_short, whole_numbers
-from genseg_betty.data.formats.jpeg import require_few_scans
+from genseg_betty.data.formats import tiff
+from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, require_short
+from genseg_betty.data.formats.jpeg import require_eight_bits, require_few_scans
+from genseg_betty.data.formats.orientation import ORIENTATION, SIDEWAYS, upright
+from genseg_betty.data.formats.picture_values import Page, intensities, label_values, pack, packed_colours, unpack
+from genseg_betty.data.formats.png import read_deep_png, read_png_header
+
+__all__ = [
+    "EXTENSIONS",
+    "bit_depth",
+    "mismatch",
+    "pack",
+    "read_colours",
+    "read_header",
+    "read_image",
+    "read_mask",
+    "unpack",
+    "write_mask",
+]
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # Only these decoders: a file's extension must not reach the others (EPS, for one, runs a program).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow itself refuses: 178 956 970
-MAX_PAGES = 4096  # Pillow takes the longer for a page the more there are
-ORIENTATION = 0x0112  # the EXIF tag, and its values that swap height and width
-SIDEWAYS = (5, 6, 7, 8)
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-COLOUR_NOISE = 16  # JPEG leaves a gray RGB mask with channels this far apart
+JPEG_START = b"\xff\xd8"
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")  # the last two against the standard
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -34,17 +45,17 @@ def read_image(path: Path) -> np.ndarray:
 
     C is 1 for gray files and 3 for colour. Raises ImageError with code `unreadable` or `too_large`.
     """
-    return as_image(_joined(_intensities(page) for page in _pages(path)))
+    return as_image(_joined(path, intensities))
 
 
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask as [H, W], or a TIFF of pages as [D, H, W], integers, the values as the file holds them.
 
-    1-bit files give 0 and 1. A palette gives its gray values where the whole palette is gray, else the
+    1-bit files give bool, gray ones of 2 and 4 bits 0..3 and 0..15. A palette gives its gray values where the whole palette is gray, else the
     indices (PASCAL-style colour palettes). RGB gives the gray value where R = G = B, up to JPEG noise.
     Raises ImageError with code `unreadable`, `too_large` or, for colours and fractions, `unexpected_label`.
     """
-    return _joined(_label_values(page) for page in _pages(path))
+    return _joined(path, label_values)
 
 
 def read_colours(path: Path) -> np.ndarray:
@@ -53,38 +64,31 @@ def read_colours(path: Path) -> np.ndarray:
     Palettes are resolved, gray is a colour of three equal parts, 1-bit files are black and white. Raises
     ImageError as `read_mask`; `unexpected_label` for 16-bit files and floats, which hold values, not colours.
     """
-    return _joined(_packed_colours(page) for page in _pages(path))
-
-
-def pack(colours: npt.ArrayLike) -> np.ndarray:
-    """Colours [..., 3], red, green and blue within 0..255, as one number each: [...] int32 r*65536 + g*256 + b."""
-    parts = np.asarray(colours)
-    red, green, blue = (parts[..., index].astype(np.int32) for index in range(3))
-    return (red << 16) | (green << 8) | blue
-
-
-def unpack(number: int) -> tuple[int, int, int]:
-    """The red, green and blue of a packed colour."""
-    return number >> 16, number >> 8 & 255, number & 255
+    return _joined(path, packed_colours)
 
 
 def read_header(path: Path) -> Header:
     """Height and width in pixels after EXIF orientation, pages before them; pictures know no spacing."""
-    with _opened(path) as image:
-        pages = _count(image)
-        width, height = image.size
-        # Image's own method: that of PNG would decode every pixel in search of a tag behind them.
-        sideways = Image.Image.getexif(image).get(ORIENTATION) in SIDEWAYS
-    size = (width, height) if sideways else (height, width)
-    return Header(size if pages == 1 else (pages, *size))
+    with _faults_told(path):
+        if _is_tiff(path):
+            return tiff.read_layout(path).header
+        with _opened(path) as image:
+            width, height = image.size
+            # Image's own method: that of PNG would decode every pixel in search of a tag behind them.
+            sideways = Image.Image.getexif(image).get(ORIENTATION) in SIDEWAYS
+    return Header((width, height) if sideways else (height, width))
 
 
 def bit_depth(path: Path) -> int:
-    """Bits of one intensity: 8 (also 1-bit files and palettes), 16 or 32. Raises ImageError."""
-    with _opened(path) as image:
-        if image.mode.startswith("I;16"):
-            return 16
-        return 32 if image.mode in ("I", "F") else 8
+    """Bits of one intensity: 8 (also 1-bit files and palettes), 16, 32 or 64. Raises ImageError."""
+    with _faults_told(path):
+        if _is_tiff(path):
+            return tiff.read_layout(path).bits
+        header = read_png_header(path)
+        if header:
+            return max(8, header.bits)
+        with _opened(path):
+            return 8
 
 
 def write_mask(path: Path, mask: np.ndarray, colours: Sequence[Sequence[int]] = ()) -> None:
@@ -114,150 +118,71 @@ def mismatch(mask: Sequence[int], image: Sequence[int]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open a file and turn whatever goes wrong into an ImageError."""
+def _faults_told(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into an ImageError."""
     try:
         require_short(path)
-        with Image.open(path, formats=FORMATS) as image:
-            if image.format == "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS:
-                # Pillow reads the rows of an uncompressed one at the wrong length.
-                raise ImageError("unreadable", "is a TIFF turned by its orientation tag; save it upright")
-            yield image
+        yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         message = f"has more than {MAX_PIXELS / 1e6:.0f} million pixels; scale it down"
         raise ImageError("too_large", message) from error
-    except Exception as error:  # a damaged file makes Pillow's decoders raise a dozen different types
+    except Exception as error:  # a damaged file makes the decoders raise a dozen different types
         reason = str(error).replace(str(path), path.name) or type(error).__name__
         message = f"cannot be read as an image ({reason}); expected one of {', '.join(EXTENSIONS)}"
         raise ImageError("unreadable", message) from error
 
 
-def _pages(path: Path) -> Iterator[Image.Image]:
-    """The pixels of each page in memory, turned upright."""
-    with _opened(path) as image:
-        count = _count(image)
-        for page in range(count):
-            if count > 1:
-                image.seek(page)
-            bounded((count, *image.size, 3 if image.mode in ("P", "PA") else len(image.getbands())))
-            if isinstance(image, JpegImageFile) and image.fp:
-                with mmap.mmap(image.fp.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    require_few_scans(content)
-            image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
-            yield ImageOps.exif_transpose(image)
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith(TIFF_STARTS)
 
 
-def _count(image: Image.Image) -> int:
-    """Pages of a TIFF; one of anything else. Raises ImageError for an animation, and for too many pages."""
-    if image.format == "TIFF":
-        return _count_pages(image)
-    frames: int = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # MPO: a photograph with previews behind it
-        raise ImageError("unreadable", f"holds {frames} frames; expected one image a file")
-    return 1
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    with path.open("rb") as file:
+        if file.read(2) == JPEG_START:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                require_eight_bits(content)
+                require_few_scans(content)
+    with Image.open(path, formats=FORMATS) as image:
+        frames: int = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format not in ("TIFF", "MPO"):  # MPO: a photograph with previews behind it
+            raise ImageError("unreadable", f"holds {frames} frames; expected one image a file")
+        yield image
 
 
-def _count_pages(image: Image.Image) -> int:
-    try:
-        for page in itertools.count(1):
-            image.seek(page)
-            if page == MAX_PAGES:
-                raise ImageError("too_large", f"holds more than {MAX_PAGES} pages; split it, or save it as NIfTI")
-    except EOFError:
-        image.seek(0)
-    return page
-
-
-def _joined(pages: Iterable[np.ndarray]) -> np.ndarray:
-    arrays = list(pages)
-    if len({array.shape for array in arrays}) > 1:
-        sizes = ", ".join(sorted({" x ".join(map(str, array.shape)) for array in arrays}))
-        raise ImageError("unreadable", f"holds pages of different sizes ({sizes}); expected one size")
+def _joined(path: Path, values_of: Callable[[Page], np.ndarray]) -> np.ndarray:
+    with _faults_told(path):
+        pages = _tiff_pages(path) if _is_tiff(path) else iter([_only_page(path)])
+        arrays = [values_of(page) for page in pages]
     return arrays[0] if len(arrays) == 1 else np.stack(arrays)
 
 
-def _intensities(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        array = np.asarray(image)
-    elif image.mode in ("1", "L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
-        array = np.asarray(image.convert("L"))
-    else:
-        array = np.asarray(_rgb(image))
-    return array[:, :, None] if array.ndim == 2 else array
-
-
-def _label_values(image: Image.Image) -> np.ndarray:
-    _require_idle_alpha(image)
-    if image.mode == "1":
-        return np.asarray(image).astype(np.uint8)
-    if image.mode.startswith("I"):
-        return np.asarray(image)
-    if image.mode == "F":
-        return whole_numbers(np.asarray(image))
-    if image.mode in ("L", "LA", "La") or (image.mode == "P" and _gray_palette(image)):
-        return np.asarray(image.convert("L"))
-    if image.mode == "P":
-        return _indices(image)
-    return _gray_value(np.asarray(_rgb(image)))
-
-
-def _packed_colours(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        message = f"holds values of more than 8 bits (Pillow's mode {image.mode}), not colours; expected an RGB picture"
-        raise ImageError("unexpected_label", message)
-    _require_idle_alpha(image)
-    return pack(np.asarray(_rgb(image)))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    return image.convert("RGBA").convert("RGB") if "transparency" in image.info else image.convert("RGB")
-
-
-def _require_idle_alpha(image: Image.Image) -> None:
-    """Raise ImageError where pixels of one colour differ in alpha: which of them are labelled is in alpha alone."""
-    if not image.has_transparency_data:
+def _tiff_pages(path: Path) -> Iterator[Page]:
+    """The slices of a volume, or the one page of a picture."""
+    layout = tiff.read_layout(path)
+    if layout.by_tifffile:
+        for pixels in tiff.read_pages(path, layout):
+            yield Page(pixels, layout.stored_bits, layout.white_is_zero)
         return
-    pixels = np.asarray(image.convert("RGBA"))
-    colours, alpha = pack(pixels).ravel(), pixels[..., 3].ravel()
-    if alpha.min() == alpha.max():
-        return
-    order = np.argsort(colours, kind="stable")
-    same = np.diff(colours[order]) == 0
-    if (same & (np.diff(alpha[order].astype(int)) != 0)).any():
-        message = "has pixels of one colour that differ in transparency; expected an opaque mask, save it without alpha"
-        raise ImageError("unexpected_label", message)
+    with _opened(path) as image:
+        for index in layout.indices:
+            image.seek(index)
+            yield Page(_loaded(image, len(layout.indices)), layout.stored_bits, layout.white_is_zero)
 
 
-def _indices(image: Image.Image) -> np.ndarray:
-    """The indices of a palette in colour, unless only its black and white are used and stand in reverse."""
-    indices = np.asarray(image)
-    parts = image.getpalette("RGB") or []
-    used = {tuple(parts[3 * index : 3 * index + 3]): index for index in np.unique(indices).tolist()}
-    if used.keys() <= {BLACK, WHITE} and used.get(WHITE, 256) < used.get(BLACK, 256):
-        message = (
-            f"has a palette in which white is index {used[WHITE]}, so that its indices and its colours say the "
-            "opposite; expected labels that read in one way: save it as gray, or declare colours, as in "
-            "dataset.labels={background: [0, 0, 0], ulcer: [255, 255, 255]}"
-        )
-        raise ImageError("unexpected_label", message)
-    return indices
+def _only_page(path: Path) -> Page:
+    header = read_png_header(path)
+    with _opened(path) as image:
+        if header and header.deep:
+            return Page(upright(read_deep_png(path, header), image.getexif().get(ORIENTATION)), header.bits)
+        return Page(_loaded(image, 1), header.bits if header else 8)
 
 
-def _gray_palette(image: Image.Image) -> bool:
-    colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    return bool((colours == colours[:, :1]).all())
-
-
-def _gray_value(rgb: np.ndarray) -> np.ndarray:
-    spread = rgb.max(axis=2) - rgb.min(axis=2)
-    if spread.max() > COLOUR_NOISE:
-        row, column = np.unravel_index(spread.argmax(), spread.shape)
-        found = tuple(int(value) for value in rgb[row, column])
-        message = (
-            f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label, or declare "
-            "colours, as in dataset.labels={background: [0, 0, 0], ulcer: [255, 0, 0]}"
-        )
-        raise ImageError("unexpected_label", message)
-    return rgb[:, :, 1]
+def _loaded(image: Image.Image, count: int) -> Image.Image:
+    """One of so many pages, in memory and upright."""
+    bounded((count, *image.size, 3 if image.mode in ("P", "PA") else len(image.getbands())))
+    image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
+    return ImageOps.exif_transpose(image)
