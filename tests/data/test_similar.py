@@ -10,9 +10,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
 from genseg_betty.data.cases import open_dataset
-from genseg_betty.data.formats import read_image
+from genseg_betty.data.formats import ImageError, read_image
 from genseg_betty.data.phantom import KINDS, render
-from genseg_betty.data.similar import near_duplicate_findings, near_duplicates, signature
+from genseg_betty.data.signatures import file_signature, signature
+from genseg_betty.data.similar import UNTURNED, near_duplicates
 
 
 def picture(image: np.ndarray) -> Image.Image:
@@ -129,46 +130,74 @@ def test_volumes(depth: int) -> None:
     assert near_duplicates(own) == [(5, 12)]
 
 
-@pytest.fixture
-def leaking(tmp_path: Path, phantoms: dict[str, list[np.ndarray]], dataset_yaml):
-    """Twelve X-rays: c and i are copies of a, j has the pixels of a, k and l are copies of b."""
-    a, b, *others = phantoms["lung"][:8]
-    smaller = resized(a, 0.8)
-    images = dict(zip("abdefgh", (a, b, *others), strict=False))
-    images |= {"c": smaller, "i": as_jpeg(a), "j": a, "k": as_jpeg(b), "l": resized(b, 1.5)}
-    for folder in ("images", "masks"):
-        (tmp_path / folder).mkdir()
-    for name, image in images.items():
-        file = tmp_path / "images" / f"{'bb' if name in 'bk' else name * 2}_{name}.png"
-        picture(image).save(file)
-        Image.new("L", picture(image).size).save(tmp_path / "masks" / file.name)
-    dataset = open_dataset(dataset_yaml("folder", root=str(tmp_path), group="/(..)_"))
-    return dataset, [(case, signature(read_image(case.image))) for case in dataset.cases]
+def textured(count: int, side: int = 96) -> list[np.ndarray]:
+    """Pictures that look alike by nature: half of each is one pattern that all share."""
+    random = np.random.default_rng(3)
+    shared, *own = (gaussian_filter(random.standard_normal((side, side)), 3) for _ in range(count + 1))
+    return [(128 + 400 * (shared + one))[..., None] for one in own]
 
 
-def test_findings_tell_pairs_of_other_groups_that_may_come_apart(leaking) -> None:
-    dataset, own = leaking
-    dataset.published_test = frozenset({"cc_c", "jj_j", "bb_k"})
-    findings = near_duplicate_findings(dataset, own)
-    # a and j are equal, b and k of one group, c and j both tested on
-    pairs = {("cc_c", "aa_a"), ("ii_i", "aa_a"), ("ll_l", "bb_b"), ("ll_l", "bb_k"), ("ii_i", "cc_c"), ("jj_j", "ii_i")}
-    assert {(f.file[7:11], f.message.split("images/")[1][:4]) for f in findings} == pairs
-    assert len(findings) == len(pairs)
-    assert {finding.code for finding in findings} == {"near_duplicate"}
-    assert findings[0].message == (
-        "looks like the same picture as images/aa_a.png (that one: train or validation; this one: test); expected a "
-        "picture in one part alone, so give both the same group (dataset.group) or remove one"
-    )
+def positions(image: np.ndarray) -> list[np.ndarray]:
+    """The eight ways to lay a square on itself, by NumPy's own turns."""
+    turns = [np.rot90(image, quarter) for quarter in range(4)]
+    return turns + [turn[:, ::-1] for turn in turns]
 
 
-def test_findings_follow_a_split_of_the_users_own(leaking) -> None:
-    dataset, own = leaking
-    dataset.own_split = {"train": [case.id for case, _ in own], "validation": [], "test": []}
-    assert near_duplicate_findings(dataset, own) == []
-    dataset.own_split["train"].remove("ll_l")
-    dataset.own_split["validation"] = ["ll_l"]
-    found = [finding.message for finding in near_duplicate_findings(dataset, own)]
-    assert ["(that one: train; this one: validation)" in message for message in found] == [True, True]
+@pytest.mark.parametrize("resize", [0.6, 1, 1.7])
+@pytest.mark.parametrize("quality", [60, 90])
+@pytest.mark.parametrize("crop", [0, 0.03, 0.05])
+def test_copies_are_found_in_every_position(crop: float, quality: int, resize: float) -> None:
+    """Sixteen pictures, each with one copy: position k of pictures k and k + 8, trimmed, resized, saved as JPEG."""
+    images = textured(24)
+    parts = [trimmed(image, crop) if crop else image for image in images[:16]]
+    turned = [positions(part)[index % 8] for index, part in enumerate(parts)]
+    copies = [as_jpeg(resized(image, resize), quality) for image in turned]
+    assert near_duplicates(signatures(images + copies)) == [(index, 24 + index) for index in range(16)]
+
+
+@pytest.mark.parametrize("edges", ["top left", "bottom right", "left"])
+def test_copies_trimmed_at_some_edges_are_found(edges: str) -> None:
+    images = textured(24)
+    cut = 6  # of 96 pixels
+    rows = slice(cut if "top" in edges else 0, -cut if "bottom" in edges else None)
+    columns = slice(cut if "left" in edges else 0, -cut if "right" in edges else None)
+    copies = [positions(image[rows, columns])[index] for index, image in enumerate(images[:8])]
+    assert near_duplicates(signatures(images + copies)) == [(index, 24 + index) for index in range(8)]
+
+
+def fundus(index: int) -> np.ndarray:
+    """What one fundus camera takes of many eyes: the same bright disc on black, with the vessels of each."""
+    random = np.random.default_rng(index)
+    rows, columns = np.indices((128, 128)) - 64
+    vessels = gaussian_filter(np.abs(gaussian_filter(random.standard_normal((128, 128)), 4)) < 0.008, 0.8, output=float)
+    return ((130 - 25 * vessels) * (np.hypot(rows, columns) < 60))[..., None]
+
+
+def test_the_frame_of_one_camera_makes_no_copies() -> None:
+    images = [fundus(index) for index in range(30)]
+    copies = [positions(images[index])[index] for index in range(8)]
+    assert near_duplicates(signatures(images + copies)) == [(index, 30 + index) for index in range(8)]
+
+
+def test_a_volume_is_compared_as_it_lies() -> None:
+    """The signature of a volume is four pictures in one: turned as a whole it is that of no volume."""
+    images = textured(8)
+    own = signatures([*images, *(image[:, ::-1] for image in images)])
+    assert near_duplicates(own, positions=UNTURNED) == []
+    assert len(near_duplicates(own)) == 8
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_large_jpeg_has_the_thumbnail_of_all_its_pixels(tmp_path: Path, mode: str) -> None:
+    file = tmp_path / "a.JPG"
+    picture(resized(textured(1)[0], 8.5)).convert(mode).save(file, quality=95)
+    image = read_image(file)
+    assert min(image.shape[:2]) > 512
+    quick, whole = file_signature(file, image).astype(int), signature(image).astype(int)
+    assert np.abs(quick - whole).max() <= 2
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ImageError, match="cannot be read"):
+        file_signature(file)
 
 
 @pytest.mark.parametrize(("name", "count"), [("nlm_mc", 0), ("buid", 17)])

@@ -28,12 +28,14 @@ class Split:
     """Which cases are tested on: globs of a published test part, or a file that names every part's cases.
 
     `test_groups`, globs too, are text files that name a group of the test part in each line. An `optional` test part
-    may be missing: 30 % of the cases are then set aside for it.
+    may be missing: 30 % of the cases are then set aside for it. A `published` split is the publisher's own: where it
+    parts copies of one picture that is told, and no fault.
     """
 
     test: list[str] | None = None
     test_groups: list[str] | None = None
     optional: bool = False
+    published: bool = False
     file: str | None = None
 
 
@@ -61,6 +63,7 @@ class Dataset:
     split: Split | None = None
     folds: Annotated[int, Range(least=2)] | Literal["all"] | None = None
     fold: Count | None = None
+    copies: Literal["allow"] | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 

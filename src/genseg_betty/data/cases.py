@@ -12,6 +12,8 @@ from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.dataset import Dataset, PhantomDataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.folds import Folds
+from genseg_betty.data.formats import split_name
+from genseg_betty.data.group_hint import group_hint
 from genseg_betty.data.labels import LabelMap
 from genseg_betty.data.pairing import Pairing, case_ids, layout, pair
 from genseg_betty.data.scale import Scale
@@ -75,12 +77,28 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     findings = [*converted.findings, *paired.findings]
     dataset = _from_files(root, plain, paired)
     dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings), *paired.notes]
+    dataset.notes += _group_note(dataset, plain)
     if dataset.cases and dataset.unlabelled:
         dataset.notes.append(f"{len(dataset.unlabelled)} images have no mask and count as unlabelled data")
     if not dataset.cases and not findings:
         message = f"holds no image with its mask{_content(root)}. {layout(plain)}"
         findings.append(Finding("too_few", ".", message))
     return dataset, findings + _take_split(dataset, plain)
+
+
+def _group_note(dataset: Dataset, config: Mapping[str, Any]) -> list[str]:
+    """What the names say of patients, where neither a group nor a split of the user's own does."""
+    split = config.get("split") or {}
+    if config.get("group") or config.get("group_starts") or split.get("file") or split.get("test_groups"):
+        return []
+    stems = {_below(dataset, case): split_name(case.image.name)[0] for case in dataset.cases}
+    hint = group_hint(stems)
+    return [hint] if hint else []
+
+
+def _below(dataset: Dataset, case: Case) -> str:
+    assert dataset.root is not None
+    return case.image.relative_to(dataset.root).as_posix()
 
 
 def _content(root: Path) -> str:
@@ -123,6 +141,8 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
         frozenset(ids[name] for name in names if name in test or groups[name] in tested),
         bool(config.get("scaled_masks")),
         _scale_of(config),
+        published_split=bool(split.get("published")),
+        copies=config.get("copies"),
     )
 
 

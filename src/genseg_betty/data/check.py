@@ -22,8 +22,9 @@ from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import Header, ImageError, bit_depth, read_header, read_image
 from genseg_betty.data.labels import HALF
 from genseg_betty.data.masks import fit_on_image
+from genseg_betty.data.near_copies import near_copies, near_duplicate_findings, parting_fault
 from genseg_betty.data.places import Places, note_of_turned
-from genseg_betty.data.similar import near_duplicate_findings, signature
+from genseg_betty.data.signatures import file_signature
 from genseg_betty.data.splits import Splits, TooFew, make_splits
 
 TINY = 0.0005  # share of the image (33 pixels at 256 x 256) below which a class is easily lost in resizing
@@ -79,9 +80,10 @@ def check_dataset(config: Mapping[str, Any] | DictConfig, tell: Tell | None = No
     seen = [_Seen() for _ in dataset.cases] if drawn else _each(dataset.cases, partial(_read, dataset, places), tell)
     errors = [*findings, *(finding for one in seen for finding in one.errors), *_mixed(dataset, seen)]
     warnings = [finding for one in seen for finding in one.warnings] + _duplicates(dataset, seen)
+    signatures = {case.id: one.signature for case, one in zip(dataset.cases, seen, strict=True)}
+    near_copies(dataset, {id: own for id, own in signatures.items() if own is not None})
     split_or_note(dataset, config, 0, errors)
-    signatures = [(case, one.signature) for case, one in zip(dataset.cases, seen, strict=True)]
-    warnings += near_duplicate_findings(dataset, [(case, own) for case, own in signatures if own is not None])
+    warnings += near_duplicate_findings(dataset)
     sound = sum(not one.errors for one in seen)
     ids = [case.id for case in dataset.cases]
     notes = [*dataset.notes, *places.notes(), *_note_of_mixture(places, ids)]
@@ -95,7 +97,11 @@ def _note_of_mixture(places: Places, ids: Sequence[str]) -> list[str]:
 def split_or_note(
     dataset: Dataset, config: Mapping[str, Any] | DictConfig, seed: int, findings: list[Finding]
 ) -> Splits:
-    """The splits that the dataset's keys ask for; if they do not fit, empty ones and a finding `too_few`."""
+    """The splits that the dataset's keys ask for; if they do not fit, empty ones and a finding `too_few`.
+
+    A given split that parts copies of one picture is a finding as well.
+    """
+    findings += parting_fault(dataset)[0]
     try:
         return make_splits(dataset, config.get("n_labelled"), config.get("n_test"), seed)
     except TooFew as error:
@@ -191,7 +197,7 @@ def _read_pixels(dataset: Dataset, pair: tuple[Case, _Seen], for_copies: bool = 
                 on_image = replace(seen.image, shape=image.shape[:-1]) if seen.image else None
                 if for_copies:
                     seen.digest = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
-                    seen.signature = signature(image)
+                    seen.signature = file_signature(path, image)
             else:
                 masks.append(_decode(dataset, path, None if file in misfits else on_image, seen))
         except ImageError as error:

@@ -13,19 +13,23 @@ from genseg_betty.data.formats import ImageError, content_digest, content_files
 HEAD = 2**16  # bytes that tell most files of one size apart
 
 
-def with_copies_grouped(cases: Sequence[Case]) -> list[Case]:
+def with_copies_grouped(cases: Sequence[Case], near: Iterable[Sequence[Case]] = ()) -> list[Case]:
     """The cases, groups that hold copies of one image made one: of these the first name stands for all.
 
-    Sizes are compared before contents, so that hardly a file is read.
+    `near` are pairs that count as copies beside those that are equal byte for byte.
     """
     parents = {case.group: case.group for case in cases}
-    for same in _copies(cases):
+    for same in (*groups_of_copies(cases), *near):
         groups = sorted({_root(parents, case.group) for case in same})
         parents.update(dict.fromkeys(groups, groups[0]))
     return [replace(case, group=_root(parents, case.group)) for case in cases]
 
 
-def _copies(cases: Iterable[Case]) -> list[list[Case]]:
+def groups_of_copies(cases: Iterable[Case]) -> list[list[Case]]:
+    """Cases whose images are equal byte for byte, two or more each.
+
+    Sizes are compared before contents, so that hardly a file is read.
+    """
     alike = [list(cases)]
     for key in (_sizes, _head, content_digest):
         alike = [part for some in alike for part in _parted(some, key)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +35,9 @@ class Dataset:
     range: Scale | None = None  # black and white, declared, of files that are not 8-bit
     folds: Folds | None = None  # test on one of K parts
     own_split: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids by part, from the user's own file
+    published_split: bool = False  # whether the test part or split file is the publisher's, not the user's own
+    copies: Literal["allow"] | None = None  # "allow": copies of one picture may stand in several parts
+    near_copies: list[tuple[Case, Case]] | None = field(default=None, compare=False)  # once they were looked for
     notes: list[str] = field(default_factory=list)  # what was passed over, a sentence each
 
     @classmethod

@@ -4,10 +4,17 @@ Hashing or checking every file at every start takes long; asking the file system
 file was found to hold is written down beside its state, and holds while the state does.
 """
 
+import hashlib
 import os
+import platform
 import time
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from genseg_betty.data.cache import Cache, key_of
 from genseg_betty.data.formats import content_digest, content_files
@@ -15,6 +22,7 @@ from genseg_betty.data.formats import content_digest, content_files
 # A file may be rewritten within one tick of the file system's clock, at most 2 s long, and look the same after it.
 # So nothing is written down of files that changed this shortly before, in seconds.
 SETTLING = 3.0
+LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom", "pynrrd", "tifffile")
 
 State = list[list[Any]]
 
@@ -84,6 +92,12 @@ def settled(state: State, now: float) -> bool:
     return all(max(modified, changed) < (now - SETTLING) * 1e9 for _, _, modified, changed, _ in state)
 
 
+def settled_now(states: Iterable[State]) -> bool:
+    """Whether all these files have not changed of late."""
+    now = time.time()
+    return all(settled(state, now) for state in states)
+
+
 def size_of(state: State) -> int:
     """Bytes of these files."""
     return sum(size for _, size, *_ in state)
@@ -92,3 +106,15 @@ def size_of(state: State) -> int:
 def _state(file: Path) -> list[Any]:
     status = os.stat(file)
     return [file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def code_version() -> str:
+    """A hash of all that may change what reading gives: this package's code, the libraries' versions, the processor."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            digest.update(f"{name} {version(name)}\0".encode())
+    digest.update(f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}".encode())
+    return digest.hexdigest()

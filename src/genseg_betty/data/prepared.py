@@ -2,14 +2,12 @@
 
 import hashlib
 import os
-import platform
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,14 +23,16 @@ from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import CaseFacts
 from genseg_betty.data.formats import ImageError, split_name
 from genseg_betty.data.labels import LabelValue
-from genseg_betty.data.ledger import Ledger, settled, size_of, state_of
+from genseg_betty.data.ledger import Ledger, code_version, settled, size_of, state_of
 from genseg_betty.data.places import Places
 from genseg_betty.data.preprocessing import Intensity, Preprocessing
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 
-LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom", "pynrrd")
-BESIDE_THE_READING = {"name", "root", "cases", "unlabelled", "metric", "published_test", "folds", "own_split", "recipe"}
+BESIDE_THE_READING = {
+    *("name", "root", "cases", "unlabelled", "metric", "published_test", "folds", "own_split", "recipe"),
+    *("published_split", "copies", "near_copies"),
+}
 SMALL = 150_000_000  # bytes up to which a dataset is checked as a whole, so that another draw of cases finds it checked
 HELD = 2**30  # bytes of decoded cases that wait in memory for their preprocessing; the others are decoded twice
 
@@ -235,18 +235,6 @@ def _padded(volumes: list[dict[str, np.ndarray]], least: Sequence[int]) -> Itera
             "image": np.pad(one["image"], [(0, 0), *around], constant_values=-1),
             "mask": np.pad(one["mask"], around),
         }
-
-
-def code_version() -> str:
-    """A hash of all that may change what reading gives: this package's code, the libraries' versions, the processor."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.read_bytes())
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            digest.update(f"{name} {version(name)}\0".encode())
-    digest.update(f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}".encode())
-    return digest.hexdigest()
 
 
 def _files(case: Case) -> tuple[Path, ...]:

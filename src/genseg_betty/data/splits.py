@@ -10,6 +10,7 @@ from genseg_betty.data.copies import with_copies_grouped
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.folds import TooFew, held_out_count, shuffled
 from genseg_betty.data.formats import content_digest
+from genseg_betty.data.near_copies import near_copies, parting_fault
 from genseg_betty.errors import UserError
 
 DEFAULT_LABELLED = 40  # of a dataset for which the paper gives no figure
@@ -35,8 +36,8 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
     """Split the cases of a dataset.
 
     The test part is `dataset.test_ids()`, cut to the first `n_test` of a fixed order. The labelled images are
-    drawn from the other groups in the order of `seed`, and each keeps its role however many are drawn. Images that
-    lie there twice count as one group, unless too few groups were left.
+    drawn from the other groups in the order of `seed`, and each keeps its role however many are drawn. Copies of one
+    picture, mirrored or altered ones too, count as one group, unless too few groups were left.
     `n_labelled` None means 40, or all if there are fewer. With `n_test` 0 nothing is tested on, and all may be
     labelled but a published test part or a fold. A split of the user's own is taken as it is; a smaller `n_labelled`
     draws from its parts in proportion. Raises TooFew (a UserError).
@@ -44,7 +45,8 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
     joined = _joined(dataset)
     split = _own if dataset.own_split else _drawn
     try:
-        return split(joined, n_labelled, n_test, seed)
+        splits = split(joined, n_labelled, n_test, seed)
+        splits.notes += _joined_note(dataset) if joined is not dataset else []
     except TooFew:
         if joined is dataset:
             raise
@@ -52,13 +54,25 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
         splits.notes.append(
             "copies of one image stand in several parts, too many to keep them together; scores flatter"
         )
-        return splits
+    splits.notes += parting_fault(dataset)[1]
+    return splits
 
 
 def _joined(dataset: Dataset) -> Dataset:
-    """The dataset with copies of one image in one group."""
-    cases = with_copies_grouped(dataset.cases) if dataset.root else dataset.cases
+    """The dataset with copies of one picture in one group, where we draw the parts."""
+    if not dataset.root or dataset.own_split or dataset.copies == "allow":
+        return dataset
+    cases = with_copies_grouped(dataset.cases, near_copies(dataset))
     return dataset if cases == dataset.cases else replace(dataset, cases=cases)
+
+
+def _joined_note(dataset: Dataset) -> list[str]:
+    """The note that near copies were kept together."""
+    pairs = [f"{first.id} and {second.id}" for first, second in near_copies(dataset)]
+    if not pairs:
+        return []
+    listed = f"{', '.join(pairs[:MAX_LISTED])}{' and others' if len(pairs) > MAX_LISTED else ''}"
+    return [f"images that look like the same picture are kept in one part ({listed})"]
 
 
 def _drawn(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
@@ -111,8 +125,9 @@ def unseen_cases(
     same_root = len(roots) == 2 and roots[0] == roots[1]
     same_name = dataset.name == trained.name and dataset.name != "folder"
     used = learned if same_root or same_name else set()
-    groups = {case.group for case in dataset.cases if case.id in used}  # copies are known by their contents
-    cases = {case.id: case for case in dataset.cases if case.id not in used and case.group not in groups}
+    grouped = {case.id: case.group for case in (_joined(dataset) if used else dataset).cases}
+    groups = {group for id, group in grouped.items() if id in used}  # copies elsewhere are known by their contents
+    cases = {case.id: case for case in dataset.cases if case.id not in used and grouped[case.id] not in groups}
     known = set(contents)
 
     def is_copy(case: Case) -> bool:

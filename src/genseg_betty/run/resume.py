@@ -37,6 +37,7 @@ PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator
 # Keys that may change when a Run is continued: they say where and how it runs, not what it computes.
 FREE_KEYS = (
     "config_dir",
+    "dataset.split.published",
     "device",
     "graphs",
     "launcher",
