@@ -8,10 +8,10 @@ Example:
     mask = predict(image)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genseg_betty.inference import Predictor
@@ -21,21 +21,25 @@ __all__ = ["__version__", "load", "train"]
 __version__ = version("genseg-betty")
 
 
-def train(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> "Run":
+def train(
+    overrides: Sequence[str] | Mapping[str, Any] = (), config_dir: str | Path | None = None, **keys: Any
+) -> "Run":
     """Train one Run, or go on with it where it was left.
 
     Args:
-        overrides: the same as on the command line: `["dataset=isic", "trainer.iterations=500"]`.
+        overrides: the same as on the command line, `["dataset=isic", "trainer.iterations=500"]`, or a dictionary.
         config_dir: a folder of your own YAML files, laid out as conf/.
+        keys: more of them, as `seed=1, backbone="unet", **{"trainer.iterations": 500}`; `root` is dataset.root.
 
     Raises:
         UserError: for all that the caller can mend, with every fault in it.
         Interrupted: a signal asked the training to stop; its checkpoint is written.
     """
-    from genseg_betty.config import compose, require_betty
+    from genseg_betty.config import compose, group_names, require_betty
+    from genseg_betty.config.python_values import override_lines
 
     require_betty()
-    config = compose(overrides, config_dir)
+    config = compose(override_lines(overrides, keys, group_names()), config_dir)
 
     from genseg_betty.methods import train as train_method
 

@@ -3,7 +3,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from genseg_betty.config.kinds import Range, convert, describe
+from genseg_betty.config.kinds import Range, convert
+from genseg_betty.config.wording import describe
 
 FITTING = [
     (3, int, 3),

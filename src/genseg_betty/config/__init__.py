@@ -20,11 +20,12 @@ from yaml import YAMLError
 
 from genseg_betty.config import overrides as overriding
 from genseg_betty.config.checking import check, check_dataset_section
-from genseg_betty.config.kinds import show
-from genseg_betty.config.naming import default_run_dir
+from genseg_betty.config.naming import default_run_dir, run_dir_faults
+from genseg_betty.config.wording import show, spell_out
 from genseg_betty.errors import ConfigError, UserError
 
 BETTY = "0.2.1"
+MOST_LOST = 20  # interpolations that lead nowhere, before the check ends
 
 
 def require_betty() -> None:
@@ -76,9 +77,13 @@ def user_folder(config_dir: str | Path | None) -> Path | None:
     """The user's own folder of YAML files, absolute. Raises UserError if there is none."""
     if config_dir is None:
         return None
-    folder = Path(config_dir).expanduser().resolve()
-    if not folder.is_dir():
-        raise UserError(f"--config-dir {config_dir}: no such folder; expected YAML files laid out as in conf/")
+    try:
+        folder = Path(config_dir).expanduser().resolve()
+        there = str(config_dir) != "" and folder.is_dir()
+    except (TypeError, ValueError, RuntimeError, OSError):  # no path, or of a user who has no home
+        there = False
+    if not there:
+        raise UserError(f"--config-dir {show(config_dir)}: no such folder; expected YAML files laid out as in conf/")
     return folder
 
 
@@ -103,9 +108,9 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> D
     config = check(_resolve(tree, problems), faults)
     # Where a member is unknown and nothing is near, the default stands in for it, and its keys say nothing.
     problems += [fault for fault in faults if fault.partition(".")[0] not in parsed.unknown_groups]
-    problems += _faults_of_ood(config.get("ood"), members["dataset"], folder)
-    if problems:
-        raise ConfigError(problems)
+    config["ood"] = _check_ood(config.get("ood"), members["dataset"], folder, problems)
+    _require_none(problems)
+    _require_none(run_dir_faults(config["run_dir"]))
     for group, choice in choices.items():
         if "name" in config.get(group, {}):
             config[group]["name"] = config[group]["name"] or choice
@@ -133,21 +138,27 @@ def load_dataset_config(
     parsed = overriding.parse(map(overriding.in_dataset, overrides), members, problems)
     if name not in members["dataset"]:
         problems.append(overriding.unknown_member("dataset", name, members["dataset"]))
-        raise ConfigError(problems)
+        _require_none(problems)
     tree, _ = _compose_groups({"dataset": name}, folder)
     overriding.apply(tree, parsed.values, problems)
     if root is not None:
         tree.dataset.root = str(root)
     dataset = check_dataset_section(_resolve(tree, problems).get("dataset"), problems)
-    if problems:
-        raise ConfigError(problems)
+    _require_none(problems)
     return OmegaConf.create({**dataset, "name": dataset["name"] or name})
 
 
-def _faults_of_ood(entries: Any, names: Sequence[str], folder: Path | None) -> list[str]:
-    """Problems of `ood`: names of datasets, or mappings of a name and keys of that dataset."""
-    problems = []
-    for entry in entries if isinstance(entries, list) else []:
+def _require_none(problems: Sequence[str]) -> None:
+    if problems:
+        raise ConfigError([spell_out(problem) for problem in problems])
+
+
+def _check_ood(entries: Any, names: Sequence[str], folder: Path | None, problems: list[str]) -> Any:
+    """`ood` converted: names of datasets, or mappings of a name and keys of that dataset; faults go to `problems`."""
+    if not isinstance(entries, list):
+        return entries
+    converted = []
+    for entry in entries:
         name, keys = (entry.get("name"), entry) if isinstance(entry, dict) else (entry, {})
         if not isinstance(name, str) or name not in names:
             problem = overriding.unknown_member("dataset", show(name), names)
@@ -155,9 +166,11 @@ def _faults_of_ood(entries: Any, names: Sequence[str], folder: Path | None) -> l
         elif keys:
             tree, _ = _compose_groups({"dataset": name}, folder)
             faults: list[str] = []
-            check_dataset_section({**_resolve(tree, problems)["dataset"], **keys}, faults)
+            checked = check_dataset_section({**_resolve(tree, problems)["dataset"], **keys}, faults)
             problems += [f"ood: {name}: {fault.replace('dataset.', '')}" for fault in faults]
-    return problems
+            entry = {key: checked.get(key, value) for key, value in keys.items()}
+        converted.append(entry)
+    return converted
 
 
 def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[DictConfig, dict[str, str | None]]:
@@ -169,7 +182,7 @@ def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[Dic
     try:
         with _hydra_of_our_own():
             tree = hydra.compose("config", lines, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError) as error:
         raise ConfigError([f"the YAML files cannot be composed: {error}"]) from error
     choices = {group: tree.hydra.runtime.choices.get(group) for group in group_names()}
     OmegaConf.set_struct(tree, False)
@@ -200,9 +213,13 @@ def _default_choices() -> dict[str, str | None]:
 
 
 def _resolve(tree: DictConfig, problems: list[str]) -> dict[str, Any]:
-    """Plain values. An interpolation that leads nowhere ends the check: ConfigError, problems so far."""
-    try:
-        return OmegaConf.to_container(tree, resolve=True)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        problems.append(f"an interpolation cannot be resolved: {error}")
-        raise ConfigError(problems) from error
+    """Plain values. An interpolation that leads nowhere is a problem, and its key is then missing."""
+    for _ in range(MOST_LOST):
+        try:
+            return OmegaConf.to_container(tree, resolve=True)  # type: ignore[return-value]
+        except OmegaConfBaseException as error:
+            key, reason = error.full_key or "", str(error).partition("\n")[0]
+            problems.append(f"{key}: an interpolation cannot be resolved: {reason}")
+            if not overriding.drop(tree, key):
+                break
+    raise ConfigError([spell_out(problem) for problem in problems])

@@ -7,16 +7,23 @@ imported, so a YAML file names code that runs: take config files only from peopl
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from genseg_betty.config.components import Component
 from genseg_betty.config.dataset_rules import dataset_faults
-from genseg_betty.config.kinds import Tag, convert, describe, either, show
-from genseg_betty.config.schema import Component, Config
+from genseg_betty.config.generator_rules import generator_faults
+from genseg_betty.config.kinds import Tag, convert
+from genseg_betty.config.schema import Config
+from genseg_betty.config.wording import describe, either, show
 
 EXPECTED_ERRORS = (ImportError, AttributeError, ValueError)
+RELATIONS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "dataset": dataset_faults,
+    "generator": generator_faults,
+}
 
 
 def check(tree: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
@@ -24,7 +31,7 @@ def check(tree: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     checker = _Checker(problems)
     result = checker.section(tree, Config, "")
     checker.report_unknown()
-    checker.relate(result.get("dataset"))
+    checker.relate(result)
     return result
 
 
@@ -33,7 +40,7 @@ def check_dataset_section(tree: Any, problems: list[str]) -> dict[str, Any]:
     checker = _Checker(problems)
     result = checker.value(tree, get_type_hints(Config, include_extras=True)["dataset"], "dataset")
     checker.report_unknown()
-    checker.relate(result)
+    checker.relate({"dataset": result})
     return result
 
 
@@ -70,6 +77,7 @@ class _Checker:
         self.known: dict[str, Any] = {}
         self.sections: list[str] = []
         self.unknown: dict[str, Any] = {}
+        self.misfits: set[str] = set()  # dotted keys whose value is none of their kind
 
     def value(self, value: Any, kind: Any, path: str) -> Any:
         if get_origin(kind) is Annotated and isinstance(get_args(kind)[1], Tag):
@@ -80,14 +88,15 @@ class _Checker:
         self.known[path] = kind
         try:
             return convert(value, kind)
-        except ValueError:
-            self.problems.append(f"{path}={show(value)}: expected {describe(kind)}")
+        except ValueError as error:
+            reason = f"; {error}" if str(error) else ""
+            self._misfit(path, f"{path}={show(value)}: expected {describe(kind)}{reason}")
             return value
 
     def section(self, values: Any, schema: Any, path: str) -> dict[str, Any]:
         if not isinstance(values, Mapping):
             keys = ", ".join(entry.name for entry in fields(schema))
-            self.problems.append(f"{path}={show(values)}: expected a section with keys out of {keys}")
+            self._misfit(path, f"{path}={show(values)}: expected a section with keys out of {keys}")
             return {}
         self.sections.append(path)
         kinds = get_type_hints(schema, include_extras=True)
@@ -108,10 +117,21 @@ class _Checker:
         for path, value in self.unknown.items():
             self.problems.append(f"{path}={show(value)}: no such key{self._suggestion(path)}")
 
-    def relate(self, dataset: Any) -> None:
-        """Compare the keys of the dataset with each other."""
-        if isinstance(dataset, Mapping):
-            self.problems += dataset_faults(dataset)
+    def relate(self, config: Mapping[str, Any]) -> None:
+        """Compare the keys of a section with each other, as far as their values are of their kind."""
+        for section, find_faults in RELATIONS.items():
+            values = config.get(section)
+            if isinstance(values, Mapping):
+                wrong = {key: f"{section}.{key}" for key in values if self._misfits(f"{section}.{key}")}
+                faults = find_faults({key: value for key, value in values.items() if key not in wrong})
+                self.problems += [fault for fault in faults if not any(key in fault for key in wrong.values())]
+
+    def _misfit(self, path: str, problem: str) -> None:
+        self.misfits.add(path)
+        self.problems.append(problem)
+
+    def _misfits(self, path: str) -> bool:
+        return any(misfit == path or misfit.startswith(f"{path}.") for misfit in self.misfits)
 
     def _suggestion(self, path: str) -> str:
         section = path.rpartition(".")[0]
@@ -148,17 +168,18 @@ class _Checker:
         tag = mark.key
         schemas = {choice: arm for arm in arms for choice in get_args(get_type_hints(arm)[tag])}
         if not isinstance(values, Mapping):
-            self.problems.append(f"{path}={show(values)}: expected a section with {tag}: {either(list(schemas))}")
+            self._misfit(path, f"{path}={show(values)}: expected a section with {tag}: {either(list(schemas))}")
             return values
         chosen = values.get(tag, mark.default)
         if not isinstance(chosen, str) or chosen not in schemas:
             problem = "missing" if tag not in values else f"found {show(chosen)}"
-            self.problems.append(f"{path}.{tag}: {problem}; expected {either(list(schemas))}")
-            return values
+            self._misfit(path, f"{path}.{tag}: {problem}; expected {either(list(schemas))}")
+            return {}
         result = self.section(values, schemas[chosen], path)
         elsewhere = {entry.name for arm in arms for entry in fields(arm)}
         for key in sorted(elsewhere & values.keys() - result.keys()):
-            del self.unknown[_join(path, key)]
+            for unknown in _leaves({key: values[key]}, path):
+                del self.unknown[unknown]
             self.problems.append(
                 f"{path}.{key}={show(values[key])}: {chosen} has no such key; drop it with ~{path}.{key}, "
                 f"or set the whole section: {path}={{{tag}: {chosen}, …}}"
@@ -177,7 +198,7 @@ class _Checker:
                 kind = schema.arguments.get(key, accepted[key].kind)
                 found[key] = self.value(value, kind, _join(path, key))
             elif takes_all:
-                found[key] = value
+                found[key] = self.value(value, Any, _join(path, key))
             else:
                 self.unknown |= _leaves({key: value}, path)
         for key, argument in accepted.items():
@@ -190,7 +211,7 @@ class _Checker:
         """What the target takes besides what the program supplies, and whether it takes any key."""
         try:
             parameters, hints = _inspect(target)
-        except Exception as error:  # importing a user's file can raise whatever that file raises
+        except (Exception, SystemExit) as error:  # importing a user's file can raise whatever that file raises
             kind = "" if isinstance(error, EXPECTED_ERRORS) else f"{type(error).__name__}: "
             self.problems.append(
                 f"{path}._target_={target}: cannot be used ({kind}{error}); expected module.name of a "

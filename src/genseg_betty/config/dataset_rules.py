@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from genseg_betty.config.kinds import show
+from genseg_betty.config.wording import show
+
+NARROWEST = 1e-30  # between the ends of a window of intensities, which is divided by
 
 
 def dataset_faults(dataset: Mapping[str, Any]) -> list[str]:
-    """One line for each fault of a `dataset` section whose keys are known; values of a wrong type are passed over."""
-    rules = (_labels, _groups, _stem, _split, _folds, _intensity)
+    """One line for each fault of a `dataset` section; keys whose values are of a wrong kind are left out of it."""
+    rules = (_labels, _groups, _stem, _split, _folds, _intensity, _range)
     return [fault for rule in rules for fault in rule(dataset)]
 
 
@@ -70,8 +72,14 @@ def _folds(dataset: Mapping[str, Any]) -> Iterator[str]:
 
 def _intensity(dataset: Mapping[str, Any]) -> Iterator[str]:
     window = dataset.get("intensity")
-    if isinstance(window, list) and not window[0] < window[1]:
+    if isinstance(window, list) and not window[1] - window[0] >= NARROWEST:
         yield f"dataset.intensity={show(window)}: expected a window [low, high] in file units, the lower number first"
+
+
+def _range(dataset: Mapping[str, Any]) -> Iterator[str]:
+    values = dataset.get("range")
+    if isinstance(values, list) and not values[1] - values[0] >= NARROWEST:
+        yield f"dataset.range={show(values)}: expected [black, white], white above black"
 
 
 def _beside(dataset: Mapping[str, Any], key: str, other: str) -> str:

@@ -1,28 +1,47 @@
-"""Values against type annotations: does a value fit, what is it then, and how to say what would fit."""
+"""Values against type annotations: does a value fit, and what is it then? `wording.py` says what would fit.
 
+Every number must be finite, every integer fit into 64 bits, and every text be plain, whatever the annotation says.
+A mark of an `Annotated` kind narrows it: `require(value)` raises ValueError, and `str(mark)` is how it is described.
+"""
+
+import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-WORDS: dict[Any, str] = {
-    int: "an integer", float: "a number", str: "text", bool: "true or false", NoneType: "null", None: "null",
-}  # fmt: skip
-
-
 Scalar = int | float
+
+LARGEST = 2**63 - 1  # of integers, as NumPy, PyTorch and JSON readers take them
+DEEPEST = 16  # lists and mappings within each other
+LONGEST = 100_000  # characters of a text
+UNSET = "???"  # OmegaConf's sign for a value that is still to be given
+INTERPOLATION = "${"
 
 
 @dataclass(frozen=True)
 class Range:
-    """Limits of a number; `above` and `below` leave the limit itself out."""
+    """Limits of a number; `above` and `below` leave the limit itself out.
+
+    `beyond` is a limit of its size that goes without saying: it is told only to those who exceed it.
+    """
 
     least: Scalar | None = None
     most: Scalar | None = None
     above: Scalar | None = None
     below: Scalar | None = None
+    beyond: Scalar | None = None
+
+    def require(self, value: Scalar) -> None:
+        """Raise ValueError unless the number is within the limits."""
+        if self.beyond is not None and abs(value) > self.beyond:
+            raise ValueError(f"its size is limited to {self.beyond:g}")
+        if not self.holds(value):
+            raise ValueError
 
     def holds(self, value: Scalar) -> bool:
+        """Whether the number is within the limits that are described."""
         return (
             (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
@@ -40,6 +59,57 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Length:
+    """Limits of a text's letters or a list's items that go without saying: told to those who do not keep them."""
+
+    least: int
+    most: int
+
+    def require(self, value: Any) -> None:
+        """Raise ValueError unless the length is within the limits."""
+        parts = "characters" if isinstance(value, str) else "entries"
+        if len(value) < self.least:
+            enough = f"has {len(value)} {parts}, and {self.least} are the least"
+            raise ValueError(f"it {enough if value else 'is empty'}")
+        if len(value) > self.most:
+            raise ValueError(f"it has {len(value)} {parts}, and {self.most} are the most")
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a text must be besides; `fault` says what is wrong with it, or nothing."""
+
+    fault: Callable[[str], str]
+
+    def require(self, value: str) -> None:
+        """Raise ValueError where the text has a fault."""
+        if fault := self.fault(value):
+            raise ValueError(fault)
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Product:
+    """The most that the numbers of a list may multiply to; it goes without saying."""
+
+    most: int
+    unit: str
+
+    def require(self, values: Sequence[int]) -> None:
+        """Raise ValueError where they multiply to more."""
+        if math.prod(values) > self.most:
+            raise ValueError(f"these are {math.prod(values)} {self.unit}, and {self.most} are the most")
+
+    def __str__(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
 class Tag:
     """Marks a union of sections of which the value of `key` picks one; where it is missing, `default` does."""
 
@@ -48,62 +118,59 @@ class Tag:
 
 
 def convert(value: Any, kind: Any) -> Any:
-    """`value` as `kind`, or ValueError. Whole floats become integers, and numbers text, where that is wanted.
+    """`value` as `kind`, or ValueError, which says more where `kind` in words does not say enough.
 
-    Annotations that say nothing about YAML values (a Callable, a class) let everything pass.
+    Whole floats become integers, and numbers text, where that is wanted. Annotations that say nothing about YAML
+    values (a Callable, a class) let every plain value pass, see `require_plain`.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is not None:
         return _convert_generic(value, origin, arguments)
-    scalar = _SCALARS.get(kind)
-    return value if scalar is None else scalar(value)
+    if kind in _SCALARS:
+        return _SCALARS[kind](value)
+    require_plain(value)
+    return value
 
 
-def describe(kind: Any) -> str:
-    """`kind` in words: "an integer at least 1", "both, decoder or encoder"."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return " ".join([describe(arguments[0]), *(str(mark) for mark in arguments[1:])])
-    if origin in (Union, UnionType):
-        return " or ".join(describe(arm) for arm in arguments)
-    if origin is Literal:
-        return either(arguments)
-    if origin is tuple and Ellipsis not in arguments:
-        return f"[{', '.join(describe(item) for item in arguments)}]"
-    if origin in (list, tuple, Sequence):
-        return f"[{describe(arguments[0])}, …]"
-    if origin in (dict, Mapping):
-        return f"{{name: {describe(arguments[1])}, …}}"
-    return WORDS.get(kind, "a value")
+def require_shallow(value: Any, deepest: int = DEEPEST) -> None:
+    """Raise ValueError where lists and mappings are nested too deeply."""
+    if isinstance(value, list | tuple | Mapping) and not deepest:
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
+    for item in _items_of(value):
+        require_shallow(item, deepest - 1)
 
 
-def either(choices: Sequence[Any]) -> str:
-    """ "a", "a or b", "a, b or c"."""
-    words = [show(choice) for choice in choices]
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def require_plain(value: Any) -> None:
+    """Raise ValueError unless `value` is finite numbers, plain text, true, false and null, and lists and mappings."""
+    if isinstance(value, list | tuple | Mapping):
+        require_shallow(value)
+        for item in _items_of(value):
+            require_plain(item)
+    elif isinstance(value, str):
+        _require_plain_text(value, allowed="\n\t")
+    elif isinstance(value, int | float):
+        _require_finite(value)
+    elif value is not None:
+        raise ValueError(f"it holds a value of the type {type(value).__name__}, which is not plain")
 
 
-def show(value: Any) -> str:
-    """A value as one types it."""
-    if isinstance(value, bool):
-        return str(value).lower()
+def _items_of(value: Any) -> list[Any]:
+    """The items of a list, or the keys and values of a mapping; none of anything else."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {show(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(show(item) for item in value) + "]"
-    return "null" if value is None else str(value)
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _convert_generic(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Any:
     if origin is Annotated:
         result = convert(value, arguments[0])
-        if not all(mark.holds(result) for mark in arguments[1:] if isinstance(mark, Range)):
-            raise ValueError
+        for mark in arguments[1:]:
+            mark.require(result)
         return result
     if origin in (Union, UnionType):
         return _convert_union(value, arguments)
     if origin is Literal:
-        return _require(any(value == choice and type(value) is type(choice) for choice in arguments), value)
+        return _require(any(type(value) is type(choice) and value == choice for choice in arguments), value)
     if origin is tuple and Ellipsis not in arguments:
         _require(isinstance(value, list | tuple) and len(value) == len(arguments), value)
         return [convert(item, kind) for item, kind in zip(value, arguments, strict=True)]
@@ -112,18 +179,21 @@ def _convert_generic(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Any
     if origin in (dict, Mapping):
         _require(isinstance(value, Mapping), value)
         return {convert(key, arguments[0]): convert(item, arguments[1]) for key, item in value.items()}
+    require_plain(value)
     return value
 
 
 def _convert_union(value: Any, arms: tuple[Any, ...]) -> Any:
+    """As the first arm that fits; the reason is that of the last arm that gives one."""
     if value is None and NoneType in arms:
         return None
+    reason = ""
     for arm in arms:
         try:
             return convert(value, arm)
-        except ValueError:
-            continue
-    raise ValueError
+        except ValueError as error:
+            reason = str(error) or reason
+    raise ValueError(reason)
 
 
 def _require(fits: bool, value: Any) -> Any:
@@ -132,18 +202,50 @@ def _require(fits: bool, value: Any) -> Any:
     return value
 
 
+def _require_plain_text(value: str, allowed: str = "") -> None:
+    if len(value) > LONGEST:
+        raise ValueError(f"it has {len(value)} characters, and {LONGEST} are the most")
+    if value == UNSET:
+        raise ValueError(f"{UNSET} stands for a value that is still to be given")
+    if INTERPOLATION in value:
+        raise ValueError(f"it holds {INTERPOLATION}, which would be taken for the name of another key")
+    odd = [letter for letter in value if unicodedata.category(letter) in ("Cc", "Cs") and letter not in allowed]
+    if odd:
+        what = "a byte that is no UTF-8 text" if unicodedata.category(odd[0]) == "Cs" else "the control character"
+        raise ValueError(f"it holds {what} ({odd[0].encode('unicode_escape').decode()})")
+
+
+def _require_finite(value: Scalar) -> None:
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        raise ValueError("it does not fit into 64 bits")
+    if not math.isfinite(value):
+        raise ValueError("it is not finite")
+
+
+def _require_number(value: Any) -> Scalar:
+    number: Scalar = _require(isinstance(value, int | float) and not isinstance(value, bool), value)
+    _require_finite(number)
+    return number
+
+
 def _to_int(value: Any) -> int:
-    whole = isinstance(value, float) and value.is_integer()
-    return int(_require(whole or (isinstance(value, int) and not isinstance(value, bool)), value))
+    number = _require_number(value)
+    whole = int(_require(isinstance(number, int) or number.is_integer(), number))
+    _require_finite(whole)
+    return whole
 
 
 def _to_float(value: Any) -> float:
-    return float(_require(isinstance(value, int | float) and not isinstance(value, bool), value))
+    return float(_require_number(value)) + 0.0  # -0.0 becomes 0.0
 
 
 def _to_str(value: Any) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return str(_require(isinstance(value, str) or number, value))
+    if number and isinstance(value, float):
+        _require_finite(value)
+    text = str(_require(isinstance(value, str) or number, value))  # Python refuses to write very long integers
+    _require_plain_text(text)
+    return text
 
 
 _SCALARS: dict[Any, Callable[[Any], Any]] = {

@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from genseg_betty.config.wording import show
 
 IN_NAME = ("dataset", "backbone", "generator", "method")
 NOT_HASHED = frozenset({"dataset.n_labelled", "seed", "run_dir", "resume"})
@@ -33,6 +37,13 @@ def default_run_dir(
         text = json.dumps(changes, sort_keys=True)
         parts.append(hashlib.sha256(text.encode()).hexdigest()[:8])
     return f"outputs/{'-'.join(parts)}"
+
+
+def run_dir_faults(run_dir: str | None) -> list[str]:
+    """One line where a file lies in the place of the Run's directory, or of one above it."""
+    path = Path(run_dir or ".").expanduser().absolute()
+    files = [place for place in (path, *path.parents) if os.path.exists(place) and not os.path.isdir(place)]
+    return [f"run_dir={show(run_dir)}: {place} is a file; expected a folder, new or of a Run" for place in files]
 
 
 def _other_choices(choices: Choices, defaults: Choices) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Hydra's grammar has no room for (`~/scans`, `/data/set (1)`) is taken as it stan
 
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +19,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from genseg_betty.config.kinds import either
+from genseg_betty.config.kinds import require_shallow
 from genseg_betty.config.schema import REPLACED, TAGS
+from genseg_betty.config.wording import either, show
 
 Members = Mapping[str, Sequence[str]]
 STRUCTURAL = ("[", "{", "'", '"')
+KEY = re.compile(r"[~+]*[\w.@/-]+")
+LONGEST_KEY = 200
+LONGEST_VALUE = 100_000
+MOST_CELLS = 10_000  # of a sweep
 
 
 @dataclass
@@ -47,7 +53,7 @@ def parse(lines: Iterable[str], members: Members, problems: list[str]) -> Overri
             continue  # for Hydra's multirun, and no part of the config
         if override.is_sweep_override():
             problems.append(
-                f"{override.input_line}: several values; add -m to train one Run for each, write {key}=[a,b] "
+                f"{show(override.input_line)}: several values; add -m to train one Run for each, write {key}=[a,b] "
                 f"for a list, or quote the value: {key}='…'"
             )
         elif key in members:
@@ -73,11 +79,15 @@ def expand(overrides: Sequence[Override], members: Members, problems: list[str])
             names = list(members.get(override.key_or_group, ()))
             axes.append([f"{key}={name}" for name in value.filter(names)])
         elif override.is_discrete_sweep():
-            axes.append([f"{key}={text}" for text in override.sweep_string_iterator()])
+            texts = itertools.islice(override.sweep_string_iterator(), MOST_CELLS + 1)
+            axes.append([f"{key}={text}" for text in texts])
         elif override.is_sweep_override():
-            problems.append(f"{override.input_line}: expected values to try one by one, such as {key}=1,2,3")
+            problems.append(f"{show(override.input_line)}: expected values to try one by one, such as {key}=1,2,3")
         else:
             axes.append([str(override.input_line)])
+    if math.prod(map(len, axes)) > MOST_CELLS:
+        problems.append(f"the sweep has more than {MOST_CELLS} cells; give fewer values")
+        return []
     return [list(cell) for cell in itertools.product(*axes)]
 
 
@@ -103,45 +113,59 @@ def apply(tree: DictConfig, values: Iterable[Override], problems: list[str]) -> 
         replaces = isinstance(value, dict) and (key in REPLACED or not TAGS.isdisjoint(value))
         try:
             if override.is_delete():
-                _delete(tree, key, problems)
+                if not drop(tree, key):
+                    problems.append(f"~{key}: there is no such key to drop")
             else:
                 OmegaConf.update(tree, key, value, merge=not replaces, force_add=True)
-        except (OmegaConfBaseException, TypeError, ValueError, AssertionError) as error:
+        except (OmegaConfBaseException, TypeError, ValueError, AssertionError, AttributeError) as error:
             reason = str(error).splitlines()[0] if str(error) else "not possible"
-            problems.append(f"{override.input_line}: {reason}")
+            problems.append(f"{show(override.input_line)}: {reason}")
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, as Hydra's grammar reads it back: backslashes count only before a quote."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (f"\\{found[2]}" if found[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def unknown_member(group: str, member: Any, members: Sequence[str]) -> str:
     """The problem of a choice that a group does not offer, with the nearest one that it does."""
-    alike = difflib.get_close_matches(str(member), members, n=1)
+    alike = difflib.get_close_matches(show(member), members, n=1)
     hint = f"; did you mean {alike[0]}? Choose" if alike else "; choose"
-    return f"{group}={member}: no such {group}{hint} {either(members)}"
+    return f"{group}={show(member)}: no such {group}{hint} {either(members)}"
 
 
 def _parse_line(line: str, problems: list[str]) -> Override | None:
-    parser = OverridesParser.create()
     key, equals, value = line.partition("=")
+    if len(key) > LONGEST_KEY or len(value) > LONGEST_VALUE:
+        problems.append(f"{show(line)}: too long; a key has at most {LONGEST_KEY} characters, a value {LONGEST_VALUE}")
+        return None
+    parser = OverridesParser.create()
     attempts = [line]
     if equals and not value.startswith(STRUCTURAL):
-        escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (f"\\{found[2]}" if found[2] else ""), value)
-        attempts.append(f"{key}='{escaped}'")
+        attempts.append(f"{key}={quoted(value)}")
     for attempt in attempts:
         try:
             override = parser.parse_override(attempt)
+            require_shallow(override.value())
         except HydraException:
             continue
+        except (RecursionError, ValueError) as error:
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            problems.append(f"{show(line)}: cannot be used; {reason}")
+            return None
         if override.package is not None or not override.key_or_group:
             break
         return override
-    how = "quote the value: key='…'" if equals else "expected key=value"
-    problems.append(f"{line}: cannot be read; {how}")
+    how = "quote the value: key='…'" if equals and KEY.fullmatch(key) else "expected key=value"
+    problems.append(f"{show(line)}: cannot be read; {how}")
     return None
 
 
 def _take_group(override: Override, members: Sequence[str], result: Overrides, problems: list[str]) -> None:
     group, member = override.key_or_group, override.value()
     if override.is_delete():
-        problems.append(f"{override.input_line}: a group cannot be dropped; choose another member of {group}")
+        problems.append(f"{show(override.input_line)}: a group cannot be dropped; choose another member of {group}")
     elif isinstance(member, str | int | float) and str(member) in members:
         result.groups[group] = str(member)
     else:
@@ -152,11 +176,12 @@ def _take_group(override: Override, members: Sequence[str], result: Overrides, p
         result.unknown_groups.update(() if alike else {group})
 
 
-def _delete(tree: DictConfig, key: str, problems: list[str]) -> None:
+def drop(tree: DictConfig, key: str) -> bool:
+    """Delete a dotted key; False where there is none."""
     parent, _, last = key.rpartition(".")
-    section = OmegaConf.select(tree, parent) if parent else tree
+    section = OmegaConf.select(tree, parent, throw_on_resolution_failure=False) if parent else tree
     if not isinstance(section, DictConfig) or last not in section:
-        problems.append(f"~{key}: there is no such key to drop")
-        return
+        return False
     with open_dict(section):
         del section[last]
+    return True

@@ -5,22 +5,41 @@ code to run takes that code's arguments besides its fields, see `Component`.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from genseg_betty.config.kinds import Range, Tag
+from genseg_betty.config.components import Augment, Backbone, Generator, Method
+from genseg_betty.config.kinds import Length, Range, Tag
+from genseg_betty.config.quantities import (
+    BatchSize,
+    Channels,
+    ClassName,
+    Colour,
+    Count,
+    Epsilon,
+    Expression,
+    FilePath,
+    Fraction,
+    ImageSize,
+    Label,
+    Name,
+    Number,
+    OtherDataset,
+    Patterns,
+    Positive,
+    Rate,
+    RunPath,
+    Seed,
+    Several,
+    Side,
+    Step,
+    Title,
+    Weight,
+    Window,
+    Word,
+)
 
-Count = Annotated[int, Range(least=0)]
-Positive = Annotated[int, Range(least=1)]
-Fraction = Annotated[float, Range(least=0, below=1)]
-Weight = Annotated[float, Range(least=0)]
-Rate = Annotated[float, Range(least=0)]  # 0 freezes what it belongs to
-Side = Annotated[int, Range(least=32, most=4096)]
-ImageSize = Side | tuple[Side, Side] | tuple[Side, Side, Side]
-Byte = Annotated[int, Range(least=0, most=255)]
-Step = Annotated[float, Range(above=0)]  # mm
-Colour = tuple[Byte, Byte, Byte]  # red, green, blue
-OtherDataset = str | dict[str, Any]
-Border = Literal["zeros", "border", "reflection"]
+Classes = Annotated[list[ClassName], Length(0, 65536)]
+OtherDatasets = Annotated[list[OtherDataset], Length(0, 1000)]
 
 
 @dataclass
@@ -32,36 +51,36 @@ class Split:
     parts copies of one picture that is told, and no fault.
     """
 
-    test: list[str] | None = None
-    test_groups: list[str] | None = None
+    test: Patterns | None = None
+    test_groups: Patterns | None = None
     optional: bool = False
     published: bool = False
-    file: str | None = None
+    file: FilePath | None = None
 
 
 @dataclass
 class Dataset:
     """Keys of every dataset, whatever it is read from."""
 
-    name: str = ""
+    name: Name = ""
     metric: Literal["dice", "jaccard"] = "dice"
     image_size: ImageSize | None = 256
-    title: str = ""
-    task: str = ""
-    modality: str = ""
+    title: Title = ""
+    task: Title = ""
+    modality: Title = ""
     channels: Literal[1, 3] | None = None
-    intensity: Literal["8-bit", "percentiles", "each"] | tuple[float, float] | None = None
+    intensity: Literal["8-bit", "percentiles", "each"] | Window | None = None
     spacing: tuple[Step, Step, Step] | None = None
-    n_labelled: Annotated[int, Range(least=2)] | None = None
+    n_labelled: Several | None = None
     n_test: Count | None = None
-    ood: list[OtherDataset] = field(default_factory=list)
-    root: str | None = None
-    labels: dict[str, int] | dict[str, Colour] | None = None
-    foreground: list[str] | None = None
-    unlabelled: bool | list[str] = False
-    group: str | None = None
+    ood: OtherDatasets = field(default_factory=list)
+    root: FilePath | None = None
+    labels: dict[ClassName, Label] | dict[ClassName, Colour] | None = None
+    foreground: Classes | None = None
+    unlabelled: bool | Patterns = False
+    group: Expression | None = None
     split: Split | None = None
-    folds: Annotated[int, Range(least=2)] | Literal["all"] | None = None
+    folds: Several | Literal["all"] | None = None
     fold: Count | None = None
     copies: Literal["allow"] | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -72,17 +91,17 @@ class FileDataset(Dataset):
     """Images and masks below a root folder, found by globs."""
 
     reader: Literal["files"] = "files"
-    images: list[str] = field(default_factory=list)
-    masks: list[str] = field(default_factory=list)
+    images: Patterns = field(default_factory=list)
+    masks: Patterns = field(default_factory=list)
     mask_required: Literal["all", "any"] = "all"
-    classes: list[str] | None = None
+    classes: Classes | None = None
     threshold: Annotated[int, Range(least=0, most=65534)] | None = None
-    stem: str | None = None
-    group_starts: list[Count] | None = None
-    ignore: list[str] = field(default_factory=list)
+    stem: Expression | None = None
+    group_starts: Annotated[list[Number], Length(0, 100_000)] | None = None
+    ignore: Patterns = field(default_factory=list)
     scaled_masks: bool = False
-    range: tuple[float, float] | None = None
-    convert: str | None = None
+    range: Window | None = None
+    convert: Word | None = None
 
 
 @dataclass
@@ -93,97 +112,8 @@ class PhantomDataset(Dataset):
     kind: Literal["lung", "lesion", "vessel"] = "lung"
     domain: Literal["source", "shifted"] = "source"
     size: Side = 96
-    count: Annotated[int, Range(least=4)] = 120
-    seed: Count = 0
-
-
-@dataclass(kw_only=True)
-class Component:
-    """A section that names code: `_target_` is imported and later called with the section's other keys.
-
-    `supplied` are the arguments that the program adds, `offered` those that it adds where they are taken. `arguments`
-    types some others more narrowly than their signatures do; a key that the target does not take is a fault all the
-    same.
-    """
-
-    supplied: ClassVar[tuple[str, ...]] = ()
-    offered: ClassVar[tuple[str, ...]] = ("spatial_dims",)
-    arguments: ClassVar[dict[str, Any]] = {}
-
-    _target_: str
-
-
-@dataclass(kw_only=True)
-class Backbone(Component):
-    supplied: ClassVar = ("in_channels", "num_outputs")
-    arguments: ClassVar = {"base_channels": Positive}
-
-    name: str = ""
-
-
-@dataclass(kw_only=True)
-class Opponent(Component):
-    """H of stage I, which stands against the generator."""
-
-    supplied: ClassVar = ("in_channels",)
-    arguments: ClassVar = dict.fromkeys(("base_channels", "layers", "scales", "latent_channels"), Positive)
-
-    _target_: str = "genseg_betty.generators.discriminators.PatchDiscriminator"
-
-
-@dataclass(kw_only=True)
-class Objective(Component):
-    """The losses of stage I."""
-
-    arguments: ClassVar = {
-        **dict.fromkeys(("l1_weight", "feature_weight", "penalty_weight", "reconstruct_drawn"), Weight),
-        **dict.fromkeys(("beta_rec", "beta_kl", "beta_neg", "variance", "eta"), Weight),
-        "latent_channels": Positive,
-    }
-
-    _target_: str = "genseg_betty.generators.objectives.ConditionalGAN"
-
-
-@dataclass(kw_only=True)
-class Generator(Component):
-    supplied: ClassVar = ("in_channels", "out_channels", "image_size")
-    arguments: ClassVar = {
-        "base_channels": Positive,
-        "max_channels": Positive,
-        "depth": Positive | None,
-        "latent_channels": Positive,
-        **dict.fromkeys(("hidden_channels", "mlp_channels", "tile"), Positive | None),
-        **dict.fromkeys(("mlp_layers", "blocks"), Positive),
-        "temperature": Annotated[float, Range(above=0)],
-        "dropout": Fraction,
-        "kernels": list[Positive],
-        "searched": Literal["both", "decoder", "encoder"],
-    }
-
-    name: str = ""
-    alpha: Literal["softmax", "sigmoid"] = "softmax"
-    branches: Literal["learnable", "fixed", "single"] = "learnable"
-    objective: Objective = field(default_factory=Objective)
-    discriminator: Opponent | None = field(default_factory=Opponent)
-
-
-@dataclass(kw_only=True)
-class Method(Component):
-    arguments: ClassVar = {"real_weight": Weight}
-
-    name: str = ""
-
-
-@dataclass(kw_only=True)
-class Augment(Component):
-    offered: ClassVar = ("spacing",)
-    arguments: ClassVar = {
-        "rotate": Annotated[float, Range(least=0, most=180)],
-        "flip": list[Literal[0, 1, 2]],
-        "translate": Fraction,
-        "mask_border": Border,
-        "pair_border": Border,
-    }
+    count: Annotated[int, Range(least=4, beyond=100_000)] = 120
+    seed: Number = 0
 
 
 @dataclass
@@ -191,7 +121,7 @@ class Adam:
     name: Literal["adam", "adamw"]
     lr: Rate
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    eps: Annotated[float, Range(above=0)] = 1e-8
+    eps: Epsilon = 1e-8
     weight_decay: Weight = 0.0
 
 
@@ -200,7 +130,7 @@ class RMSprop:
     name: Literal["rmsprop"]
     lr: Rate
     alpha: Fraction = 0.99
-    eps: Annotated[float, Range(above=0)] = 1e-8
+    eps: Epsilon = 1e-8
     momentum: Fraction = 0.0
     weight_decay: Weight = 0.0
 
@@ -228,17 +158,17 @@ class Optimizers:
 class Small:
     """Sizes that every network takes over: its YAML says `${oc.select:trainer.small.base_channels,64}`."""
 
-    base_channels: Positive | None = None
-    max_channels: Positive | None = None
+    base_channels: Channels | None = None
+    max_channels: Channels | None = None
     image_size: ImageSize | None = None
 
 
 @dataclass
 class Trainer:
-    name: str
+    name: Word
     iterations: Count
     warmup_iterations: Count
-    batch_size: Positive | None
+    batch_size: BatchSize | None
     validate_every: Positive | None
     checkpoint_every: Positive
     sample_every: Positive
@@ -250,7 +180,7 @@ class Trainer:
     scheduler: Literal["none", "plateau"] = "none"
     max_nonfinite: Positive = 20
     small: Small | None = None
-    warm_start: str | None = None
+    warm_start: FilePath | None = None
     keep_warmup: bool = True
 
 
@@ -262,14 +192,14 @@ class CSVLogger:
 @dataclass
 class WandbLogger:
     name: Literal["wandb"]
-    project: str = "genseg"
-    entity: str | None = None
+    project: Word = "genseg"
+    entity: Word | None = None
     mode: Literal["offline", "online", "disabled"] = "offline"
 
 
 @dataclass
 class Launcher:
-    name: str
+    name: Word
 
 
 @dataclass
@@ -285,16 +215,16 @@ class Config:
     logger: Annotated[CSVLogger | WandbLogger, Tag("name")]
     launcher: Launcher
     image_size: ImageSize | None
-    seed: Annotated[int, Range(least=0, below=2**32)] = 0
-    name: str | None = None
+    seed: Seed = 0
+    name: Word | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     graphs: Literal["auto", "never"] = "auto"
-    ood: list[OtherDataset] = field(default_factory=list)
+    ood: OtherDatasets = field(default_factory=list)
     hypergradient: Literal["exact", "exact_full", "finite_difference", "none"] = "exact"
     precondition: Literal["step", "identity"] = "step"
     arch_every: Positive = 1
-    run_dir: str | None = None
+    run_dir: RunPath | None = None
     resume: Literal["auto", "never", "restart"] = "auto"
 
 

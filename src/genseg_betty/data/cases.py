@@ -32,8 +32,8 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
     if plain.get("root"):
         places = [Path(plain["root"]).expanduser()]
     else:
-        base = os.environ.get("GENSEG_DATA")
-        places = ([Path(base).expanduser() / name] if base else []) + [Path("data") / name]
+        base = data_folder()
+        places = ([base / name] if base else []) + [Path("data") / name]
     for place in places:
         if place.is_dir():
             return place.absolute()
@@ -46,6 +46,15 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
         "Give the folder with dataset.root=DIR (`genseg data` and `genseg evaluate`: root=DIR), "
         f"or set GENSEG_DATA to the folder that holds {name}/.{source}"
     )
+
+
+def data_folder() -> Path | None:
+    """The folder of all datasets, $GENSEG_DATA. Raises UserError where that lies with a user who has no home."""
+    text = os.environ.get("GENSEG_DATA")
+    try:
+        return Path(text).expanduser() if text else None
+    except RuntimeError:
+        raise UserError(f"GENSEG_DATA is {text!r}, and there is no such user; expected the path of a folder") from None
 
 
 def open_dataset(config: Mapping[str, Any] | DictConfig) -> Dataset:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from genseg_betty.data.expressions import capture
 from genseg_betty.data.files import Finding, Tree, expand, fixed_folder
 from genseg_betty.data.formats import EXTENSIONS, split_name
 
@@ -94,7 +95,8 @@ def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[s
     pattern, starts = config.get("group"), config.get("group_starts") or []
     if not (pattern or starts):
         return {}, []
-    found = {name: _captured(pattern, name) if pattern else _started(starts, name) for name in names}
+    values = capture("group", pattern, names) if pattern else [_started(starts, name) for name in names]
+    found = dict(zip(names, values, strict=True))
     groups = {name: group for name, group in found.items() if group is not None}
     if len(groups) == len(found):
         return groups, []
@@ -126,12 +128,6 @@ def _started(starts: Sequence[int], name: str) -> str | None:
     return str(starts[index - 1]) if index else None
 
 
-def _captured(pattern: str, text: str) -> str | None:
-    """What the first parenthesis of a regular expression finds."""
-    found = re.search(pattern, text)
-    return found[1] if found and found.re.groups else None
-
-
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
     return ", ".join(names[:MAX_LISTED]) + more
@@ -161,8 +157,9 @@ def _excused(config: Mapping[str, Any]) -> list[str]:
 def _mask_patterns(config: Mapping[str, Any], images: Sequence[str], result: Pairing) -> dict[str, list[str]]:
     """The mask patterns of each image, filled in; an image in whose name `stem` finds nothing is a finding."""
     filled = {}
-    for name in images:
-        stem = _captured(config["stem"], _stem(name)) if config.get("stem") else _stem(name)
+    stems = [_stem(name) for name in images]
+    found = capture("stem", config["stem"], stems) if config.get("stem") else stems
+    for name, stem in zip(images, found, strict=True):
         if stem is None:
             message = f"dataset.stem {config['stem']!r} finds no stem in its name; mend it, or name the file in "
             result.findings.append(Finding("missing_mask", name, message + "dataset.ignore if it is no image"))

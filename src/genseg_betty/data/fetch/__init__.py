@@ -4,14 +4,13 @@ Downloads go on where they stopped, are checked against the publisher's checksum
 open address is told as steps for the user (`about.steps`).
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from genseg_betty.data.cases import resolve_root, scan_dataset
+from genseg_betty.data.cases import data_folder, resolve_root, scan_dataset
 from genseg_betty.data.fetch.arrival import RECORD, WORKPLACE, bring, missing, working
 from genseg_betty.data.fetch.entries import read_entries
 from genseg_betty.data.fetch.screen import Screen
@@ -57,8 +56,8 @@ def _target(config: Mapping[str, Any], root: Path | None) -> Path:
     try:
         return resolve_root(config)
     except UserError:  # it is not there yet
-        base = os.environ.get("GENSEG_DATA") or "data"
-        return Path(config.get("root") or Path(base, config["name"])).expanduser().absolute()
+        base = data_folder() or Path("data")
+        return Path(config.get("root") or base / config["name"]).expanduser().absolute()
 
 
 def _cases_there(config: Mapping[str, Any]) -> int:

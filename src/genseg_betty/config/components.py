@@ -1,0 +1,128 @@
+"""Sections of conf/ that name code by `_target_`: what their keys may hold beside what the code's signature says."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from genseg_betty.config.kinds import Length, Range
+from genseg_betty.config.quantities import (
+    Axis,
+    Border,
+    Channels,
+    Fraction,
+    ImageSize,
+    Kernel,
+    Layers,
+    Levels,
+    Positive,
+    Weight,
+    Word,
+)
+
+Sizes = Annotated[list[Layers], Length(1, 16)]  # one for each stage of a network
+
+
+@dataclass(kw_only=True)
+class Component:
+    """A section that names code: `_target_` is imported and later called with the section's other keys.
+
+    `supplied` are the arguments that the program adds, `offered` those that it adds where they are taken. `arguments`
+    types some others more narrowly than their signatures do; a key that the target does not take is a fault all the
+    same, and one that is not named here need only be plain and finite.
+    """
+
+    supplied: ClassVar[tuple[str, ...]] = ()
+    offered: ClassVar[tuple[str, ...]] = ("spatial_dims",)
+    arguments: ClassVar[dict[str, Any]] = {}
+
+    _target_: Word
+
+
+@dataclass(kw_only=True)
+class Backbone(Component):
+    supplied: ClassVar = ("in_channels", "num_outputs")
+    arguments: ClassVar = {
+        "base_channels": Channels,
+        **dict.fromkeys(("encoder", "arch", "net"), Word),
+        "encoder_weights": Word | None,
+        "image_size": ImageSize | None,
+        **dict.fromkeys(("depths", "decoder_depths"), Sizes),
+        "heads": Sizes | None,
+        "window": Annotated[int, Range(least=1, beyond=256)],
+        **dict.fromkeys(("dropout", "drop_path"), Fraction),
+        "residual_units": Annotated[int, Range(least=0, beyond=16)],
+    }
+
+    name: Word | Literal[""] = ""
+
+
+@dataclass(kw_only=True)
+class Opponent(Component):
+    """H of stage I, which stands against the generator."""
+
+    supplied: ClassVar = ("in_channels",)
+    arguments: ClassVar = {
+        **dict.fromkeys(("base_channels", "latent_channels"), Channels),
+        **dict.fromkeys(("layers", "scales"), Levels),
+        "norm": Literal["instance", "batch"],
+        "image_size": ImageSize | None,
+    }
+
+    _target_: Word = "genseg_betty.generators.discriminators.PatchDiscriminator"
+
+
+@dataclass(kw_only=True)
+class Objective(Component):
+    """The losses of stage I."""
+
+    arguments: ClassVar = {
+        **dict.fromkeys(("l1_weight", "feature_weight", "penalty_weight", "reconstruct_drawn"), Weight),
+        **dict.fromkeys(("beta_rec", "beta_kl", "beta_neg"), Weight),
+        "variance": Annotated[float, Range(least=0, beyond=1e3)],
+        "eta": Annotated[float, Range(least=0, beyond=1e3)],
+        "latent_channels": Channels,
+        **dict.fromkeys(("times", "steps", "differentiated"), Annotated[int, Range(least=1, beyond=100_000)]),
+    }
+
+    _target_: Word = "genseg_betty.generators.objectives.ConditionalGAN"
+
+
+@dataclass(kw_only=True)
+class Generator(Component):
+    supplied: ClassVar = ("in_channels", "out_channels", "image_size")
+    arguments: ClassVar = {
+        **dict.fromkeys(("base_channels", "max_channels", "latent_channels"), Channels),
+        **dict.fromkeys(("hidden_channels", "mlp_channels"), Channels | None),
+        "depth": Levels | None,
+        "tile": Positive | None,
+        **dict.fromkeys(("mlp_layers", "blocks"), Layers),
+        "temperature": Annotated[float, Range(least=1e-3, most=1e3)],
+        "dropout": Fraction,
+        "kernels": Annotated[list[Kernel], Length(1, 8)],
+        "searched": Literal["both", "decoder", "encoder"],
+        "fused": Literal["auto", "always", "never"],
+    }
+
+    name: Word | Literal[""] = ""
+    alpha: Literal["softmax", "sigmoid"] = "softmax"
+    branches: Literal["learnable", "fixed", "single"] = "learnable"
+    objective: Objective = field(default_factory=Objective)
+    discriminator: Opponent | None = field(default_factory=Opponent)
+
+
+@dataclass(kw_only=True)
+class Method(Component):
+    arguments: ClassVar = {"real_weight": Weight}
+
+    name: Word | Literal[""] = ""
+
+
+@dataclass(kw_only=True)
+class Augment(Component):
+    offered: ClassVar = ("spacing",)
+    arguments: ClassVar = {
+        "rotate": Annotated[float, Range(least=0, most=180)],
+        "flip": Annotated[list[Axis], Length(0, 3)],
+        "translate": Fraction,
+        "mask_border": Border,
+        "pair_border": Border,
+    }
