@@ -10,11 +10,14 @@ PACKAGE = Path(genseg_betty.__file__).parent
 
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
-    {"errors", "files", "randomness", "device", "memory", "signals", "metrics", "statistics", "step_inputs"},
+    {
+        "errors", "files", "randomness", "device", "memory", "signals", "metrics", "search_path", "statistics",
+        "step_inputs", "terminal",
+    },
     {"config", "run"},
     {"multilevel"},
     {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},
-    {"build"},
+    {"build", "trust"},
     {"levels", "inference"},
     {"report"},
     {"methods"},

@@ -46,11 +46,13 @@ def train(
     return train_method(config)
 
 
-def load(path: str | Path, device: str = "auto") -> "Predictor":
+def load(path: str | Path, device: str = "auto", trust: bool = False) -> "Predictor":
     """The trained segmenter of a Run: image array [H, W] or [H, W, C] -> label mask [H, W].
 
-    It needs the Run's directory alone. `device` is auto, cpu or cuda. Raises UserError if there is no Run.
+    It needs the Run's directory alone. `device` is auto, cpu or cuda. With `trust` any class that the Run's config.yaml
+    names is imported and called; without it, only those of this package, segmentation_models_pytorch and MONAI. Raises
+    UserError if there is no Run, or if it names another class and is not trusted.
     """
     from genseg_betty.inference import load as load_predictor
 
-    return load_predictor(path, device)
+    return load_predictor(path, device, trust)

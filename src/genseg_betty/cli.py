@@ -10,6 +10,7 @@ from typing import NoReturn
 from genseg_betty import __version__
 from genseg_betty.commands import VERBS, run_command
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.terminal import harmless_warnings, say
 
 EXAMPLES = """\
 examples:
@@ -26,7 +27,9 @@ The same command goes on where it was stopped. `genseg --cfg` shows every key wi
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit: 0 done, 1 failed, 2 misused, 130 or 143 stopped by SIGINT or SIGTERM."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_guarded(arguments))
+    with harmless_warnings():
+        status = _guarded(arguments)
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,7 +44,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     try:
         return run(arguments)
     except Interrupted as interrupt:
-        print(f"genseg: {interrupt}; the same command goes on from the checkpoint", file=sys.stderr)
+        say(f"genseg: {interrupt}; the same command goes on from the checkpoint", file=sys.stderr)
         return 128 + interrupt.signal_number
     except KeyboardInterrupt:
         print("genseg: interrupted", file=sys.stderr)
@@ -53,7 +56,7 @@ def _guarded(arguments: Sequence[str]) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         unexpected = f"{type(error).__name__}: {error}\nHYDRA_FULL_ERROR=1 shows where it happened."
-        print(f"genseg: {error if isinstance(error, UserError) else unexpected}", file=sys.stderr)
+        say(f"genseg: {error if isinstance(error, UserError) else unexpected}", file=sys.stderr)
         return 1
 
 

@@ -1,7 +1,10 @@
 """Where to compute, and how precisely."""
 
+import math
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -57,3 +60,17 @@ def peak_memory(device: torch.device | str) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_memory(device: torch.device | str) -> float:
+    """Bytes that are free: on the GPU, or in main memory within the limits of the container."""
+    if torch.device(device).type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    limits = [math.inf]
+    with suppress(OSError, ValueError, StopIteration):
+        line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+        limits.append(1024.0 * int(line.split()[1]))
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limits.append(float((group / "memory.max").read_text()) - float((group / "memory.current").read_text()))
+    return min(limits)

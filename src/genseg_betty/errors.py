@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 
+from genseg_betty.terminal import harmless
+
 
 class UserError(Exception):
-    """Something the user can mend. The message says what was found, what was expected and how to mend it."""
+    """Something the user can mend. The message says what was found, what was expected and how to mend it.
+
+    Printed, it is harmless to a terminal, whatever names it quotes.
+    """
+
+    def __str__(self) -> str:
+        return harmless(super().__str__())
 
 
 class Interrupted(BaseException):

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -33,13 +34,34 @@ def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object], syn
         temporary.unlink(missing_ok=True)
 
 
+def require_regular(path: Path, most: float = math.inf) -> None:
+    """Raise ValueError unless `path`, links followed, is a regular file of at most `most` bytes; OSError.
+
+    A pipe or a device may never end.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no regular file")
+    if status.st_size > most:
+        raise ValueError(f"it holds more than {most} bytes")
+
+
 def bounded_read(path: Path, most: int) -> bytes:
-    """What a file holds. Raises ValueError, having read no further, if that is more than `most` bytes; OSError."""
+    """What a regular file holds. Raises ValueError, having read no further, if it has over `most` bytes; OSError."""
+    require_regular(path)
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it holds more than {most} bytes")
     return content
+
+
+def bounded_json(path: Path, most: int) -> Any:
+    """What a JSON file of at most `most` bytes says. Raises ValueError for all else in it; OSError."""
+    try:
+        return json.loads(bounded_read(path, most))
+    except RecursionError as error:
+        raise ValueError("its lists and objects lie too deep in each other") from error
 
 
 def file_label(name: str) -> str:

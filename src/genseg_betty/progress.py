@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genseg_betty.device import peak_memory
+from genseg_betty.terminal import harmless
 
 Losses = Mapping[str, float] | Callable[[], Mapping[str, float]]
 DRAW_SECONDS = 0.2
@@ -81,7 +82,7 @@ class Progress:
 
     def message(self, text: str) -> None:
         """Print a line; on a terminal it stands above the bar."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(harmless(text)), soft_wrap=True)
 
     def _begin(self, phase: str, step: int, now: float) -> None:
         self._phase = phase

@@ -17,6 +17,7 @@ import genseg_betty
 from genseg_betty.config import all_members, compose, conf_dir, require_betty, user_folder
 from genseg_betty.config import overrides as overriding
 from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.terminal import say
 
 
 class CellFailed(CompactHydraException):
@@ -71,14 +72,14 @@ def train_cell(_: DictConfig) -> None:
     overrides = list(state.overrides.task)
     own = [source.path for source in state.runtime.config_sources if source.provider == "command-line"]
     label = f"cell {state.job.num + 1}: {' '.join(line.lstrip('+') for line in overrides) or 'defaults'}"
-    print(label, flush=True)
+    say(label)
     try:
         genseg_betty.train(overrides, own[0] if own else None)
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        print(f"genseg: {label}: failed: {kind}{error}", file=sys.stderr, flush=True)
+        say(f"genseg: {label}: failed: {kind}{error}", file=sys.stderr)
         raise CellFailed("the sweep is through, but not every cell is trained: see above") from error
 
 

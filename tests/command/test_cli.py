@@ -166,14 +166,15 @@ def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     inference = stand_in(monkeypatch, "genseg_betty.inference", "predict_paths", answer=[Path("m/a.png")])
     assert status_of("predict", "run", "a.png", "--out", "m", "scans", "--device", "cpu") == 0
     arguments = (Path("run"), [Path("a.png"), Path("scans")], Path("m"), "cpu")
-    assert inference.calls == [("predict_paths", arguments, {})]
+    assert inference.calls == [("predict_paths", arguments, {"trust": False})]
     assert capsys.readouterr().out == "1 mask in m\n"
 
 
 def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
     inference = stand_in(monkeypatch, "genseg_betty.inference", "generate")
     assert status_of("generate", "run", "--count", "3", "--out", "pairs", "--format", "folder") == 0
-    assert inference.calls == [("generate", (Path("run"), 3, Path("pairs"), "folder", 0, False, "auto"), {})]
+    arguments = (Path("run"), 3, Path("pairs"), "folder", 0, False, "auto")
+    assert inference.calls == [("generate", arguments, {"trust": False})]
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_evaluate_a_dataset(inference: Calls, capsys: pytest.CaptureFixture[str]
 
 def test_evaluate_folders(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("evaluate", "--images", "i", "--masks", "m", "run") == 0
-    assert inference.calls == [("evaluate_folders", (Path("run"), Path("i"), Path("m"), "auto"), {})]
+    assert inference.calls == [("evaluate_folders", (Path("run"), Path("i"), Path("m"), "auto"), {"trust": False})]
     assert "138 cases, Dice 0.8400, Jaccard 0.7300" in capsys.readouterr().out
 
 

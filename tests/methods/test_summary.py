@@ -9,8 +9,9 @@ from genseg_betty.build import build_segmenter
 from genseg_betty.config import compose
 from genseg_betty.data.batches import Batch
 from genseg_betty.data.loading import load_data
+from genseg_betty.device import free_memory
 from genseg_betty.methods.screen import introduce
-from genseg_betty.methods.summary import Size, bytes_kept, free_memory, measure, needed_memory, sizes
+from genseg_betty.methods.summary import Size, bytes_kept, measure, needed_memory, sizes
 from methods.tiny import TINY, built
 
 

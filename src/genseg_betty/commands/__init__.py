@@ -12,8 +12,18 @@ from pathlib import Path
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
 from genseg_betty.commands.data import data_action
-from genseg_betty.commands.shared import Action, add_config_dir, add_json, counted, dataset_config, positive, run_action
+from genseg_betty.commands.shared import (
+    Action,
+    add_config_dir,
+    add_json,
+    add_trust,
+    counted,
+    dataset_config,
+    positive,
+    run_action,
+)
 from genseg_betty.errors import UserError
+from genseg_betty.terminal import say
 
 VERBS = {
     "predict": "masks for images or folders of images",
@@ -40,6 +50,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="image or folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the masks: PNG, same stem and size")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_trust(parser)
 
 
 def _generate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +61,7 @@ def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
     parser.add_argument("--strongest", action="store_true", help="use each cell's strongest operation alone")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_trust(parser)
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +71,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="instead of --dataset: folder of images")
     parser.add_argument("--masks", type=Path, metavar="DIR", help="and the folder of their masks, same stems")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+    add_trust(parser)
     add_json(parser)
     add_config_dir(parser)
 
@@ -71,16 +84,16 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from genseg_betty.inference import predict_paths
 
-    written = predict_paths(options.trained, options.paths, options.out, options.device)
-    print(f"{counted(written, 'mask')} in {options.out}")
+    written = predict_paths(options.trained, options.paths, options.out, options.device, trust=options.trust)
+    say(f"{counted(written, 'mask')} in {options.out}")
 
 
 def _generate(options: argparse.Namespace) -> None:
     from genseg_betty.inference import generate
 
     run, count, out = options.trained, options.count, options.out
-    generate(run, count, out, options.format, options.seed, options.strongest, options.device)
-    print(f"{counted(range(count), 'pair')} in {out}")
+    generate(run, count, out, options.format, options.seed, options.strongest, options.device, trust=options.trust)
+    say(f"{counted(range(count), 'pair')} in {out}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -89,25 +102,26 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise UserError("evaluate: give either --dataset NAME, or --images DIR and --masks DIR together")
     if options.keys and not options.dataset:
         raise UserError(f"evaluate: {' '.join(options.keys)} belongs to --dataset NAME, which is not given")
+    run = options.trained
     with redirect_stdout(sys.stderr):
         from genseg_betty.inference import evaluate_dataset, evaluate_folders
 
         if options.dataset:
-            result = evaluate_dataset(options.trained, dataset_config(options), options.device)
+            result = evaluate_dataset(run, dataset_config(options), options.device, trust=options.trust)
         else:
-            result = evaluate_folders(options.trained, options.images, options.masks, options.device)
+            result = evaluate_folders(run, options.images, options.masks, options.device, trust=options.trust)
     if options.json:
         print(json.dumps(result.to_dict()))
     else:
         scores = f"Dice {result.dice:.4f}, Jaccard {result.jaccard:.4f}"
-        print(f"{result.dataset}: {result.cases} cases, {scores}\nper case: {result.per_case}")
+        say(f"{result.dataset}: {result.cases} cases, {scores}\nper case: {result.per_case}")
 
 
 def _report(options: argparse.Namespace) -> None:
     from genseg_betty.report import build_report
 
     build_report(options.trained, options.out)
-    print(options.out)
+    say(options.out)
 
 
 _COMMANDS: dict[str, Action] = {

@@ -17,6 +17,7 @@ from genseg_betty.commands.shared import (
     positive,
 )
 from genseg_betty.errors import UserError
+from genseg_betty.terminal import harmless, say
 
 if TYPE_CHECKING:
     from genseg_betty.data.check import CheckReport
@@ -67,7 +68,7 @@ def _list(options: argparse.Namespace) -> None:
             rows.append((name, "", "", "faulty", "its YAML cannot be used, see below"))
         else:
             rows.append((config.name, config.task, config.modality, *_found(config)))
-    print("\n".join(_columns(rows)))
+    say(*_columns(rows))
     if faults:
         raise UserError("\n".join(faults))
 
@@ -87,11 +88,11 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report.to_dict()))
     else:
-        print(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
-        print("".join(f"note: {note}\n" for note in report.notes), end="")
+        say(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
+        say(*(f"note: {note}" for note in report.notes))
         rows = [("error", fault.code, fault.file, fault.message) for fault in report.errors]
         rows += [("warning", fault.code, fault.file, fault.message) for fault in report.warnings]
-        print("\n".join([*_columns(rows), f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"]))
+        say(*_columns(rows), f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}")
     return 1 if report.errors else 0
 
 
@@ -102,9 +103,9 @@ def _show(options: argparse.Namespace) -> None:
     config = dataset_config(options)
     dataset, findings = scan_dataset(config)
     shown = draw_contact_sheet(dataset, options.out, options.count, options.seed, config.title or None)
-    print(f"{counted(shown, 'case')} in {options.out}")
+    say(f"{counted(shown, 'case')} in {options.out}")
     if findings:
-        print(f"{counted(findings, 'fault')} beside them: genseg data check {options.dataset}", file=sys.stderr)
+        say(f"{counted(findings, 'fault')} beside them: genseg data check {options.dataset}", file=sys.stderr)
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -113,7 +114,7 @@ def _fetch(options: argparse.Namespace) -> None:
     config = dataset_config(options)
     with Screen() as screen:
         place = fetch_dataset(config, Path(config.root) if config.root else None, screen)
-    print(place)
+    say(place)
 
 
 ACTIONS: dict[str, Action] = {
@@ -137,7 +138,7 @@ def _told(title: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(title, markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(harmless(title), markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -2,22 +2,36 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
+
+from genseg_betty.search_path import installed_packages_only
 
 Action = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]
 """A description, what adds the arguments, and what does the work; it returns the exit status, None for 0."""
 
 
 def run_action(name: str, action: Action, arguments: Sequence[str]) -> int:
-    """Parse the arguments and do the work; returns the exit status. Misuse exits with 2 and usage."""
+    """Parse the arguments and do the work; returns the exit status. Misuse exits with 2 and usage.
+
+    Code in the current folder or on PYTHONPATH is found with --trust alone.
+    """
     text, add_arguments, work = action
     parser = argparse.ArgumentParser(prog=name, description=text, allow_abbrev=False)
     add_arguments(parser)
-    return work(parser.parse_intermixed_args(arguments)) or 0
+    options = parser.parse_intermixed_args(arguments)
+    with nullcontext() if getattr(options, "trust", False) else installed_packages_only():
+        return work(options) or 0
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust", action="store_true", help="build whatever classes the Run's config.yaml names: this runs their code"
+    )
 
 
 def add_config_dir(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from genseg_betty.config import load_dataset_config
@@ -27,8 +28,10 @@ from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 from genseg_betty.files import file_label
 from genseg_betty.inference.predictor import Predictor, load
+from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
+from genseg_betty.terminal import harmless
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,13 @@ class Evaluation:
         return {**asdict(self), "per_case": str(self.per_case)}
 
 
-def evaluate_dataset(run: Path | str, dataset_config: DictConfig, device: str = "auto") -> Evaluation:
+def evaluate_dataset(
+    run: Path | str, dataset_config: DictConfig, device: str = "auto", trust: bool = False
+) -> Evaluation:
     """Score the Run at `run` on every labelled case of a dataset that it neither trained nor validated on.
 
-    Writes evaluate-<dataset>.csv into the Run and nothing else. Raises UserError if the dataset has other
-    classes than the Run, or no case is left to score.
+    Writes evaluate-<dataset>.csv into the Run and nothing else. `trust` is that of `load`. Raises UserError if the
+    dataset has other classes than the Run, or no case is left to score.
     """
     opened = Run.open(run)
     dataset = open_dataset(dataset_config)
@@ -60,7 +65,7 @@ def evaluate_dataset(run: Path | str, dataset_config: DictConfig, device: str = 
             f"No case of {dataset.name} is left to score: the Run at {opened.path} trained or validated on "
             f"all {len(dataset.cases)} labelled cases there."
         )
-    predictor = load(opened.path, device)
+    predictor = load(opened.path, device, trust)
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
     try:
@@ -70,12 +75,14 @@ def evaluate_dataset(run: Path | str, dataset_config: DictConfig, device: str = 
     return Evaluation(dataset.name, len(rows), summary["dice"], summary["jaccard"], per_case)
 
 
-def evaluate_folders(run: Path | str, images: Path, masks: Path, device: str = "auto") -> Evaluation:
+def evaluate_folders(
+    run: Path | str, images: Path, masks: Path, device: str = "auto", trust: bool = False
+) -> Evaluation:
     """Score the Run on images in one folder and masks of the same stems in another, labelled as its own data.
 
     The masks' names and formats are those of `dataset=folder`. Otherwise as `evaluate_dataset`.
     """
-    trained_on = Run.open(run).config.dataset
+    trained_on = passive_dataset(Run.open(run))
     folders = [Path(images).resolve(), Path(masks).resolve()]
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
@@ -87,7 +94,7 @@ def evaluate_folders(run: Path | str, images: Path, masks: Path, device: str = "
     config.masks = [pattern.replace("masks/", f"{mask_folder}/", 1) for pattern in config.masks]
     for key in ("labels", "classes", "threshold", "foreground", "range"):
         config[key] = trained_on.get(key)
-    return evaluate_dataset(run, config, device)
+    return evaluate_dataset(run, config, device, trust)
 
 
 def score_cases(
@@ -105,7 +112,7 @@ def score_cases(
         raise UserError(f"{dataset.name} has no labelled case to score; expected at least one.")
     rows: list[dict[str, Any]] = []
     faults: list[str] = []
-    for case in track(cases, description=f"score {dataset.name}", console=Console(stderr=True)):
+    for case in track(cases, description=f"score {escape(harmless(dataset.name))}", console=Console(stderr=True)):
         try:
             sample = dataset.load(case)
             assert sample.mask is not None  # a Case is a labelled image
@@ -123,11 +130,10 @@ def score_cases(
 
 def unseen(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
     """The labelled cases of `dataset` that the Run neither trained nor validated on, at most `n_test`."""
-    recorded = run.read_json("splits.json") or {}
-    splits = Splits(*(recorded.get(part, []) for part in ("train", "validation", "test")))
-    root = Path(recorded["root"]) if recorded.get("root") else None
-    trained = Dataset(recorded.get("dataset", ""), root, [], [], dataset.labels, dataset.metric)
-    return unseen_cases(dataset, trained, splits, n_test, recorded.get("sha256", {}).values())
+    recorded = read_splits(run)
+    splits = Splits(recorded.train, recorded.validation, recorded.test)
+    trained = Dataset(recorded.dataset, recorded.root, [], [], dataset.labels, dataset.metric)
+    return unseen_cases(dataset, trained, splits, n_test, recorded.contents)
 
 
 def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -> None:

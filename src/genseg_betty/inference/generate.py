@@ -3,6 +3,7 @@
 GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside the real pairs, as files.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.generators.encoding import class_masks, encode_mask
-from genseg_betty.inference.predictor import damaged, load_weights, repeatable, trained_segmenter
+from genseg_betty.inference.predictor import damaged, load_weights, repeatable, saved_preprocessing, trained_segmenter
+from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.randomness import derived_seed, seeded
 from genseg_betty.run import Run
+from genseg_betty.terminal import say
+from genseg_betty.trust import building_from
 
 
 def generate(
@@ -36,6 +40,7 @@ def generate(
     seed: int = 0,
     strongest: bool = False,
     device: str = "auto",
+    trust: bool = False,
 ) -> Path:
     """Write `count` pairs out/images/NNNN.png and out/masks/NNNN.png, of volumes NNNN.nii.gz; returns `out`.
 
@@ -43,16 +48,17 @@ def generate(
     a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
     hold the label values or colours of the training files; volumes have the training data's orientation. The
     generator is in eval mode: no dropout. `strongest` renders with the strongest operation of every searched cell
-    alone. Raises UserError for a Run without a generator, for training data that are gone, and for an `out` that is
-    not empty or cannot be written.
+    alone. `trust` is that of `load`. Raises UserError for a Run without a generator, for training data that are gone,
+    and for an `out` that is not empty or cannot be written.
     """
     out = Path(out)
     _check_arguments(count, out, format)
     opened = Run.open(run)
-    preprocessing = Preprocessing.from_dict(trained_segmenter(opened)["preprocessing"])
-    renderer = Renderer(opened, strongest, resolve_device(device))
+    preprocessing = saved_preprocessing(opened, trained_segmenter(opened))
+    with building_from(opened, opened.config, ("generator", "generator.objective", "augment"), trust):
+        renderer = Renderer(opened, strongest, resolve_device(device))
+        augment = build_augmentation(opened.config, preprocessing.spacing)
     masks = _training_masks(opened, preprocessing)
-    augment = build_augmentation(opened.config, preprocessing.spacing)
     order = StepSampler(len(masks), 1, seed)
     digits = max(4, len(str(count - 1)))
     ending = "png" if preprocessing.spatial_dims == 2 else "nii.gz"
@@ -166,22 +172,25 @@ def _generator_checkpoint(run: Run, name: str) -> dict[str, Any]:
 
 
 def _training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]:
-    """Masks int64 [*] of the training cases, read again from the data the Run was trained on."""
-    splits = run.read_json("splits.json") or {}
-    config = run.config.dataset
-    if splits.get("root") and Path(splits["root"]).is_dir():
-        config = OmegaConf.merge(config, {"root": splits["root"]})
+    """Masks int64 [*] of the training cases, read again from the data the Run was trained on.
+
+    Where they lie is for the Run to say, so the screen tells it; nothing is read outside of that folder.
+    """
+    splits = read_splits(run)
+    config = passive_dataset(run, splits.root if splits.root and splits.root.is_dir() else None)
+    if config.root:
+        say(f"masks: those that the Run was trained on, from {config.root} as it says", file=sys.stderr)
     try:
         dataset = open_dataset(config)
         cases = {case.id: case for case in dataset.cases}
-        missing = [name for name in splits.get("train", ()) if name not in cases]
-        if missing or not splits.get("train"):
+        missing = [name for name in splits.train if name not in cases]
+        if missing or not splits.train:
             raise UserError(f"missing cases: {', '.join(missing) or 'splits.json names none'}")
-        samples = [dataset.load(cases[name]) for name in splits["train"]]
+        samples = [dataset.load(cases[name]) for name in splits.train]
     except UserError as error:
         raise UserError(
             f"Generating needs the masks that the Run at {run.path} was trained on, and they are gone from "
-            f"{splits.get('root') or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
+            f"{splits.root or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
             f"{error}"
         ) from error
     turned = [sample.in_orientation(preprocessing.orientation) for sample in samples]

@@ -27,7 +27,9 @@ class Job:
     mask: Path
 
 
-def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "auto") -> list[Path]:
+def predict_paths(
+    run: Path | str, paths: list[Path], out: Path, device: str = "auto", trust: bool = False
+) -> list[Path]:
     """Predict image files and folders with the Run at `run`; returns the masks written.
 
     A mask is a PNG of the same stem and size as its image (turned upright as its EXIF tag says), with the
@@ -35,11 +37,11 @@ def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "
     NIfTI, on the voxels of the input and in its place; one that is stored in another orientation than the training
     data is turned for the network alone, which is said once. Masks
     that an earlier call left in `out` are replaced; inputs never are, and nothing is written outside `out`.
-    Raises UserError before any work for inputs that are missing or would share a mask, and after all the work
-    with a list of the images that could not be read or written.
+    `trust` is that of `load`. Raises UserError before any work for inputs that are missing or would share a mask, and
+    after all the work with a list of the images that could not be read or written.
     """
     out = Path(out)
-    predictor = load(run, device)
+    predictor = load(run, device, trust)
     jobs = plan([Path(path) for path in paths], out, predictor.preprocessing.spatial_dims == 3)
     written, failures = [], []
     orientations: list[str | None] = []

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from genseg_betty.backbones.sliding import slide
@@ -21,9 +21,13 @@ from genseg_betty.data.formats.place import Turn, turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
+from genseg_betty.inference.recorded import read_preprocessing
 from genseg_betty.run import Run
+from genseg_betty.trust import building_from
 
 WHITE = 255  # of an 8-bit image
+# What asks SMP, timm or MONAI for weights made elsewhere, and what asks for none.
+PRETRAINED = {"encoder_weights": None, "weights": None, "pretrained": False}
 
 
 class Predictor:
@@ -109,22 +113,33 @@ class Predictor:
             )
 
 
-def load(path: Path | str, device: str = "auto") -> Predictor:
+def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predictor:
     """The Predictor of the Run at `path`, on `device` (auto, cpu, cuda).
 
-    An unfinished Run gives its best segmenter so far, with a warning. Raises UserError if there is no Run, no
-    trained segmenter in it yet, or one that is damaged.
+    An unfinished Run gives its best segmenter so far, with a warning. With `trust` any class that the Run's config.yaml
+    names is imported and called, as in a training; without it only those of `genseg_betty.trust`. Raises UserError if
+    there is no Run, no trained segmenter in it yet, one that is damaged, or a class of others that is not trusted.
     """
     run = Run.open(path)
     checkpoint = trained_segmenter(run)
     config = _without_pretrained(run.config)
-    try:
-        preprocessing = Preprocessing.from_dict(checkpoint["preprocessing"])
-        network = build_segmenter(config, preprocessing.channels, checkpoint["num_outputs"], preprocessing.spatial_dims)
-        load_weights(network, checkpoint["weights"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise damaged(run, "segmenter", error) from error
+    preprocessing = saved_preprocessing(run, checkpoint)
+    with building_from(run, config, ("backbone",), trust):
+        try:
+            outputs = checkpoint["num_outputs"]
+            network = build_segmenter(config, preprocessing.channels, outputs, preprocessing.spatial_dims)
+            load_weights(network, checkpoint["weights"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise damaged(run, "segmenter", error) from error
     return Predictor(network, preprocessing, resolve_device(device))
+
+
+def saved_preprocessing(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
+    """The preprocessing in a checkpoint of the segmenter. Raises UserError for what no training saves."""
+    try:
+        return read_preprocessing(checkpoint)
+    except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
+        raise damaged(run, "preprocessing", error) from error
 
 
 def trained_segmenter(run: Run) -> dict[str, Any]:
@@ -182,6 +197,7 @@ def _intensities(image: np.ndarray) -> np.ndarray:
 def _without_pretrained(config: DictConfig) -> DictConfig:
     """The config without a pretrained encoder: the Run holds all weights, so nothing is to be downloaded."""
     config = copy.deepcopy(config)
-    if "encoder_weights" in config.backbone:
-        config.backbone.encoder_weights = None
+    for section in (OmegaConf.select(config, "backbone"), OmegaConf.select(config, "backbone.arguments")):
+        if isinstance(section, DictConfig):
+            section.update({key: value for key, value in PRETRAINED.items() if key in section})
     return config

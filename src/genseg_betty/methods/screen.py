@@ -6,18 +6,19 @@ from rich.console import Console
 
 from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle, settings
-from genseg_betty.device import peak_memory
+from genseg_betty.device import free_memory, peak_memory
 from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.rehearsal import check_stage_one
-from genseg_betty.methods.summary import GIB, free_memory, needed_memory, sizes
+from genseg_betty.methods.summary import GIB, needed_memory, sizes
 from genseg_betty.run import Run
+from genseg_betty.terminal import harmless
 
 
 def _say(*lines: str) -> None:
     console = Console(stderr=True, highlight=False)
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(harmless(line), markup=False, soft_wrap=True)
 
 
 def announce(run: Run, data: DataBundle) -> None:

@@ -1,12 +1,9 @@
 """How large the networks of a training are, found out before its first step and without running them on values."""
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.optim import SGD, Optimizer, RMSprop
@@ -67,20 +64,6 @@ def needed_memory(engine: GenSegEngine, found: dict[str, Size]) -> float:
         total += 4 * size.weights * copies
         total += (size.of_step or 0) * (RECORDED_ACTIVATIONS if recorded else 1)
     return total
-
-
-def free_memory(device: torch.device | str) -> float:
-    """Bytes that are free: on the GPU, or in main memory within the limits of the container."""
-    if torch.device(device).type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    limits = [math.inf]
-    with suppress(OSError, ValueError, StopIteration):
-        line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
-        limits.append(1024.0 * int(line.split()[1]))
-    with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limits.append(float((group / "memory.max").read_text()) - float((group / "memory.current").read_text()))
-    return min(limits)
 
 
 def measure(networks: Sequence[nn.Module], run: Run, image: Shape, condition: Shape) -> tuple[int | None, int | None]:

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from matplotlib.ticker import MaxNLocator
+
+from genseg_betty.report.markup import text
 
 Points = Sequence[tuple[float, float]]
 
@@ -68,7 +69,7 @@ def line_chart(
         series = [Series(one.name, [(x, math.log10(y)) for x, y in one.points if y > 0], one.colour) for one in series]
     points = [point for one in series for point in one.points]
     if not points:
-        return f'<p class="missing">{escape(title)}: no values</p>'
+        return f'<p class="missing">{text(title)}: no values</p>'
     x_axis = Axis(*_span(x_range or _limits([x for x, _ in points])), LEFT, WIDTH - RIGHT)
     y_axis = Axis(*_span(y_range or _padded([y for _, y in points])), HEIGHT - BOTTOM, TOP, log)
     parts = [_grid(x_axis, y_axis, (3, 2) if coarse else (5, 4))]
@@ -120,7 +121,7 @@ def _line(series: Series, x_axis: Axis, y_axis: Axis) -> str:
         upper = [f"{x_axis(x):.1f},{y_axis(most):.1f}" for x, _, _, most in points]
         lower = [f"{x_axis(x):.1f},{y_axis(least):.1f}" for x, _, least, _ in reversed(points)]
         band = f'<polygon class="band c{series.colour}" points="{" ".join(upper + lower)}"/>'
-    name = f"<title>{escape(series.name)}</title>"
+    name = f"<title>{text(series.name)}</title>"
     if len(points) == 1:
         x, y = path.split(",")
         return f'<circle class="dot c{series.colour}" cx="{x}" cy="{y}" r="2.5">{name}</circle>'
@@ -141,7 +142,7 @@ def _grid(x_axis: Axis, y_axis: Axis, ticks: tuple[int, int] = (5, 4)) -> str:
 
 
 def _svg(title: str, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(title)}">{"".join(parts)}</svg>'
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:

@@ -9,12 +9,18 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from genseg_betty.files import bounded_read
 from genseg_betty.report.record import NONE
+from genseg_betty.terminal import harmless
+
+MAX_PICTURE = 2**25  # bytes
+# Pillow raises SyntaxError for a broken PNG.
+UNREADABLE = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
 
 
 def text(value: Any) -> str:
-    """Any value as escaped text; a dash for None."""
-    return NONE if value is None else escape(str(value))
+    """Any value as escaped text, without characters that turn or hide what follows; a dash for None."""
+    return NONE if value is None else escape(harmless(value))
 
 
 def score(value: float | None) -> str:
@@ -66,12 +72,14 @@ def key(names: Sequence[str]) -> str:
 
 
 def picture(path: Path, caption: str) -> str:
-    """A picture inside the page; a note in its place if the file cannot be read."""
+    """A picture inside the page; a note in its place if the file cannot be read, or is a link to one elsewhere."""
     try:
-        content = path.read_bytes()
+        if path.is_symlink():
+            raise ValueError("a link")
+        content = bounded_read(path, MAX_PICTURE)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             image.verify()
-    except (OSError, SyntaxError, UnidentifiedImageError):  # Pillow raises SyntaxError for a broken PNG
+    except UNREADABLE:
         return f'<p class="missing">{text(path.name)} cannot be read</p>'
     data = base64.b64encode(content).decode()
     return figure(caption, f'<img alt="{text(caption)}" src="data:image/png;base64,{data}">')

@@ -13,10 +13,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genseg_betty.files import require_regular
 from genseg_betty.run import Run
 from genseg_betty.run.lock import is_alive
 
 NONE = "–"
+MAX_PID = 2**31
+MAX_CASES = 2**27  # bytes of one table of cases
 SCORES = ("dice", "jaccard")
 # Keys that do not make two Runs different methods: the seed, names, and where and how a Run runs.
 UNRELATED = re.compile(
@@ -61,8 +64,9 @@ class Record:
         return NONE if parameters and not parameters.get("generator") else self._choice("generator")
 
     @property
-    def seed(self) -> Any:
-        return self.results.get("seed", self.config.get("seed"))
+    def seed(self) -> int | str:
+        found = self.results.get("seed", self.config.get("seed"))
+        return found if isinstance(found, int) else str(found)
 
     @property
     def n_labelled(self) -> Any:
@@ -89,7 +93,7 @@ class Record:
             return "finished"
         here = self.status.get("host") == platform.node()
         pid = self.status.get("pid")
-        if state == "running" and here and isinstance(pid, int) and not is_alive(pid, None):
+        if state == "running" and here and isinstance(pid, int) and not (0 < pid < MAX_PID and is_alive(pid, None)):
             return "killed"
         return state
 
@@ -130,7 +134,7 @@ def read_record(path: Path) -> Record:
     def attempt(what: str, read: Callable[[], Any], otherwise: Any) -> Any:
         try:
             found = read()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             faults.append(f"{what} cannot be read: {error}")
             return otherwise
         return found if isinstance(found, type(otherwise)) else otherwise
@@ -164,7 +168,7 @@ def number(value: Any) -> float | None:
     """`value` as a finite float, else None."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
 
@@ -181,6 +185,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _read_cases(file: Path) -> list[dict[str, Any]]:
+    require_regular(file, MAX_CASES)
     with file.open(encoding="utf-8", newline="") as stream:
         rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
     return [{key: value if key == "id" else number(value) for key, value in row.items()} for row in rows]

@@ -127,7 +127,7 @@ def _architecture(record: Record) -> str:
     """α of every searched cell over time, and the operations that were kept."""
     cells: dict[str, list[str]] = {}
     for name in record.names("architecture"):
-        if re.fullmatch(r"(down|up)\.\d+\.\w+", name):
+        if re.fullmatch(r"(down|up)\.\d{1,3}\.\w+", name):
             cells.setdefault(name.rpartition(".")[0], []).append(name)
     if not cells:
         return ""

@@ -119,7 +119,7 @@ def write_csv(records: Sequence[Record], out: Path) -> Path:
         for name, scores in (record.test or {"": {}}).items():
             ours = {key: scores.get(key) for key in ("cases", *SCORES)}
             writer.writerow(row | ours | {"test_set": name, "out_of_domain": int(name != record.dataset)})
-    atomic_write(out, text.getvalue().encode())
+    atomic_write(out, text.getvalue().encode(errors="backslashreplace"))
     return out
 
 

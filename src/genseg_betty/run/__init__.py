@@ -5,7 +5,6 @@ Everything but the appended metrics.csv is written to a temporary name and then 
 
 import csv
 import io
-import json
 import os
 import pickle
 import platform
@@ -20,11 +19,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write, to_json, whole_lines
+from genseg_betty.files import atomic_write, bounded_json, require_regular, to_json, whole_lines
 from genseg_betty.run.lock import LOCK, Lock
 from genseg_betty.run.resume import STATES, prepare, read_config, resolve
+from genseg_betty.run.sound_checkpoint import require_plain_values, require_sound_checkpoint
 
 METRIC_COLUMNS = ("step", "phase", "name", "value")
+MAX_JSON = 2**26  # bytes of one file; a split of a hundred thousand cases takes a quarter
+MAX_STEP = 2**53  # beyond it a float skips whole numbers
+MAX_TABLE = 2**28  # bytes of metrics.csv: some seven million rows
 
 
 class Run:
@@ -104,7 +107,7 @@ class Run:
         return path
 
     def load_checkpoint(self, name: str, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any] | None:
-        """The state of checkpoints/<name>.pt, or None if there is none. UserError if the file is damaged.
+        """The state of checkpoints/<name>.pt, or None if there is none. UserError if the file is damaged or not ours.
 
         With `mmap` tensors are read when they are looked at: for what else the file says, however large it is.
         """
@@ -112,7 +115,10 @@ class Run:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
+            require_sound_checkpoint(path, in_memory=not mmap)
+            state: dict[str, Any] = torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
+            require_plain_values(state)
+            return state
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
             reason = str(error).strip().split("\n")[0]
             raise UserError(
@@ -144,8 +150,11 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of metrics.csv: step (int), phase, name (str), value (float); a torn last line is left out."""
         path = self.path / "metrics.csv"
-        rows = csv.DictReader(whole_lines(path)) if path.exists() else ()
-        return [{**row, "step": int(row["step"]), "value": float(row["value"])} for row in rows]
+        if not path.exists():
+            return []
+        require_regular(path, MAX_TABLE)
+        rows = csv.DictReader(whole_lines(path))
+        return [{**row, "step": _step(row["step"]), "value": float(row["value"])} for row in rows]
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a JSON file of the Run. Numbers that JSON cannot hold (nan, inf) become null."""
@@ -154,9 +163,9 @@ class Run:
         return path
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file of the Run; None where there is none."""
+        """The content of a JSON file of the Run; None where there is none. Raises ValueError for one that is none."""
         path = self._inside(name)
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return bounded_json(path, MAX_JSON) if path.exists() else None
 
     def write_test(self, dataset: str, rows: list[dict[str, Any]]) -> Path:
         """Write test-<dataset>.csv, one row a case."""
@@ -205,3 +214,10 @@ class Run:
             if not re.fullmatch(r"\w[\w.+-]*", part):
                 raise UserError(f"{part!r} cannot name a file of a Run: expected letters, digits and . _ + -")
         return self.path.joinpath(*parts)
+
+
+def _step(text: str) -> int:
+    step = int(text)
+    if not 0 <= step <= MAX_STEP:
+        raise ValueError(f"it has a step {step}; expected 0 to {MAX_STEP}")
+    return step

@@ -1,17 +1,16 @@
 """Whether a directory may be trained in: begin anew, continue what is there, or refuse and say why."""
 
 import copy
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import TEMPORARY, bounded_read
+from genseg_betty.files import TEMPORARY, bounded_json
 from genseg_betty.run.lock import LOCK
+from genseg_betty.run.plain_yaml import read_plain_yaml
 
 STATES = ("running", "finished", "interrupted", "failed")
 # All that a Run writes, and all that a restart deletes.
@@ -30,7 +29,7 @@ OWNED = (
     "checkpoints/*.pt",
     "samples/*.png",
 )
-MAX_CONFIG = 2**20  # bytes
+MAX_STATUS = 2**20  # bytes
 LAST = Path("checkpoints", "last.pt")
 CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
 PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
@@ -60,6 +59,7 @@ def prepare(path: Path, config: DictConfig, resume: str) -> bool:
     checkpoint = path / LAST
     state = _state(path)
     if continues(path, resume):
+        _refuse_link(path / "metrics.csv")
         _refuse_differences(path, config)
         if not checkpoint.parent.is_symlink():
             _remove_half_written([checkpoint.parent])
@@ -90,20 +90,12 @@ def read_config(path: Path) -> DictConfig:
     if not file.is_file():
         raise UserError(f"there is no Run in {path}: expected {file}. Name a run directory, as given by run_dir=…")
     try:
-        config = OmegaConf.create(_spelled_out(file))
+        config = OmegaConf.create(read_plain_yaml(file))
     except Exception as error:  # the YAML library raises many kinds
         raise UserError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{file} holds no config: expected a mapping of keys to values")
     return migrated(config)
-
-
-def _spelled_out(file: Path) -> str:
-    """The file's text. Raises ValueError where it refers to itself: a few lines of a stranger's can fill all memory."""
-    text = bounded_read(file, MAX_CONFIG).decode("utf-8")
-    if "${" in text or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-        raise ValueError("it refers to other values (${…} or *…), which no Run writes")
-    return text
 
 
 def migrated(config: DictConfig) -> DictConfig:
@@ -150,6 +142,15 @@ def _refuse_differences(path: Path, config: DictConfig) -> None:
         )
 
 
+def _refuse_link(file: Path) -> None:
+    """Raise UserError for a link out of the Run; lines are added to this file, where all others are replaced."""
+    if file.is_symlink() and not file.resolve().is_relative_to(file.parent):
+        raise UserError(
+            f"{file} leads to a file outside of the Run, which would be written to. Copy the file in, or name another "
+            "run_dir."
+        )
+
+
 def _clear(path: Path, is_run: bool) -> None:
     """Delete what an earlier Run left. Files of these names that no Run wrote are refused; others stay."""
     folders = [path, *(path / name for name in ("checkpoints", "samples") if not (path / name).is_symlink())]
@@ -175,7 +176,7 @@ def _remove_half_written(folders: Iterable[Path]) -> None:
 def _state(path: Path) -> str | None:
     """The state in status.json; None if there is none, or if it is someone else's file."""
     try:
-        state = json.loads((path / "status.json").read_text(encoding="utf-8"))["state"]
+        state = bounded_json(path / "status.json", MAX_STATUS)["state"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return state if state in STATES else None

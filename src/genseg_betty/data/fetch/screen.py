@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.text import Text
 
+from genseg_betty.terminal import harmless
+
 LINE_SECONDS = 10.0
 
 
@@ -36,7 +38,7 @@ class Screen:
 
     def message(self, text: str) -> None:
         """Print a line; on a terminal it stands above the bar."""
-        self._console.print(Text(text), soft_wrap=True)
+        self._console.print(Text(harmless(text)), soft_wrap=True)
 
     def step(self, title: str, done: int, total: int | None) -> None:
         """Tell that `done` of `total` bytes are through what the title says."""
@@ -53,5 +55,5 @@ class Screen:
         if title != self._title:
             for task in shown.task_ids:
                 shown.remove_task(task)
-            shown.add_task(title.replace("[", r"\["), total=total, completed=done)
+            shown.add_task(harmless(title).replace("[", r"\["), total=total, completed=done)
         shown.update(shown.task_ids[0], completed=done, total=total)

@@ -1,0 +1,89 @@
+"""What a Run, which may come from a stranger, says of its data, held against the form that a training writes."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from genseg_betty.config.checking import check_dataset_section
+from genseg_betty.config.schema import FileDataset, PhantomDataset
+from genseg_betty.data.preprocessing import Preprocessing, image_size_of
+from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.run import Run
+
+PARTS = ("train", "validation", "test")
+LONGEST_SIDE = 4096  # pixels, as image_size may have
+HIGHEST_LABEL = 65535
+MOST_DRAWN = 100_000  # cases of a phantom, which are listed before any is drawn
+# Keys of a dataset by which files are written, other files are read, or parts are set aside.
+ACTIVE = {"convert", "split", "folds", "fold", "ood", "about"}
+PASSIVE = {entry.name for kind in (FileDataset, PhantomDataset) for entry in fields(kind)} - ACTIVE
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """splits.json: the case ids of each part, the dataset and its folder, and the contents of what was learned from."""
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+    dataset: str
+    root: Path | None
+    contents: list[str]
+
+
+def read_splits(run: Run) -> Recorded:
+    """What the Run's splits.json says; empty where there is none. Raises UserError for one of another form."""
+    path = run.path / "splits.json"
+    try:
+        found = run.read_json("splits.json") or {}
+        train, validation, test = (_texts(found.get(part, [])) for part in PARTS)
+        contents = _texts(list(found.get("sha256", {}).values()))
+        root = None if found.get("root") is None else Path(found["root"])
+        return Recorded(train, validation, test, str(found.get("dataset", "")), root, contents)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}; expected lists of case ids for {', '.join(PARTS)}. Copy the Run again."
+        ) from error
+
+
+def read_preprocessing(checkpoint: dict[str, Any]) -> Preprocessing:
+    """The preprocessing saved beside weights. Raises ValueError, KeyError or TypeError for what no training saves."""
+    found = Preprocessing.from_dict(checkpoint["preprocessing"])
+    if max(image_size_of(found.image_size)) > LONGEST_SIDE:
+        raise ValueError(f"image_size is {list(found.image_size)}; expected sides of at most {LONGEST_SIDE}")
+    if found.channels not in (1, 3):
+        raise ValueError(f"channels is {found.channels}; expected 1 or 3")
+    names = [name for name in found.classes if isinstance(name, str)]
+    if not 2 <= len(names) == len(found.classes) == len(found.label_values):
+        raise ValueError(f"{len(names)} named classes have {len(found.label_values)} label values; expected 2 or more")
+    levels = [level for value in found.label_values for level in (value if isinstance(value, tuple) else [value])]
+    if not all(type(level) is int and 0 <= level <= HIGHEST_LABEL for level in levels):
+        raise ValueError(f"label values are {levels[:8]}; expected whole numbers from 0 to {HIGHEST_LABEL}")
+    return found
+
+
+def passive_dataset(run: Run, root: Path | None = None) -> DictConfig:
+    """The Run's `dataset` section for reading masks alone, below `root` if given: nothing is converted or written.
+
+    Raises UserError for a section of another form.
+    """
+    section = run.config.get("dataset")
+    values = OmegaConf.to_container(section) if isinstance(section, DictConfig) else section
+    if isinstance(values, dict):
+        values = {key: value for key, value in values.items() if key in PASSIVE}
+        values |= {"root": str(root)} if root else {}
+    problems: list[str] = []
+    checked = check_dataset_section(values, problems)
+    if not problems and checked.get("count", 0) > MOST_DRAWN:
+        problems.append(f"dataset.count={checked['count']}: expected at most {MOST_DRAWN}")
+    if problems:
+        raise ConfigError(problems, f"in {run.path / 'config.yaml'}")
+    return OmegaConf.create(checked)
+
+
+def _texts(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("it holds something else than texts in its lists")
+    return value

@@ -1,0 +1,28 @@
+"""Where Python finds what is imported: commands that read the files of strangers take installed packages alone.
+
+`python -m` and notebooks search the current folder first, which may be one that a stranger has packed: a monai/ in it
+would be imported in place of MONAI.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def installed_packages_only() -> Iterator[None]:
+    """Import in the block neither from the current folder nor from those of PYTHONPATH."""
+    before, foreign = list(sys.path), folders_of_the_user()
+    sys.path[:] = [entry for entry in before if Path(entry).resolve() not in foreign]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def folders_of_the_user() -> set[Path]:
+    """The current folder, and those of PYTHONPATH but for any into which packages are installed, as on clusters."""
+    folders = {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    return {folder for folder in folders if not any(folder.glob("*.dist-info"))} | {Path.cwd()}

@@ -1,0 +1,45 @@
+"""Text of others on the terminal: a character that would steer it is shown as its code, never sent.
+
+File names, DICOM tags, and the names of classes and datasets come from strangers. An escape sequence among them could
+hide a line, forge one or rename the window; a mark of direction could turn a name around.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+# Control characters but tab and newline, separators of lines, marks of direction, and halves of surrogate pairs.
+STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\N{ARABIC LETTER MARK}\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}"
+    "\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def harmless(text: object) -> str:
+    """The text with `\\x1b` in place of an escape character, and alike of all others in STEERING."""
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
+def say(*lines: object, file: TextIO | None = None) -> None:
+    """Print each line, harmless, to `file` (stdout unless given)."""
+    for line in lines:
+        print(harmless(line), file=file, flush=True)
+
+
+@contextmanager
+def harmless_warnings() -> Iterator[None]:
+    """Show the warnings of a block harmless, too."""
+    usual = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        return harmless(usual(message, category, filename, lineno, line))
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual

@@ -1,0 +1,173 @@
+"""What may be built from the config of a Run, which may come from a stranger, unless its user trusts it.
+
+Accepted are this package's own constructors, each in its room, and the networks of segmentation_models_pytorch and
+MONAI; with plain values, none of which names code, a file or an address; and from installed packages. A network may
+have no more weights than the Run brings along.
+"""
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.nn.modules import module as modules
+
+from genseg_betty.errors import UserError
+from genseg_betty.run import Run
+from genseg_betty.search_path import folders_of_the_user, installed_packages_only
+
+# Section of the config -> where its constructors lie.
+ROOMS = {name: f"genseg_betty.{room}" for name, room in (
+    ("backbone", "backbones"), ("generator", "generators"), ("augment", "augment")
+)}  # fmt: skip
+SECTIONS = ("name", "objective", "discriminator")  # keys that are no values of the section that they stand in
+SMP, MONAI = "segmentation_models_pytorch", "monai.networks.nets"
+LIBRARIES = (SMP, "monai", "timm")
+TARGET = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
+FETCHED = re.compile(r"(^|_)(path|file|filename|url|dir|cfg|overlay|id)$")  # keys that libraries read or fetch by
+SPARE_WEIGHTS = 2**28  # bytes of layers that a network builds and leaves out
+LEADS_OUT = re.compile(r"[/\\:~]")  # a text that may be a path, an address, or a name that timm fetches by
+MAX_SHOWN = 80  # characters of a value in a message
+
+
+@contextmanager
+def building_from(run: Run, config: DictConfig, parts: Sequence[str], trust: bool) -> Iterator[None]:
+    """Build in the block what `parts` of the Run's `config` describe, such as "backbone" or "generator.objective".
+
+    Raises UserError, unless `trust`, before anything of them is imported that is not accepted; and in the block, for
+    networks with many more weights than the Run's checkpoints hold.
+    """
+    if trust:
+        yield
+        return
+    most = 4 * sum(file.stat().st_size for file in run.path.glob("checkpoints/*.pt")) + SPARE_WEIGHTS
+    with installed_packages_only(), _weights_bounded(most):
+        faults = [fault for part in parts for fault in _faults(config, part)]
+        if faults:
+            raise UserError(_refusal(run.path, faults))
+        yield
+
+
+@contextmanager
+def _weights_bounded(most: int) -> Iterator[None]:
+    """Raise UserError as soon as the modules built in the block have weights of over `most` bytes, before their values
+    are drawn: until then they take no memory."""
+    total = 0
+
+    def add(_: nn.Module, name: str, value: Tensor | None) -> None:
+        nonlocal total
+        total += 0 if value is None else value.numel() * value.element_size()
+        if total > most:
+            raise UserError(
+                f"the network of config.yaml has over {total / 2**30:.1f} GiB of weights, far more than the Run's "
+                "checkpoints hold: the Run is damaged, or made to fill the memory"
+            )
+
+    hooks = [
+        modules.register_module_parameter_registration_hook(add),
+        modules.register_module_buffer_registration_hook(add),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _refusal(path: Path, faults: Sequence[str]) -> str:
+    return "\n  - ".join(
+        [f"The Run at {path} is not built, as its config.yaml asks for what may run code or fetch files:", *faults]
+    ) + (
+        "\nExpected classes of genseg_betty itself, or networks of segmentation_models_pytorch and MONAI, with plain "
+        "values. Whoever wrote the file could do here all that you may. If you trust the Run (it may be your own, with "
+        "a network of yours), say so: --trust, or trust=True in Python."
+    )
+
+
+def _faults(config: DictConfig, part: str) -> Iterator[str]:
+    """A line for each thing in a section that is not accepted."""
+    section = OmegaConf.select(config, part)
+    values = OmegaConf.to_container(section) if isinstance(section, DictConfig) else {}
+    assert isinstance(values, dict)
+    target = values.pop("_target_", None)
+    if fault := _fault_of_target(part, target):
+        yield f"{part}._target_: {_short(target)} ({fault})"
+    if target == "genseg_betty.backbones.monai_nets.monai" and (fault := _fault_of_net(values.get("net", ""))):
+        yield f"{part}.net: {_short(values['net'])} ({fault})"
+    yield from _foreign_values({key: value for key, value in values.items() if key not in SECTIONS}, part)
+
+
+def _fault_of_target(part: str, target: Any) -> str | None:
+    if not isinstance(target, str) or not TARGET.fullmatch(target):
+        return "expected package.module.Class"
+    module, _, name = target.rpartition(".")
+    room = ROOMS[part.partition(".")[0]]
+    if module == room or module.startswith(f"{room}."):
+        return None if _defines(module, name) else "this version of genseg_betty has no such class"
+    if part == "backbone" and target.startswith((f"{SMP}.", f"{MONAI}.")):
+        kind = _library_networks(SMP if target.startswith(f"{SMP}.") else MONAI).get(name)
+        known = kind is not None and module in (SMP, MONAI, kind.__module__)
+        return _misplaced() or (None if known else "no network of that library")
+    return "a class of others"
+
+
+def _defines(module: str, name: str) -> bool:
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return False
+    return callable(found) and found.__module__ == module
+
+
+def _library_networks(library: str) -> dict[str, type[nn.Module]]:
+    """The networks by the names of their classes."""
+    package = importlib.import_module(library)
+    found = package.MODEL_ARCHITECTURES_MAPPING if library == SMP else vars(package)
+    kinds = [kind for kind in found.values() if inspect.isclass(kind) and issubclass(kind, nn.Module)]
+    return {kind.__name__: kind for kind in kinds if kind.__module__.startswith(f"{library}.")}
+
+
+def _fault_of_net(net: Any) -> str | None:
+    """Of `backbone.net`, by which a network of MONAI, or any other class, is found."""
+    if not isinstance(net, str) or not net.removeprefix(f"{MONAI}.").isidentifier():
+        return "a class of others"
+    kind = _library_networks(MONAI).get(net.removeprefix(f"{MONAI}."))
+    fetches = kind is not None and getattr(inspect.signature(kind).parameters.get("pretrained"), "default", None)
+    return _misplaced() or ("it fetches weights" if fetches is True else None)
+
+
+def _misplaced() -> str | None:
+    """Whether a library was imported before from the current folder or PYTHONPATH in place of the installed one."""
+    foreign = folders_of_the_user()
+    for name in LIBRARIES:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if name in sys.modules and (file is None or Path(file).resolve().parents[1] in foreign):
+            return f"{name} was imported from {file or 'a folder without code'}, and is not the installed package"
+    return None
+
+
+def _foreign_values(value: Any, place: str) -> Iterator[str]:
+    """A line for each value that is no plain one, or that may name a file or an address."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            names_file = FETCHED.search(str(key)) and isinstance(inner, str | list | dict)
+            if not isinstance(key, str) or key.startswith("_") or names_file:
+                yield f"{place}.{key}: {_short(inner)}"
+            else:
+                yield from _foreign_values(inner, f"{place}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _foreign_values(inner, f"{place}.{index}")
+    elif not isinstance(value, str | int | float | None) or LEADS_OUT.search(str(value)):
+        yield f"{place}: {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
