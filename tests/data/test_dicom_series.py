@@ -214,6 +214,7 @@ def test_few_files_are_opened_to_learn_that_there_is_no_series(tmp_path: Path, m
     ("kind", "modality", "advice"),
     [
         (SEGMENTATION, "SEG", "a Segmentation Storage; expected a DICOM image, convert it to NIfTI"),
+        (SEGMENTATION, "", "a Segmentation Storage; expected a DICOM image, convert it to NIfTI"),
         (STRUCTURES, "RTSTRUCT", "a RT Structure Set Storage; expected a DICOM image, convert its contours"),
         (ENHANCED_CT, "RTDOSE", "give the images that the dose was planned on"),
     ],

@@ -28,6 +28,7 @@ ADVICE = {
     "RTSTRUCT": "convert its contours to a NIfTI mask, for example with 3D Slicer",
     "RTDOSE": "give the images that the dose was planned on",
 }
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # bits, and a map of labels
 # What is asked of a header; a series keeps the headers of all its slices in memory, so nothing else of them is read.
 HEADER = (
     "SOPClassUID",
@@ -187,7 +188,8 @@ def _require_readable(file: BinaryIO) -> None:
 
 def _require_image(data: "Dataset") -> None:
     """Raise ImageError for objects that hold no image, for masks of other kinds, and for parts of an image."""
-    modality, kind = str(data.get("Modality") or ""), data.get("SOPClassUID")
+    kind = data.get("SOPClassUID")
+    modality = "SEG" if kind in SEGMENTATIONS else str(data.get("Modality") or "")
     if modality in ADVICE or whole(data, "Rows") is None or whole(data, "Columns") is None:
         name = str(getattr(kind, "name", ""))
         if modality not in ADVICE and (not name or "Image" in name):
