@@ -214,6 +214,17 @@ def nested_dicom(path: Path) -> None:
     path.write_bytes(content[:place] + opened * 100_000 + content[place:])
 
 
+def dicom_items(path: Path, count: int, in_frames: bool) -> None:
+    """Empty items of a sequence, 8 bytes each: one that says no length, or that which describes the frames."""
+    content = dicom(path).read_bytes()
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * count
+    tag, before, length = ((0x5200, 0x9230), (0x7FE0, 0x0010), 8 * count) if in_frames else ((8, 0x1115), (0x28, 2), -1)
+    end = b"" if in_frames else struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    place = content.index(struct.pack("<HH", *before))
+    head = struct.pack("<HH2sHI", *tag, b"SQ", 0, length % 2**32)
+    path.write_bytes(content[:place] + head + items + end + content[place:])
+
+
 def run_lengths(path: Path) -> None:
     segment = b"\x81\0" * 2**23  # 1 GiB unpacked, of the 64 bytes that there should be
     dicom(path, struct.pack("<16L", 1, 64, *[0] * 14) + segment, RLE)
@@ -392,6 +403,14 @@ BOMBS: dict[str, tuple[Writer, str]] = {
     "scans.dcm": (
         lambda path: dicom(path, jpeg(2000, side=8), JPEG),
         "unsafe: holds more than 50 scans; expected a JPEG file as encoders write it",
+    ),
+    "items.dcm": (
+        lambda path: dicom_items(path, 2**24, in_frames=False),
+        "too_large: has a header of more than 1048576 parts; expected fewer, export it anew",
+    ),
+    "groups.dcm": (
+        lambda path: dicom_items(path, 2**24, in_frames=True),
+        "too_large: holds more than 262144 items in PerFrameFunctionalGroupsSequence; expected fewer, export it anew",
     ),
     "nested.dcm": (nested_dicom, "unreadable: cannot be read (***); expected a DICOM image"),
     "bytes.nii.gz": (

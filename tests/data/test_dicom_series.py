@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel
@@ -213,6 +214,7 @@ def test_few_files_are_opened_to_learn_that_there_is_no_series(tmp_path: Path, m
     ("kind", "modality", "advice"),
     [
         (SEGMENTATION, "SEG", "a Segmentation Storage; expected a DICOM image, convert it to NIfTI"),
+        (SEGMENTATION, "", "a Segmentation Storage; expected a DICOM image, convert it to NIfTI"),
         (STRUCTURES, "RTSTRUCT", "a RT Structure Set Storage; expected a DICOM image, convert its contours"),
         (ENHANCED_CT, "RTDOSE", "give the images that the dose was planned on"),
     ],
@@ -239,3 +241,25 @@ def test_a_single_ima_file_is_an_image(tmp_path: Path) -> None:
     path = slice_file(tmp_path / "x.IMA", VOLUME[0], PixelSpacing=list(SPACING[1:]))
     assert read_header(path).spacing == SPACING[1:]
     np.testing.assert_array_equal(read_image(path)[..., 0], VOLUME[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["series", "enhanced", "implicit"])
+def test_whatever_is_damaged_the_fault_is_an_image_error(tmp_path: Path, kind: str) -> None:
+    """Seeded damage of a sound slice or of a file of several frames."""
+    random = np.random.default_rng(0)
+    if kind == "series":
+        path = series(tmp_path / "s", VOLUME[:3])
+        file = path / "1.dcm"
+    else:
+        syntax = "1.2.840.10008.1.2" if kind == "implicit" else "1.2.840.10008.1.2.1"
+        file = path = enhanced(tmp_path / "x.dcm", VOLUME[:3], rescales=[(1, 2), (3, 4), (5, 6)], syntax=syntax)
+    content = file.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in random.integers(132, len(content), random.integers(1, 5)):
+            damaged[place] = random.choice([0, 32, 92, 127, 255, random.integers(256)])
+        file.write_bytes(damaged[: random.choice([len(damaged), random.integers(1, len(damaged))], p=[0.8, 0.2])])
+        for read in (read_header, read_image, read_mask):
+            with suppress(ImageError):
+                read(path)

@@ -1,23 +1,25 @@
-"""One DICOM file: whether it is one, what it holds, and the numbers of its header, which may be empty or odd."""
+"""One DICOM file: what it holds, and the numbers of its header, which may be empty or odd."""
 
 import io
 import re
-import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from genseg_betty.data.formats.common import ImageError, bounded, damaged, require_short
+from genseg_betty.data.formats.dicom_start import FILE_META, START, is_start_of_dicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 EXPECTED = "a DICOM image"
-START = 512  # bytes from which a file is known to be DICOM
-MAX_FIRST = 256  # bytes of the first value of a file that begins without preamble
 MAX_NAMED = 3  # files named in one message
+MAX_READS = 2**20  # parts of a header: each may be an item of a sequence, which takes 600 bytes of memory for its 8
+MAX_ITEMS = 2**18  # items of a sequence that is parsed when it is asked for
 LARGE = 1e12  # no length, place or rescale is larger
-FILE_META, IDENTIFYING, PATIENT = 0x0002, 0x0008, 0x0010  # groups that a file may begin with
+SEQUENCES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ModalityLUTSequence")
+ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # what an item begins with, little and big endian
 COLOURS = ("RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 GRAYS = ("MONOCHROME1", "MONOCHROME2")
 TO_NIFTI = "convert it to NIfTI, for example with 3D Slicer"
@@ -26,6 +28,7 @@ ADVICE = {
     "RTSTRUCT": "convert its contours to a NIfTI mask, for example with 3D Slicer",
     "RTDOSE": "give the images that the dose was planned on",
 }
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # bits, and a map of labels
 # What is asked of a header; a series keeps the headers of all its slices in memory, so nothing else of them is read.
 HEADER = (
     "SOPClassUID",
@@ -56,31 +59,33 @@ HEADER = (
 )
 
 
-def begins_as_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its content: after the 128 bytes of a preamble, or without them. Raises OSError."""
-    with path.open("rb") as file:
-        return _begins_as_dicom(file.read(START))
-
-
 def open_dicom(path: Path, pixels: bool = True) -> "Dataset":
     """The data set of an image, without its pixels only HEADER. Raises ImageError, also for what is no image."""
     from pydicom import dcmread
 
-    try:
+    with damage_told(path):
         require_short(path)
-        with path.open("rb") as file:
+        with _BoundedReader(io.FileIO(path)) as file:
             _require_readable(file)
             if pixels:
                 data = dcmread(file, force=True)
             else:
                 data = dcmread(file, force=True, stop_before_pixels=True, specific_tags=list(HEADER))
+        _require_few_items(data)
         _require_image(data)
         _name_transfer_syntax(data)
-    except ImageError:
-        raise
-    except Exception as error:  # pydicom raises what its parsers raise
-        raise damaged(path, error, EXPECTED) from error
     return data
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Raise ImageError for whatever the reading of a file raises: pydicom parses a value when it is asked for."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise _bound_of(error) or damaged(path, error, EXPECTED) from error
 
 
 def sizes(data: "Dataset") -> tuple[int, int, int]:
@@ -116,7 +121,7 @@ def number(data: "Dataset", keyword: str) -> float | None:
 def numbers(data: "Dataset", keyword: str, count: int) -> tuple[float, ...] | None:
     """So many numbers of the header, None where they are absent or empty. Raises ImageError otherwise."""
     try:
-        value = data.get(keyword)
+        value = data[keyword].value if keyword in data else None  # faster than get(), and asked often
         values = [value] if isinstance(value, (str, int, float)) else list(value or ())
         if not values or values == [""]:
             return None
@@ -136,31 +141,34 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names) if more <= 0 else f"{', '.join(names[:MAX_NAMED])} and {more} more"
 
 
-def _begins_as_dicom(start: bytes) -> bool:
-    return start[128:132] == b"DICM" or any(_begins_with_elements(start, order) for order in "<>")
+class _BoundedReader(io.BufferedReader):
+    """A file whose header is read in so many parts at most. Raises ImageError (`too_large`) beyond."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > MAX_READS:
+            message = f"has a header of more than {MAX_READS} parts; expected fewer, export it anew"
+            raise ImageError("too_large", message)
+        return super().read(size)
 
 
-def _begins_with_elements(start: bytes, order: str) -> bool:
-    """Whether bytes are a data set from the first one on: two elements that follow each other as they may."""
-    from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
+def _bound_of(error: BaseException | None) -> ImageError | None:
+    """The ImageError that the file raised, where pydicom has raised another in its place."""
+    while error is not None and not isinstance(error, ImageError):
+        error = error.__context__
+    return error
 
-    if len(start) < 8:
-        return False
-    group, element, kind = struct.unpack_from(f"{order}HH2s", start)
-    explicit = kind.decode("latin-1") in set(VR)
-    if explicit:
-        long = kind.decode() in EXPLICIT_VR_LENGTH_32
-        place, length = (8, f"{order}I") if long else (6, f"{order}H")
-    else:
-        place, length = 4, f"{order}I"
-    follows = place + struct.calcsize(length)
-    if group not in (FILE_META, IDENTIFYING) or not (explicit or order == "<") or len(start) < follows:
-        return False
-    follows += struct.unpack_from(length, start, place)[0]
-    if follows > MAX_FIRST or len(start) < follows + 4:
-        return False
-    after = struct.unpack_from(f"{order}HH", start, follows)
-    return after > (group, element) and after[0] in (FILE_META, IDENTIFYING, PATIENT)
+
+def _require_few_items(data: "Dataset") -> None:
+    """Raise ImageError (`too_large`) for a sequence that would take far more memory than its bytes once parsed."""
+    for keyword in SEQUENCES:
+        raw = data.get_item(keyword) if keyword in data else None
+        value = getattr(raw, "value", None)
+        if isinstance(value, bytes) and max(map(value.count, ITEMS)) > MAX_ITEMS:
+            message = f"holds more than {MAX_ITEMS} items in {keyword}; expected fewer, export it anew"
+            raise ImageError("too_large", message)
 
 
 def _require_readable(file: BinaryIO) -> None:
@@ -168,7 +176,7 @@ def _require_readable(file: BinaryIO) -> None:
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    if not _begins_as_dicom(file.read(START)):
+    if not is_start_of_dicom(file.read(START)):
         raise ImageError("unreadable", f"cannot be read (it does not begin as DICOM does); expected {EXPECTED}")
     file.seek(0)
     read_preamble(file, force=True)
@@ -180,7 +188,8 @@ def _require_readable(file: BinaryIO) -> None:
 
 def _require_image(data: "Dataset") -> None:
     """Raise ImageError for objects that hold no image, for masks of other kinds, and for parts of an image."""
-    modality, kind = str(data.get("Modality") or ""), data.get("SOPClassUID")
+    kind = data.get("SOPClassUID")
+    modality = "SEG" if kind in SEGMENTATIONS else str(data.get("Modality") or "")
     if modality in ADVICE or whole(data, "Rows") is None or whole(data, "Columns") is None:
         name = str(getattr(kind, "name", ""))
         if modality not in ADVICE and (not name or "Image" in name):

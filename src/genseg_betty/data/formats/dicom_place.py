@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 UNEVEN = 0.1  # relative difference of slice distances from which a slice is taken to be missing
 PARALLEL = 0.01  # difference of directions, as components of vectors of length 1
 SAME_SIZE = 0.001  # mm up to which the sides of two pixels are one, written with other digits
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 STRAIGHT = 0.01  # shift to the side, as a share of the way along the normal: half a degree of tilt
 
 
@@ -50,13 +51,15 @@ def frame_groups(data: "Dataset", sequence: str) -> list["Dataset"]:
 
     Raises ImageError where the frames that are described are not those that the file holds.
     """
+    if not has_frame_groups(data):
+        return [data]
     frames, own = sizes(data)[0], list(data.get("PerFrameFunctionalGroupsSequence") or ())
     shared = list(data.get("SharedFunctionalGroupsSequence") or ())[:1]
     if own and len(own) != frames:
         message = f"describes {len(own)} frames and holds {frames}; expected as many, export it anew"
         raise ImageError("unreadable", message)
     if not own:
-        return [_first([*shared], sequence, data)] * (frames if shared else 1)
+        return [_first(shared, sequence, data)] * frames
     return [_first([groups, *shared], sequence, data) for groups in own]
 
 
@@ -67,7 +70,7 @@ def _first(groups: Sequence["Dataset"], sequence: str, otherwise: "Dataset") -> 
 
 def has_frame_groups(data: "Dataset") -> bool:
     """Whether a file describes its frames one by one (enhanced objects)."""
-    return bool(data.get("PerFrameFunctionalGroupsSequence") or data.get("SharedFunctionalGroupsSequence"))
+    return any(name in data and data[name].value for name in GROUPS)
 
 
 def planes(data: "Dataset", name: str = "") -> list[Plane]:

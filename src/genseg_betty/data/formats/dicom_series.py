@@ -16,8 +16,8 @@ import numpy as np
 
 from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, labels
 from genseg_betty.data.formats.dicom_file import (
-    begins_as_dicom,
     channels,
+    damage_told,
     interpretation,
     listed,
     open_dicom,
@@ -25,6 +25,7 @@ from genseg_betty.data.formats.dicom_file import (
 )
 from genseg_betty.data.formats.dicom_pixels import reach, read_intensities, read_stored
 from genseg_betty.data.formats.dicom_place import Plane, Stack, planes, stack_planes
+from genseg_betty.data.formats.dicom_start import begins_as_dicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -81,9 +82,9 @@ def slices(folder: Path) -> list[Path]:
     return _sort_out(folder)[Kind.SLICE]
 
 
-def read_series_image(folder: Path) -> np.ndarray:
+def read_series_image(paths: Sequence[Path]) -> np.ndarray:
     """[D, H, W, C] float32. Raises ImageError."""
-    series = open_series(folder)
+    series = open_series(paths)
     # Slices whose rescales differ reach different intensities; turned round, they must stay comparable.
     reaches = [reach(one) for one in series.headers if interpretation(one) == "MONOCHROME1"]
     turn = min(low for low, _ in reaches) + max(high for _, high in reaches) if reaches else None
@@ -94,35 +95,33 @@ def read_series_image(folder: Path) -> np.ndarray:
     return out
 
 
-def read_series_mask(folder: Path) -> np.ndarray:
+def read_series_mask(paths: Sequence[Path]) -> np.ndarray:
     """[D, H, W] integers, as stored. Raises ImageError."""
     masks = []
-    for path in open_series(folder).paths:
+    for path in open_series(paths).paths:
         with _naming(path):
             masks.append(labels(read_stored(open_dicom(path))))
     return np.stack(masks)
 
 
-def read_series_header(folder: Path) -> Header:
+def read_series_header(paths: Sequence[Path]) -> Header:
     """Shape, spacing and place. Raises ImageError."""
-    series = open_series(folder)
+    series = open_series(paths)
     return Header(series.shape, series.stack.spacing, series.stack.affine)
 
 
-def find_single_volume(folder: Path) -> Path | None:
-    """The only DICOM file of a folder, where it is a volume of several frames by itself. Raises ImageError."""
-    found = _require_slices(folder)
-    return found[0] if len(found) == 1 and sizes(open_dicom(found[0], pixels=False))[0] > 1 else None
+def is_single_volume(paths: Sequence[Path]) -> bool:
+    """Whether the only DICOM file of a folder is a volume of several frames by itself. Raises ImageError."""
+    return len(paths) == 1 and sizes(open_dicom(paths[0], pixels=False))[0] > 1
 
 
-def open_series(folder: Path) -> Series:
-    """The slices of a folder in order. Raises ImageError for anything but one series."""
-    paths = _require_slices(folder)
+def open_series(paths: Sequence[Path]) -> Series:
+    """Slices in the order of their places. Raises ImageError for anything but one series."""
     headers, places = _open_headers(paths)
     several = [path.name for path, data in zip(paths, headers, strict=True) if sizes(data)[0] > 1]
     if several:
         message = f"holds {len(several)} files of several frames ({listed(several)}) among {len(paths)}"
-        expected = "expected single slices: a file of several frames is a volume by itself, give each its own folder"
+        expected = "expected single slices: such a file is a volume by itself, give it a folder of its own or name it"
         raise ImageError("unreadable", f"{message}; {expected}")
     series = {str(data.get("SeriesInstanceUID") or "") for data in headers}
     shapes = {(*sizes(data)[1:], channels(data)) for data in headers}
@@ -134,7 +133,7 @@ def open_series(folder: Path) -> Series:
     return Series([paths[index] for index in stack.order], [headers[index] for index in stack.order], stack)
 
 
-def _require_slices(folder: Path) -> list[Path]:
+def require_slices(folder: Path) -> list[Path]:
     """The DICOM files of a folder. Raises ImageError for none, and for files that may be slices and cannot be read."""
     found = {kind: [path.name for path in paths] for kind, paths in _sort_out(folder).items()}
     if outside := found[Kind.OUTSIDE]:
@@ -153,8 +152,9 @@ def _open_headers(paths: Sequence[Path]) -> tuple[list["Dataset"], list[Plane]]:
     headers, places, faults = [], [], []
     for path in paths:
         try:
-            headers.append(open_dicom(path, pixels=False))
-            places.append(planes(headers[-1], path.name)[0])
+            with damage_told(path):
+                headers.append(open_dicom(path, pixels=False))
+                places.append(planes(headers[-1], path.name)[0])
         except ImageError as error:
             faults.append((path.name, error))
     if faults:
@@ -168,7 +168,8 @@ def _open_headers(paths: Sequence[Path]) -> tuple[list["Dataset"], list[Plane]]:
 def _naming(path: Path) -> Iterator[None]:
     """Name the slice that is at fault."""
     try:
-        yield
+        with damage_told(path):
+            yield
     except ImageError as error:
         raise ImageError(error.code, f"holds {path.name}, which {error}") from error
 
