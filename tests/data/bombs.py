@@ -368,6 +368,16 @@ BOMBS: dict[str, tuple[Writer, str]] = {
         lambda path: path.write_bytes(nrrd(stream(wbits=31), encoding="gzip", byte_skip="2000000000")),
         "unsafe: skips 0 lines and 2000000000 bytes; expected 0 to 67108864 of each",
     ),
+    "axes.nrrd": (
+        lambda path: path.write_bytes(nrrd(dimension="2000000000")),
+        "unreadable: cannot be read (other numbers of sizes, kinds or directions than its 2000000000 dimensions); "
+        "expected an NRRD file (.nrrd, or .nhdr beside its data)",
+    ),
+    "comments.nrrd": (
+        lambda path: path.write_bytes(b"NRRD0004\n" + b"#\n" * 2**19),
+        "unreadable: has no header that ends within 1048576 bytes; expected an NRRD file (.nrrd, or .nhdr beside its "
+        "data)",
+    ),
     "line.nrrd": (
         lambda path: path.write_bytes(b"NRRD0004\n" + b"#" * 2**24),
         "unreadable: has no header that ends within 1048576 bytes; expected an NRRD file (.nrrd, or .nhdr beside its "

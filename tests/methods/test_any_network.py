@@ -165,3 +165,5 @@ def test_volumes_by_one_command(tmp_path: Path) -> None:
     sample = dataset.load(dataset.cases[0])
     assert sample.image.shape == (32, 48, 32, 1)
     assert sample.spacing == pytest.approx((2.0, 1.0, 1.5), rel=0.02)
+    assert sample.affine is not None
+    assert nibabel.aff2axcodes(sample.affine) == nibabel.aff2axcodes(affine)  # they lie as the training data do

@@ -91,7 +91,8 @@ def check_dataset(config: Mapping[str, Any] | DictConfig, tell: Tell | None = No
 
 
 def _note_of_mixture(places: Places, ids: Sequence[str]) -> list[str]:
-    return note_of_turned("the dataset", [places.orientations.get(id) for id in ids], places.usual(ids))
+    orientations = [places.orientations.get(id) for id in ids]
+    return note_of_turned("the dataset", orientations, places.usual(ids), whose="most")
 
 
 def split_or_note(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genseg_betty.data.formats import Header
-from genseg_betty.data.formats.place import orientation_of
+from genseg_betty.data.formats.place import orientation_of, turn_to
 
 MAX_NAMED = 3  # kinds, or files, in one note
 
@@ -52,14 +52,16 @@ class Places:
         return {"orientations": self.orientations, "turned": self.turned, "doubts": self.doubts}
 
 
-def note_of_turned(name: str, orientations: Sequence[str | None], wanted: str | None) -> list[str]:
-    """A sentence if some of these images are stored in another orientation than is wanted, that of a training."""
-    others = [own for own in orientations if own and wanted and own != wanted]
+def note_of_turned(
+    name: str, orientations: Sequence[str | None], wanted: str | None, whose: str = "the training data"
+) -> list[str]:
+    """A sentence if some of these images are stored in another orientation than is wanted, and can be turned to it."""
+    others = [own for own in orientations if own and turn_to(own, wanted) is not None]
     if not others:
         return []
     return [
         f"{len(others)} of {len(orientations)} images of {name} are stored in another orientation ({_named(others)}) "
-        f"than the training data ({wanted}) and are turned to it"
+        f"than {whose} ({wanted}) and are turned to it"
     ]
 
 

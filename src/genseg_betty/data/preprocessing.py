@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genseg_betty.data.formats import Header
-from genseg_betty.data.formats.place import Turn, orientation_of, turn_to
+from genseg_betty.data.formats.place import Turn, is_proper, orientation_of, turn_to
 from genseg_betty.data.labels import LabelValue
 from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.errors import UserError
@@ -88,8 +88,13 @@ class Preprocessing:
     def turn(self, shape: Sequence[int], affine: np.ndarray | None) -> Turn | None:
         """What brings an array of this size [H, W] or [D, H, W], which lies there, to the training data's orientation.
 
-        None where nothing is to be turned, or nothing is known of either place.
+        None where nothing is to be turned, or nothing is known of either place. Raises UserError for what is no affine.
         """
+        if affine is not None and (np.shape(affine) != (4, 4) or not is_proper(affine)):
+            raise UserError(
+                f"the affine is {np.shape(affine)} {np.asarray(affine).tolist()}; expected [4, 4] finite numbers whose "
+                "axes span space, as nibabel's image.affine"
+            )
         return turn_to(orientation_of(Header(tuple(shape), None, affine)), self.orientation)
 
     def in_units_of_training(self, array: np.ndarray, scale: Scale | None) -> np.ndarray:

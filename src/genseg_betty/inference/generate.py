@@ -150,7 +150,7 @@ def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preproces
         for folder in ("images", "masks"):
             (out / folder).mkdir(parents=True, exist_ok=True)
         if preprocessing.spatial_dims == 3:
-            affine = affine_from_orientation(preprocessing.orientation, preprocessing.spacing or (1.0, 1.0, 1.0))
+            affine = affine_from_orientation(preprocessing.orientation or "RAS", preprocessing.spacing or (1.0,) * 3)
             nifti.write_image(out / "images" / name, pixels, affine)
             nifti.write_mask(out / "masks" / name, values, affine)
         else:

@@ -127,8 +127,9 @@ def write_volume(path: Path, mask: np.ndarray, like: Path) -> None:
     A MetaImage or NRRD file that states no place lies as ITK takes it to, along LPS; other files along RAS.
     """
     header = read_header(like)
-    unplaced = affine_from_orientation("LPS" if _reader(like) in DETACHED else None, header.spacing or (1.0, 1.0, 1.0))
-    affine = unplaced if header.affine is None else header.affine
+    affine = header.affine
+    if affine is None:
+        affine = affine_from_orientation("LPS" if _reader(like) in DETACHED else "RAS", header.spacing or (1.0,) * 3)
     nifti.write_mask(path, mask, affine, like if _reader(like) is nifti else None)
 
 

@@ -99,7 +99,7 @@ def _checked(fields: Mapping[str, Any], start: int) -> _Head:
     sizes = tuple(int(side) for side in fields["sizes"])
     count = int(fields["dimension"])
     directions = fields.get("space directions")
-    kinds = [kind.lower() for kind in fields.get("kinds", ["none"] * count)]
+    kinds = [kind.lower() for kind in fields.get("kinds", ["none"] * len(sizes))]
     if not len(sizes) == len(kinds) == count or (directions is not None and len(directions) != count):
         raise ValueError(f"other numbers of sizes, kinds or directions than its {count} dimensions")
     dtype = _type(fields)
@@ -120,13 +120,14 @@ def _fields(path: Path) -> tuple[dict[str, Any], int]:
     import nrrd
 
     lines: list[bytes] = []
+    start = 0
     try:
         with path.open("rb") as file:
-            while line := file.readline(HEADER_BYTES):
+            while start < HEADER_BYTES and (line := file.readline(HEADER_BYTES)):
                 lines.append(line)
-                if not line.strip() or sum(map(len, lines)) >= HEADER_BYTES:
+                start += len(line)
+                if not line.strip():
                     break
-        start = sum(map(len, lines))
         if start >= HEADER_BYTES:
             raise ImageError("unreadable", f"has no header that ends within {HEADER_BYTES} bytes; expected {EXPECTED}")
         with np.errstate(invalid="ignore"):  # a size that is no number is refused later

@@ -38,14 +38,13 @@ def affine_from_axes(axes: np.ndarray, origin: Sequence[float]) -> np.ndarray:
     return affine
 
 
-def affine_from_orientation(orientation: str | None, spacing: Sequence[float]) -> np.ndarray:
-    """[4, 4] of a volume of that orientation (None: RAS) and spacing (along D, H, W in mm), its first voxel at 0."""
+def affine_from_orientation(orientation: str, spacing: Sequence[float]) -> np.ndarray:
+    """[4, 4] of a volume of that orientation and spacing (along D, H, W in mm), its first voxel at 0."""
     from nibabel.orientations import axcodes2ornt
 
-    affine = np.eye(4)
-    affine[:3, :3] = 0
+    affine = np.diag([0.0, 0.0, 0.0, 1.0])
     steps = reversed(spacing)
-    for column, (step, (row, flip)) in enumerate(zip(steps, axcodes2ornt(orientation or "RAS"), strict=True)):
+    for column, (step, (row, flip)) in enumerate(zip(steps, axcodes2ornt(orientation), strict=True)):
         affine[int(row), column] = flip * step
     return affine
 
