@@ -30,7 +30,7 @@ from genseg_betty.data.preprocessing import Intensity, Preprocessing
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 
-LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom")
+LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom", "tifffile", "torchvision")
 BESIDE_THE_READING = {"name", "root", "cases", "unlabelled", "metric", "published_test", "folds", "own_split", "recipe"}
 SMALL = 150_000_000  # bytes up to which a dataset is checked as a whole, so that another draw of cases finds it checked
 HELD = 2**30  # bytes of decoded cases that wait in memory for their preprocessing; the others are decoded twice
