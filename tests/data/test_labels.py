@@ -9,6 +9,7 @@ from PIL import Image
 from data import bombs
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import ImageError, read_colours, read_mask, write_mask
+from genseg_betty.data.formats.common import whole_numbers
 from genseg_betty.data.labels import LabelMap
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
@@ -222,3 +223,66 @@ def test_lossy_masks_with_a_threshold_are_written_with_0_and_255(folder: Path, d
     dataset = open_dataset(dataset_yaml("folder", root=str(folder), threshold=127))
     assert dataset.label_values == (0, 255)
     assert dataset.load(dataset.cases[0]).mask.max() == 1
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "bmp", "npy"])
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"background": 0, "ulcer": 255}, 1),
+        ({"background": 0, "ulcer": 65535}, 1),
+        ({"background": 255, "ulcer": 0}, 0),
+        ({"background": 0, "ulcer": 1}, 1),
+        ({"background": 0, "ulcer": 1, "necrosis": 255}, 1),
+        ({"background": 0, "necrosis": 7, "ulcer": 255}, 2),
+        ({"background": 0, "ulcer": 7}, None),
+    ],
+)
+def test_the_1_of_a_bit_is_white(tmp_path: Path, ending: str, declared: dict, expected: int | None) -> None:
+    path = tmp_path / f"x.{ending}"
+    if ending == "npy":
+        np.save(path, DISC)
+    else:
+        save(path, DISC)
+    labels = LabelMap.declared(declared, None)
+    if expected is None:
+        with pytest.raises(ImageError, match=r"holds the values 1; expected 0, 7\."):
+            labels.decode(read_mask(path))
+        return
+    indices, _ = labels.decode(read_mask(path))
+    np.testing.assert_array_equal(indices, np.where(DISC, expected, labels.lookup[0]))
+    assert indices.dtype == np.int64
+
+
+@pytest.mark.parametrize(("declared", "stored"), [(255, 1), (1, 255), (65535, 1), (1, 65535)])
+def test_0_and_1_declared_as_0_and_255_is_told_not_guessed(declared: int, stored: int) -> None:
+    values = (DISC * stored).astype(np.uint16)
+    with pytest.raises(ImageError, match=r"leave dataset\.labels out: 0 and 1 are read then as well as 0 and 255"):
+        LabelMap.declared({"background": 0, "ulcer": declared}, None).decode(values)
+    with pytest.raises(ImageError) as caught:
+        LabelMap.declared({"background": 0, "ulcer": declared, "b": 7}, None).decode(values)
+    assert "leave" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(2) * np.float32(1.00000006),  # what nibabel stores of a float array in a header of uint8
+        np.arange(256) * 1.0000001,
+        np.array([0, 255]) * np.float32(0.00392157),
+        np.arange(0, 65536, 5) * np.float32(1 / 65535) * 65535,
+        np.array([0.9995, 2.0004, -0.0004]),
+    ],
+)
+def test_what_a_header_scales_is_whole(values: np.ndarray, kind: type) -> None:
+    whole = whole_numbers(values.astype(kind))
+    np.testing.assert_array_equal(whole, np.rint(values))
+    assert whole.dtype == np.int64
+
+
+@pytest.mark.parametrize("value", [0.5, 0.01, 0.998, 254.97, 65534.9, 1e9 + 0.5, np.nan, np.inf])
+def test_true_fractions_are_none(value: float) -> None:
+    with pytest.raises(ImageError, match="holds fractions") as caught:
+        whole_numbers(np.array([0, 1, value]))
+    assert caught.value.code == "unexpected_label"

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from genseg_betty.data.case import Case
 from genseg_betty.data.cases import scan_dataset
+from genseg_betty.data.class_counts import absent_class_findings
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import Header, ImageError, bit_depth, read_header, read_image
@@ -65,6 +66,7 @@ class _Seen:
     warnings: list[Finding] = field(default_factory=list)
     pixels: int = 0
     image: Header | None = None  # None where it cannot be read
+    counts: np.ndarray | None = None  # pixels of each class; None where there is a fault
     digest: bytes = b""
     signature: np.ndarray | None = None
 
@@ -82,6 +84,8 @@ def check_dataset(config: Mapping[str, Any] | DictConfig, tell: Tell | None = No
     warnings = [finding for one in seen for finding in one.warnings] + _duplicates(dataset, seen)
     signatures = {case.id: one.signature for case, one in zip(dataset.cases, seen, strict=True)}
     near_copies(dataset, {id: own for id, own in signatures.items() if own is not None})
+    counts = [one.counts for one in seen if one.counts is not None]
+    warnings += absent_class_findings(dataset.classes, counts)
     split_or_note(dataset, config, 0, errors)
     warnings += near_duplicate_findings(dataset)
     sound = sum(not one.errors for one in seen)
@@ -222,6 +226,7 @@ def _decode(dataset: Dataset, path: Path, image: Header | None, seen: _Seen) -> 
 def _judge(dataset: Dataset, case: Case, mask: np.ndarray, seen: _Seen) -> None:
     """Warn of a truth without foreground, or with a class that resizing is likely to lose."""
     counts = np.bincount(mask.ravel(), minlength=len(dataset.classes))
+    seen.counts = counts
     if not counts[1:].any():
         message = "has no foreground; fine if nothing is there to segment"
         seen.warnings.append(_finding(dataset, "empty_mask", case.masks[0], message))

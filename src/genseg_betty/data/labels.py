@@ -12,6 +12,7 @@ from genseg_betty.errors import UserError
 MAX_BLURRED = 0.05  # share of in-between pixels up to which a 0/255 mask counts as resized, not as wrong
 HALF = 127  # blurred masks are foreground above it, unless a threshold is declared
 NEAR = 32  # a value this close to 0 or 255 may be JPEG noise rather than an in-between pixel
+WHITES = (255, 65535)  # of files of 8 and 16 bits
 MAX_SHOWN = 8  # values named in one message
 MAX_COLOURS = 256  # of a palette, which predictions are written with
 EDGE = 17  # pixels; blur stays within half of this of the outline that they come from
@@ -77,10 +78,11 @@ class LabelMap:
     def decode(self, values: np.ndarray) -> tuple[np.ndarray, bool]:
         """[H, W] file values -> [H, W] int64 class indices; whether resizing or JPEG blurred the mask.
 
+        Values of type bool are those of a 1-bit file, whose 1 stands for 1 or for white, as the labels have it.
         Raises ImageError with code `unexpected_label`.
         """
         if self.lookup is not None:
-            return self._decode_declared(values, self.lookup), False
+            return self._decode_declared(_in_declared(values, self.lookup), self.lookup), False
         present = present_values(values)
         if present <= {0, 1}:
             return values.astype(np.int64), False
@@ -97,10 +99,27 @@ class LabelMap:
         if others and self.in_colour:
             raise ImageError("unexpected_label", _unexpected_colours(values, others, sorted(lookup)))
         if others:
-            raise ImageError("unexpected_label", _unexpected(others, ", ".join(map(str, sorted(lookup)))))
+            expected = ", ".join(map(str, sorted(lookup)))
+            raise ImageError("unexpected_label", _unexpected(others, expected) + _other_spelling(others, lookup))
         known = sorted(lookup)
         indices = np.array([lookup[value] for value in known], dtype=np.int64)
         return indices[np.searchsorted(np.array(known), values)]
+
+
+def _in_declared(values: np.ndarray, lookup: Mapping[int, int]) -> np.ndarray:
+    """The 1 of a 1-bit file stands for white where no label has the value 1."""
+    if values.dtype != bool:
+        return values
+    white = next((value for value in (1, *WHITES) if value in lookup), 1)
+    return values * np.uint16(white)
+
+
+def _other_spelling(found: set[int], lookup: Mapping[int, int]) -> str:
+    """What to do where masks of 0 and 1 are declared with 0 and 255, or the other way round."""
+    ones = (1, *WHITES)
+    if len(lookup) > 2 or 0 not in lookup or not found <= set(ones) or not lookup.keys() <= {0, *ones}:
+        return ""
+    return "; where all masks hold two values, leave dataset.labels out: 0 and 1 are read then as well as 0 and 255"
 
 
 def present_values(values: np.ndarray) -> set[int]:

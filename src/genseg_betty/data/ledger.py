@@ -22,7 +22,7 @@ from genseg_betty.data.formats import content_digest, content_files
 # A file may be rewritten within one tick of the file system's clock, at most 2 s long, and look the same after it.
 # So nothing is written down of files that changed this shortly before, in seconds.
 SETTLING = 3.0
-LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom", "pynrrd", "tifffile")
+LIBRARIES = ("numpy", "pillow", "torch", "scipy", "nibabel", "pydicom", "pynrrd", "tifffile", "torchvision")
 
 State = list[list[Any]]
 

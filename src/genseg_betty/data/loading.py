@@ -13,6 +13,7 @@ from genseg_betty.data.cache import Cache
 from genseg_betty.data.case import Case
 from genseg_betty.data.cases import describe, scan_dataset
 from genseg_betty.data.check import split_or_note
+from genseg_betty.data.class_counts import require_learnable
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import (
@@ -193,6 +194,8 @@ def _bundle(
     train, validation = _by_id(dataset, splits.train), _by_id(dataset, splits.validation)
     used = train + validation
     facts = reader.facts(used)
+    counts = [one.counts for one in facts]
+    require_learnable(dataset, counts[: len(train)], counts[len(train) :])
     found = fingerprint(facts, [case.group for case in used], dataset.classes)
     suits = found.defaults
     intensity, spacing = (_as_tuple(_plain(config.get(key))) for key in ("intensity", "spacing"))

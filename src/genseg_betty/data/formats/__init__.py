@@ -146,6 +146,8 @@ def _enough_memory() -> Iterator[None]:
 def _reader(path: Path) -> ModuleType:
     if path.is_dir():
         return dicom
+    if path.exists() and not path.is_file():
+        raise ImageError("unsafe", "is a pipe or a device, which may never end; expected a file, copy it to one")
     extension = split_name(path.name)[1].lower()
     for reader in READERS:
         if extension in reader.EXTENSIONS:

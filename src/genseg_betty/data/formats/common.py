@@ -18,6 +18,9 @@ from genseg_betty.errors import UserError
 MAX_VALUES = 2**28  # values of one file that are read into memory: 1 GiB as float32
 MAX_BYTES = 2**30  # of those values as a file stores them, and of a file that is read as a whole
 CHANNELS = (1, 3)  # of an image: gray or colour
+NEARLY_WHOLE = 1e-3  # by which a label may differ from a whole number
+ROUNDING = 2**-22  # of a slope and of what it is multiplied by, with room for its computation
+MAX_LABEL = 65535
 MAX_SHOWN = 100  # characters of a size in a message: a header may claim thousands of digits
 
 
@@ -75,14 +78,24 @@ def as_image(values: np.ndarray) -> np.ndarray:
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
-    """Label values as integers. Raises ImageError (`unexpected_label`) for fractions."""
-    if values.dtype == bool:
-        return values.astype(np.uint8)
-    if np.issubdtype(values.dtype, np.integer):
+    """Label values as integers. Raises ImageError (`unexpected_label`) for fractions.
+
+    Values that a header scales (a slope of 1.00000006) come near to whole numbers; those are meant.
+    """
+    if values.dtype == bool or np.issubdtype(values.dtype, np.integer):
         return values
-    if not np.isfinite(values).all() or (values != np.round(values)).any():
-        raise ImageError("unexpected_label", "holds fractions; expected whole label values such as 0 and 255")
-    return values.astype(np.int64)
+    if np.isfinite(values).all():
+        whole = np.round(values)
+        # A slope is a float32, off by up to 2^-24 of itself, and a large label by so much of the label.
+        allowed = NEARLY_WHOLE + ROUNDING * min(float(whole.max(initial=0)), MAX_LABEL)
+        if _greatest_difference(values, whole) <= allowed:
+            return whole.astype(np.int64)
+    raise ImageError("unexpected_label", "holds fractions; expected whole label values such as 0 and 255")
+
+
+def _greatest_difference(values: np.ndarray, others: np.ndarray) -> float:
+    difference = values - others
+    return float(np.abs(difference, out=difference).max(initial=0))
 
 
 def labels(values: np.ndarray) -> np.ndarray:

@@ -89,8 +89,6 @@ PLACES: tuple[tuple[Callable[[bytes], bool], Content], ...] = (
 def recognise(path: Path) -> Content | None:
     """What the file holds; None where its first bytes tell nothing, or where it cannot be opened."""
     try:
-        if not path.is_file():  # a pipe would never answer
-            return None
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError:  # told by the reader

@@ -128,8 +128,8 @@ def _gray(pixels: Image.Image) -> Image.Image:
 
 def _rgb(pixels: Image.Image) -> Image.Image:
     if pixels.mode == "CMYK":
-        message = "is in the inks of print (CMYK), whose colours depend on a profile; expected gray or RGB, save it as RGB"
-        raise ImageError("unreadable", message)
+        message = "is in the inks of print (CMYK), whose colours depend on a profile; expected gray or RGB"
+        raise ImageError("unreadable", f"{message}, save it as RGB")
     return pixels.convert("RGBA").convert("RGB") if "transparency" in pixels.info else pixels.convert("RGB")
 
 
@@ -184,10 +184,11 @@ def _gray_palette(image: Image.Image) -> bool:
 
 
 def _gray_value(rgb: np.ndarray) -> np.ndarray:
-    spread = rgb.max(axis=2) - rgb.min(axis=2)
-    if spread.max() > COLOUR_NOISE:
+    eight_bit = rgb.dtype == np.uint8  # others are never JPEG
+    spread = rgb.max(axis=2) - rgb.min(axis=2) if eight_bit else rgb.max(axis=2) != rgb.min(axis=2)
+    if spread.max() > (COLOUR_NOISE if eight_bit else 0):
         row, column = np.unravel_index(spread.argmax(), spread.shape)
         found = tuple(value.item() for value in rgb[row, column])
-        message = f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label, or {DECLARE}"
-        raise ImageError("unexpected_label", message)
+        message = f"is in colour (RGB {found} at row {row}, column {column}); expected a gray value a label, or "
+        raise ImageError("unexpected_label", message + DECLARE)
     return rgb[:, :, 1]

@@ -51,8 +51,9 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask as [H, W], or a TIFF of pages as [D, H, W], integers, the values as the file holds them.
 
-    1-bit files give bool, gray ones of 2 and 4 bits 0..3 and 0..15. A palette gives its gray values where the whole palette is gray, else the
-    indices (PASCAL-style colour palettes). RGB gives the gray value where R = G = B, up to JPEG noise.
+    1-bit files give bool, gray ones of 2 and 4 bits 0..3 and 0..15. A palette gives its gray values where the
+    whole palette is gray, else the indices (PASCAL-style colour palettes). RGB gives the gray value where
+    R = G = B, up to JPEG noise.
     Raises ImageError with code `unreadable`, `too_large` or, for colours and fractions, `unexpected_label`.
     """
     return _joined(path, label_values)

@@ -128,7 +128,8 @@ def require_alike(pages: Sequence["TiffPage"]) -> None:
     """Raise ImageError unless all pages have one size and one kind of values."""
     sizes = {f"{page.imagelength} x {page.imagewidth}" for page in pages}
     if len(sizes) > 1:
-        raise ImageError("unreadable", f"holds pages of different sizes ({', '.join(sorted(sizes))}); expected one size")
+        found = ", ".join(sorted(sizes))
+        raise ImageError("unreadable", f"holds pages of different sizes ({found}); expected one size")
     kinds = {(page.photometric, page.sampleformat, page.bitspersample, page.samplesperpixel) for page in pages}
     if len(kinds) > 1 or len({is_for_tifffile(page) for page in pages}) > 1:
         message = "holds pages of several kinds of colour, depth or compression; expected one kind, save each to a file"
