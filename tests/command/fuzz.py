@@ -47,7 +47,7 @@ def keys_of(tree: Mapping[str, Any], above: str = "") -> Iterator[str]:
             yield from keys_of(value, f"{above}{key}.")
 
 
-def draw_line(source: random.Random, keys: Sequence[str]) -> tuple[str, str]:
+def draw_line(source: random.Random, keys: Sequence[str], values: Sequence[str] = VALUES) -> tuple[str, str]:
     """A key, and an override of it by something odd."""
     key = source.choice(keys)
-    return key, source.choice(FORMS).format(key=key, value=source.choice(VALUES))
+    return key, source.choice(FORMS).format(key=key, value=source.choice(values))

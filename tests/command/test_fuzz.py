@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from command.fuzz import VALUES, draw_line, keys_of
 from genseg_betty import config as config_module
-from genseg_betty.config.kinds import require_plain
+from genseg_betty.config.plain import require_plain
 from genseg_betty.errors import ConfigError
 from genseg_betty.run.resume import resolve
 
@@ -73,7 +73,7 @@ def require_sentence_or_sound(compose: Callable[[], Any], key: str, line: str) -
     if config is None:
         assert problems, line
         assert all(problem.isprintable() and len(problem) < 3000 for problem in problems), (line, problems)
-        assert key.rpartition(".")[2] in "".join(problems), (line, problems)
+        assert key.removesuffix(".0").rpartition(".")[2] in "".join(problems), (line, problems)
     else:
         require_plain(OmegaConf.to_container(config, resolve=True))
         assert resolve(config) == config, line

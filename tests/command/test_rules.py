@@ -9,11 +9,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from genseg_betty.config import all_members, compose, conf_dir
-from genseg_betty.config.checking import _Checker, _inspect
+from genseg_betty.config.checking import _Checker
 from genseg_betty.config.components import Augment as AugmentSection
 from genseg_betty.config.components import Backbone, Component, Generator, Method, Objective, Opponent
 from genseg_betty.config.kinds import Length, Range
 from genseg_betty.config.schema import Config
+from genseg_betty.config.signatures import inspect_target
 
 # What only the publisher, a library or another dataset's own rules can judge: plain, finite, not nested too deeply.
 OPEN = ("dataset.about", "backbone.arguments", "dataset.ood", "ood")
@@ -101,7 +102,7 @@ def sections() -> dict[type[Component], set[str]]:
 
 def test_every_rule_of_an_argument_belongs_to_one() -> None:
     for schema, targets in sections().items():
-        taken = {parameter.name for target in targets for parameter in _inspect(target)[0]}
+        taken = {parameter.name for target in targets for parameter in inspect_target(target)[0]}
         assert schema.arguments.keys() <= taken, schema
 
 

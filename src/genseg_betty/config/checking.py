@@ -5,8 +5,6 @@ imported, so a YAML file names code that runs: take config files only from peopl
 """
 
 import difflib
-import importlib
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType
@@ -17,6 +15,7 @@ from genseg_betty.config.dataset_rules import dataset_faults
 from genseg_betty.config.generator_rules import generator_faults
 from genseg_betty.config.kinds import Tag, convert
 from genseg_betty.config.schema import Config
+from genseg_betty.config.signatures import inspect_target
 from genseg_betty.config.wording import describe, either, show
 
 EXPECTED_ERRORS = (ImportError, AttributeError, ValueError)
@@ -107,10 +106,10 @@ class _Checker:
         rest = {key: value for key, value in values.items() if key not in entries}
         if "_target_" in entries and "_target_" not in found and entries["_target_"].default is not MISSING:
             found["_target_"] = entries["_target_"].default
-        if issubclass(schema, Component) and isinstance(found.get("_target_"), str):
-            found |= self._arguments(rest, found["_target_"], schema, path)
-        else:
+        if not issubclass(schema, Component):
             self.unknown |= _leaves(rest, path)
+        elif "_target_" in found and _join(path, "_target_") not in self.misfits:
+            found |= self._arguments(rest, found["_target_"], schema, path)
         return found | self._defaults(entries, kinds, found, path)
 
     def report_unknown(self) -> None:
@@ -210,11 +209,11 @@ class _Checker:
     def _signature(self, target: str, schema: type[Component], path: str) -> tuple[dict[str, _Argument], bool] | None:
         """What the target takes besides what the program supplies, and whether it takes any key."""
         try:
-            parameters, hints = _inspect(target)
+            parameters, hints = inspect_target(target)
         except (Exception, SystemExit) as error:  # importing a user's file can raise whatever that file raises
             kind = "" if isinstance(error, EXPECTED_ERRORS) else f"{type(error).__name__}: "
             self.problems.append(
-                f"{path}._target_={target}: cannot be used ({kind}{error}); expected module.name of a "
+                f"{path}._target_={show(target)}: cannot be used ({kind}{show(str(error))}); expected module.name of a "
                 "function or class that Python finds (an installed package, or a folder in PYTHONPATH)"
             )
             return None
@@ -222,27 +221,14 @@ class _Checker:
         named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
         lacking = [name for name in schema.supplied if name not in named and not takes_all]
         if lacking:
-            self.problems.append(f"{path}._target_={target}: must take the arguments {', '.join(lacking)} as well")
+            names = ", ".join(lacking)
+            self.problems.append(f"{path}._target_={show(target)}: must take the arguments {names} as well")
         arguments = {
             name: _Argument(hints.get(name, Any), parameter.default is parameter.empty)
             for name, parameter in named.items()
             if name not in (*schema.supplied, *schema.offered)
         }
         return arguments, takes_all
-
-
-def _inspect(target: str) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    module_name, _, name = target.rpartition(".")
-    if not module_name:
-        raise ValueError("it names no module")
-    found = getattr(importlib.import_module(module_name), name)
-    if not callable(found):
-        raise ValueError(f"{name} is a {type(found).__name__}")
-    try:
-        hints = get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        hints = {}  # annotations that cannot be evaluated: names are still checked
-    return list(inspect.signature(found).parameters.values()), hints
 
 
 def _leaves(values: Mapping[str, Any], path: str) -> dict[str, Any]:

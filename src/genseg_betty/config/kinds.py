@@ -5,19 +5,15 @@ A mark of an `Annotated` kind narrows it: `require(value)` raises ValueError, an
 """
 
 import math
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-Scalar = int | float
+from genseg_betty.config.plain import require_finite, require_plain, require_plain_text
+from genseg_betty.config.wording import show
 
-LARGEST = 2**63 - 1  # of integers, as NumPy, PyTorch and JSON readers take them
-DEEPEST = 16  # lists and mappings within each other
-LONGEST = 100_000  # characters of a text
-UNSET = "???"  # OmegaConf's sign for a value that is still to be given
-INTERPOLATION = "${"
+Scalar = int | float
 
 
 @dataclass(frozen=True)
@@ -132,35 +128,6 @@ def convert(value: Any, kind: Any) -> Any:
     return value
 
 
-def require_shallow(value: Any, deepest: int = DEEPEST) -> None:
-    """Raise ValueError where lists and mappings are nested too deeply."""
-    if isinstance(value, list | tuple | Mapping) and not deepest:
-        raise ValueError(f"it is nested more than {DEEPEST} deep")
-    for item in _items_of(value):
-        require_shallow(item, deepest - 1)
-
-
-def require_plain(value: Any) -> None:
-    """Raise ValueError unless `value` is finite numbers, plain text, true, false and null, and lists and mappings."""
-    if isinstance(value, list | tuple | Mapping):
-        require_shallow(value)
-        for item in _items_of(value):
-            require_plain(item)
-    elif isinstance(value, str):
-        _require_plain_text(value, allowed="\n\t")
-    elif isinstance(value, int | float):
-        _require_finite(value)
-    elif value is not None:
-        raise ValueError(f"it holds a value of the type {type(value).__name__}, which is not plain")
-
-
-def _items_of(value: Any) -> list[Any]:
-    """The items of a list, or the keys and values of a mapping; none of anything else."""
-    if isinstance(value, Mapping):
-        return [*value.keys(), *value.values()]
-    return list(value) if isinstance(value, list | tuple) else []
-
-
 def _convert_generic(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Any:
     if origin is Annotated:
         result = convert(value, arguments[0])
@@ -178,9 +145,17 @@ def _convert_generic(value: Any, origin: Any, arguments: tuple[Any, ...]) -> Any
         return [convert(item, arguments[0]) for item in _require(isinstance(value, list | tuple), value)]
     if origin in (dict, Mapping):
         _require(isinstance(value, Mapping), value)
-        return {convert(key, arguments[0]): convert(item, arguments[1]) for key, item in value.items()}
+        return {convert(key, arguments[0]): _convert_item(key, item, arguments[1]) for key, item in value.items()}
     require_plain(value)
     return value
+
+
+def _convert_item(key: Any, item: Any, kind: Any) -> Any:
+    """As `convert`; the reason names the key."""
+    try:
+        return convert(item, kind)
+    except ValueError as error:
+        raise ValueError(f"{show(key)}: {error}" if str(error) else "") from None
 
 
 def _convert_union(value: Any, arms: tuple[Any, ...]) -> Any:
@@ -202,36 +177,16 @@ def _require(fits: bool, value: Any) -> Any:
     return value
 
 
-def _require_plain_text(value: str, allowed: str = "") -> None:
-    if len(value) > LONGEST:
-        raise ValueError(f"it has {len(value)} characters, and {LONGEST} are the most")
-    if value == UNSET:
-        raise ValueError(f"{UNSET} stands for a value that is still to be given")
-    if INTERPOLATION in value:
-        raise ValueError(f"it holds {INTERPOLATION}, which would be taken for the name of another key")
-    odd = [letter for letter in value if unicodedata.category(letter) in ("Cc", "Cs") and letter not in allowed]
-    if odd:
-        what = "a byte that is no UTF-8 text" if unicodedata.category(odd[0]) == "Cs" else "the control character"
-        raise ValueError(f"it holds {what} ({odd[0].encode('unicode_escape').decode()})")
-
-
-def _require_finite(value: Scalar) -> None:
-    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
-        raise ValueError("it does not fit into 64 bits")
-    if not math.isfinite(value):
-        raise ValueError("it is not finite")
-
-
 def _require_number(value: Any) -> Scalar:
     number: Scalar = _require(isinstance(value, int | float) and not isinstance(value, bool), value)
-    _require_finite(number)
+    require_finite(number)
     return number
 
 
 def _to_int(value: Any) -> int:
     number = _require_number(value)
     whole = int(_require(isinstance(number, int) or number.is_integer(), number))
-    _require_finite(whole)
+    require_finite(whole)
     return whole
 
 
@@ -242,9 +197,9 @@ def _to_float(value: Any) -> float:
 def _to_str(value: Any) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and isinstance(value, float):
-        _require_finite(value)
+        require_finite(value)
     text = str(_require(isinstance(value, str) or number, value))  # Python refuses to write very long integers
-    _require_plain_text(text)
+    require_plain_text(text)
     return text
 
 

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from genseg_betty.config.kinds import require_shallow
+from genseg_betty.config.plain import require_shallow
 from genseg_betty.config.schema import REPLACED, TAGS
 from genseg_betty.config.wording import either, show
 

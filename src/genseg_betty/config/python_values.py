@@ -1,13 +1,12 @@
 """Keys and values of a Python program as overrides of the command line: `{"seed": 1}` -> `seed=1`."""
 
-import numbers
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genseg_betty.config.kinds import DEEPEST, LARGEST
 from genseg_betty.config.overrides import quoted
+from genseg_betty.config.plain import DEEPEST, LARGEST
 from genseg_betty.config.wording import show
 from genseg_betty.errors import ConfigError, UserError
 
@@ -69,14 +68,10 @@ def _typed(value: Any, deepest: int = DEEPEST) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Paths as text, and numbers of NumPy and the like as Python's own."""
+    """Paths as text, and single numbers of NumPy and the like as Python's own."""
     if isinstance(value, os.PathLike):
         return str(Path(value))
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool | int):
-        return float(value)
-    return value.item() if type(value).__name__ == "bool_" else value
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def _shown(value: Any) -> str:

@@ -7,7 +7,8 @@ import posixpath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from genseg_betty.config.kinds import LARGEST, Form, Length, Product, Range
+from genseg_betty.config.kinds import Form, Length, Product, Range
+from genseg_betty.config.plain import LARGEST
 
 MANY = 10**9
 Count = Annotated[int, Range(least=0, beyond=MANY)]

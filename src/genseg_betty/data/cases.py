@@ -35,7 +35,7 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
         base = data_folder()
         places = ([base / name] if base else []) + [Path("data") / name]
     for place in places:
-        if place.is_dir():
+        if os.path.isdir(place):  # False, too, of a name that is too long, or in a folder that one may not enter
             return place.absolute()
     about = plain.get("about") or {}
     has_publisher = about.get("fetch") or about.get("steps")

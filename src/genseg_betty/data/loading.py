@@ -213,10 +213,20 @@ def _bundle(
         images, masks = reader.tensors(part, preprocessing)
         patch = None if tuple(masks.shape[1:]) == size else size
         sets.append(LabelledSet([case.id for case in part], images, masks, patch))
+    _require_contrast(sets[0], intensity)
     digests = {case.id: reader.digest(case) for case in used}
     sha256 = hashlib.sha256(b"".join(id.encode() + b"\0" + digest for id, digest in digests.items())).hexdigest()
     in_hex = {id: digest.hex() for id, digest in digests.items()}
     return DataBundle(preprocessing, sets[0], sets[1], dataset, splits, test, contents, sha256, found, in_hex)
+
+
+def _require_contrast(train: LabelledSet, intensity: Any) -> None:
+    """Refuse a window of intensities that makes the training images blank."""
+    if isinstance(intensity, tuple) and train.images.min() == train.images.max():
+        raise UserError(
+            f"dataset.intensity={list(intensity)}: all pixels of the training images lie beyond one end of this window "
+            "and become the same; expected [low, high] in the units of the files, or null"
+        )
 
 
 def _fitting(
