@@ -9,9 +9,12 @@ Example:
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from genseg_betty.search_path import installed_packages_only
 
 if TYPE_CHECKING:
     from genseg_betty.inference import Predictor
@@ -53,6 +56,7 @@ def load(path: str | Path, device: str = "auto", trust: bool = False) -> "Predic
     names is imported and called; without it, only those of this package, segmentation_models_pytorch and MONAI. Raises
     UserError if there is no Run, or if it names another class and is not trusted.
     """
-    from genseg_betty.inference import load as load_predictor
+    with nullcontext() if trust else installed_packages_only():
+        from genseg_betty.inference import load as load_predictor
 
-    return load_predictor(path, device, trust)
+        return load_predictor(path, device, trust)

@@ -48,7 +48,7 @@ def building_from(run: Run, config: DictConfig, parts: Sequence[str], trust: boo
         return
     most = 4 * sum(file.stat().st_size for file in run.path.glob("checkpoints/*.pt")) + SPARE_WEIGHTS
     with installed_packages_only(), _weights_bounded(most):
-        faults = [fault for part in parts for fault in _faults(config, part)]
+        faults = _misplaced() or [fault for part in parts for fault in _faults(config, part)]
         if faults:
             raise UserError(_refusal(run.path, faults))
         yield
@@ -111,9 +111,11 @@ def _fault_of_target(part: str, target: Any) -> str | None:
     if module == room or module.startswith(f"{room}."):
         return None if _defines(module, name) else "this version of genseg_betty has no such class"
     if part == "backbone" and target.startswith((f"{SMP}.", f"{MONAI}.")):
-        kind = _library_networks(SMP if target.startswith(f"{SMP}.") else MONAI).get(name)
-        known = kind is not None and module in (SMP, MONAI, kind.__module__)
-        return _misplaced() or (None if known else "no network of that library")
+        library = SMP if target.startswith(f"{SMP}.") else MONAI
+        kind = _library_networks(library).get(name)
+        if kind is None or module not in (library, kind.__module__):
+            return "no network of that library"
+        return _fault_of_network(kind)
     return "a class of others"
 
 
@@ -138,18 +140,23 @@ def _fault_of_net(net: Any) -> str | None:
     if not isinstance(net, str) or not net.removeprefix(f"{MONAI}.").isidentifier():
         return "a class of others"
     kind = _library_networks(MONAI).get(net.removeprefix(f"{MONAI}."))
-    fetches = kind is not None and getattr(inspect.signature(kind).parameters.get("pretrained"), "default", None)
-    return _misplaced() or ("it fetches weights" if fetches is True else None)
+    return None if kind is None else _fault_of_network(kind)  # an unknown name is answered where it is looked up
 
 
-def _misplaced() -> str | None:
-    """Whether a library was imported before from the current folder or PYTHONPATH in place of the installed one."""
+def _fault_of_network(kind: type[nn.Module]) -> str | None:
+    pretrained = inspect.signature(kind).parameters.get("pretrained")
+    return "it fetches weights" if pretrained is not None and pretrained.default is True else None
+
+
+def _misplaced() -> list[str]:
+    """A line for each library that was imported from the current folder or PYTHONPATH before, and not installed."""
     foreign = folders_of_the_user()
-    for name in LIBRARIES:
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if name in sys.modules and (file is None or Path(file).resolve().parents[1] in foreign):
-            return f"{name} was imported from {file or 'a folder without code'}, and is not the installed package"
-    return None
+    files = {name: getattr(sys.modules[name], "__file__", None) for name in LIBRARIES if name in sys.modules}
+    return [
+        f"{name} was imported from {file or 'a folder without code'}, which is not the installed package"
+        for name, file in files.items()
+        if file is None or Path(file).resolve().parents[1] in foreign
+    ]
 
 
 def _foreign_values(value: Any, place: str) -> Iterator[str]:

@@ -197,6 +197,8 @@ def _intensities(image: np.ndarray) -> np.ndarray:
 def _without_pretrained(config: DictConfig) -> DictConfig:
     """The config without a pretrained encoder: the Run holds all weights, so nothing is to be downloaded."""
     config = copy.deepcopy(config)
+    if str(OmegaConf.select(config, "backbone._target_")).startswith("segmentation_models_pytorch."):
+        config.backbone.encoder_weights = None  # SMP's own classes fetch some unless told not to
     for section in (OmegaConf.select(config, "backbone"), OmegaConf.select(config, "backbone.arguments")):
         if isinstance(section, DictConfig):
             section.update({key: value for key, value in PRETRAINED.items() if key in section})
