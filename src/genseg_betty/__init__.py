@@ -13,12 +13,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genseg_betty.plotting import forget_unknown_backend
+
 if TYPE_CHECKING:
     from genseg_betty.inference import Predictor
     from genseg_betty.run import Run
 
 __all__ = ["__version__", "load", "train"]
 __version__ = version("genseg-betty")
+
+forget_unknown_backend()  # before anything imports matplotlib
 
 
 def train(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> "Run":
