@@ -229,7 +229,7 @@ def test_what_cannot_be_reported_is_refused(make_run: MakeRun, tmp_path: Path) -
     with pytest.raises(UserError, match="at least one"):
         build_report([], tmp_path / "page.html")
     with pytest.raises(UserError, match=r"config\.yaml"):
-        build_report([run, tmp_path], tmp_path / "page.html")
+        build_report([tmp_path], tmp_path / "page.html")
     with pytest.raises(UserError, match="overwritten"):
         build_report([run], tmp_path / "page.csv")
     with pytest.raises(UserError, match="cannot be written"):

@@ -14,6 +14,7 @@ from rich.progress import track
 from genseg_betty.data.formats import holds_series, read_header, read_image, split_name, write_mask, write_volume
 from genseg_betty.data.scale import scale_of_files
 from genseg_betty.errors import UserError
+from genseg_betty.files import remove_leftovers, whole_file
 from genseg_betty.inference.predictor import Predictor, load
 
 
@@ -30,13 +31,15 @@ def predict_paths(run: Path | str, paths: list[Path], out: Path, device: str = "
 
     A mask is a PNG of the same stem and size as its image (turned upright as its EXIF tag says), with the
     label values of the training files, or with class indices and a palette where these hold colours. Masks
-    that an earlier call left in `out` are replaced; inputs never are, and nothing is written outside `out`.
+    that an earlier call left in `out` are replaced; inputs never are, and nothing is written outside `out`. Each mask
+    is there as a whole or not at all.
     Raises UserError before any work for inputs that are missing or would share a mask, and after all the work
     with a list of the images that could not be read or written.
     """
     out = Path(out)
     predictor = load(run, device)
     jobs = plan([Path(path) for path in paths], out, predictor.preprocessing.spatial_dims == 3)
+    remove_leftovers(job.mask.parent for job in jobs)
     written, failures = [], []
     for job in track(jobs, description="predict", console=Console(stderr=True)):
         try:
@@ -125,7 +128,8 @@ def _predict_file(predictor: Predictor, job: Job) -> None:
     image = preprocessing.in_units_of_training(read_image(job.image), scale)
     values = preprocessing.to_file_values(predictor(image, read_header(job.image).spacing))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
-    if preprocessing.spatial_dims == 3:
-        write_volume(job.mask, values, job.image)
-    else:
-        write_mask(job.mask, values, preprocessing.colours)
+    with whole_file(job.mask, sync=False) as temporary:
+        if preprocessing.spatial_dims == 3:
+            write_volume(temporary, values, job.image)
+        else:
+            write_mask(temporary, values, preprocessing.colours)

@@ -18,6 +18,7 @@ UNLIKE = f"it does not hold what was written, its SHA-256 is not the one in {SUM
 ON_PURPOSE = f"If you changed it yourself, take its line out of {SUMS}."
 CHECKPOINT = "Put back a copy of it, or train again with resume=restart (deletes the Run)."
 MEND = {
+    "config.yaml": "Put back a copy of it.",
     "status.json": "Delete it and give the training's command again: the Run goes on from its checkpoint.",
     "metrics.csv": "Put back a copy of it, or delete it: the curves are lost, the model and its scores are not.",
     "splits.json": "Put back a copy of it: it alone says which cases were trained on.",

@@ -94,7 +94,7 @@ def read_config(path: Path) -> DictConfig:
     try:
         config = OmegaConf.create(_spelled_out(file))
     except Exception as error:  # the YAML library raises many kinds
-        raise UserError(f"{file} cannot be read: {error}") from error
+        raise UserError(f"{file} cannot be read: {error}. Put back a copy of it.") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{file} holds no config: expected a mapping of keys to values")
     return migrated(config)
