@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 
 NOBODY_READS = (errno.EPIPE, errno.EBADF, errno.EIO)  # the reader has ended, there was none, its terminal is gone
+MOST_COLUMNS = 10_000
 
 
 class Lossy(io.RawIOBase):
@@ -52,6 +53,7 @@ class Lossy(io.RawIOBase):
 def unfailing_streams() -> Iterator[None]:
     """Have the process's own stdout and stderr not fail within the block; streams that somebody put there stay."""
     _occupy_closed_descriptors()
+    _forget_absurd_sizes()
     usual = sys.stdout, sys.stderr
     if sys.stdout is sys.__stdout__:
         sys.stdout = _unfailing(sys.stdout, 1)
@@ -83,6 +85,14 @@ def _unfailing(stream: TextIO | None, descriptor: int) -> TextIO:
             stream.flush()
     buffer = io.BufferedWriter(Lossy(descriptor))  # type: ignore[arg-type]
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=at_once)
+
+
+def _forget_absurd_sizes() -> None:
+    """Forget sizes of the terminal in which nothing would be printed, or lines without end."""
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "")
+        if size.isdecimal() and not 1 <= int(size[:9]) <= MOST_COLUMNS:
+            del os.environ[name]
 
 
 def _occupy_closed_descriptors() -> None:

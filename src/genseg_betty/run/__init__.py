@@ -109,7 +109,11 @@ class Run:
             "host": platform.node(),
             "updated": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        atomic_write(self.path / "status.json", to_json(status).encode())
+        changing = self.path / "status.json", self.path / "metrics.csv"
+        self._sums.forget(*changing)
+        atomic_write(changing[0], to_json(status).encode())
+        if state == "finished":
+            self._sums.keep(*changing)
 
     def read_status(self) -> dict[str, Any]:
         """What status.json says; {} where there is none. Raises UserError for a damaged one."""

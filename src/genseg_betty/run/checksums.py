@@ -5,7 +5,7 @@ version, or one whose line was taken out by who changed the file.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -46,8 +46,17 @@ class Checksums:
                     content(file)
             digest = file_sha256(temporary)
             if before:
-                self._note(path, (*before, digest))
-        self._note(path, (digest,))
+                self._note({path: (*before, digest)})
+        self._note({path: (digest,)})
+
+    def keep(self, *paths: Path) -> None:
+        """Note what these files hold now that they are not to change any more. Raises OSError."""
+        self._note({path: (file_sha256(path),) for path in paths if path.is_file()})
+
+    def forget(self, *paths: Path) -> None:
+        """Take out what was noted of files that change again. Raises OSError."""
+        if any(self._name(path) in self._read() for path in paths):
+            self._note(dict.fromkeys(paths, ()))
 
     def matches(self, path: Path) -> bool:
         """Whether a file holds what was written, as far as that is known. Raises OSError."""
@@ -59,8 +68,8 @@ class Checksums:
         texts = [self.folder / name for name in self._read() if "/" not in name]
         return [path.name for path in texts if not path.is_file() or not self.matches(path)]
 
-    def _note(self, path: Path, digests: tuple[str, ...]) -> None:
-        known = {**self._read(), self._name(path): digests}
+    def _note(self, digests_of: Mapping[Path, tuple[str, ...]]) -> None:
+        known = self._read() | {self._name(path): digests for path, digests in digests_of.items()}
         lines = [f"{digest}  {name}\n" for name, several in sorted(known.items()) for digest in several]
         atomic_write(self.folder / SUMS, "".join(lines).encode())
 
