@@ -15,7 +15,7 @@ from genseg_betty.config import require_betty
 from genseg_betty.data.loading import DataBundle, load_data, settings
 from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
-from genseg_betty.files import file_label
+from genseg_betty.files import file_label, is_full
 from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.memory import reuse_freed
@@ -61,6 +61,11 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
         except BaseException as error:
             with interruption(), suppress(OSError, UserError):  # nothing must hide how the training ended
                 _record_end(run, error)
+            if is_full(error):
+                raise UserError(
+                    f"the disk is full ({error}). What was written before is whole: make room and give the same "
+                    "command again, and the training goes on from its last checkpoint."
+                ) from error
             raise
         run.status("finished", message="done")
     return run
