@@ -68,14 +68,14 @@ def killed_by_length(bytes: int, work: Callable[..., object], *arguments: Any) -
 def with_streams(kind: str, words: list[str]) -> None:
     """The command line with stdout and stderr "closed", "full", or a pipe that is "broken", as a shell starts it."""
     torch.set_num_threads(1)
+    read, target = os.open(os.devnull, os.O_RDONLY), os.open("/dev/full", os.O_WRONLY)
+    if kind == "broken":
+        read, target = os.pipe()
+    os.close(read)
     for descriptor in (1, 2):
-        os.close(descriptor)
-        if kind == "full":
-            assert os.open("/dev/full", os.O_WRONLY) == descriptor
-        elif kind == "broken":
-            read, write = os.pipe()
-            os.dup2(write, descriptor)
-            os.close(read)
+        os.dup2(target, descriptor)
+        if kind == "closed":
+            os.close(descriptor)
     streams = [None if kind == "closed" else open(number, "w", closefd=False) for number in (1, 2)]
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
     main(words)
