@@ -76,7 +76,7 @@ def with_streams(kind: str, words: list[str]) -> None:
         os.dup2(target, descriptor)
         if kind == "closed":
             os.close(descriptor)
-    streams = [None if kind == "closed" else open(number, "w", closefd=False) for number in (1, 2)]
+    streams = [None if kind == "closed" else os.fdopen(number, "w", closefd=False) for number in (1, 2)]
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
     main(words)
 

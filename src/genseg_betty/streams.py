@@ -83,7 +83,7 @@ def _unfailing(stream: TextIO | None, descriptor: int) -> TextIO:
         encoding, at_once = stream.encoding, stream.line_buffering or stream.write_through
         with suppress(OSError):
             stream.flush()
-    buffer = io.BufferedWriter(Lossy(descriptor))  # type: ignore[arg-type]
+    buffer = io.BufferedWriter(Lossy(descriptor))  # type: ignore[type-var]
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=at_once)
 
 
@@ -96,7 +96,7 @@ def _forget_absurd_sizes() -> None:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Open /dev/null in place of streams that are closed, or a file of the work takes their number, and prints go there."""
+    """Open /dev/null in place of closed streams, or a file of the work takes their number, and prints go there."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

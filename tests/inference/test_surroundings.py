@@ -139,7 +139,7 @@ def test_a_run_for_reading_alone_is_scored_and_used(
     before = {file: file.stat().st_mtime_ns for file in run.path.rglob("*")}
     with pytest.warns(UserWarning, match="Read-only file system.*the scores of each case are in"):
         found = evaluate_dataset(run.path, config.dataset)
-    assert found.per_case == here / "evaluate-run-folder-{}.csv".format(found.per_case.stem[-8:])
+    assert found.per_case == here / f"evaluate-run-folder-{found.per_case.stem[-8:]}.csv"
     assert len(found.per_case.read_text().splitlines()) == 1 + found.cases
     assert json.loads(json.dumps(found.to_dict()))["per_case"] == str(found.per_case)
     assert len(predict_paths(run.path, [data_root / "images"], tmp_path / "masks")) == 6
@@ -151,7 +151,7 @@ def test_scores_that_can_be_written_nowhere_are_told(
     for_reading_alone: Run, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(for_reading_alone.path)
-    with pytest.raises(UserError, match="can be written nowhere: .*give the command in a folder of yours"):
+    with pytest.raises(UserError, match=r"can be written nowhere: .*give the command in a folder of yours"):
         evaluate_folders(for_reading_alone.path, data_root / "images", data_root / "masks")
 
 

@@ -48,7 +48,7 @@ def _readable(paths: Sequence[Path]) -> list[Record]:
     if not records:
         raise UserError("\n".join(faults))
     told = [f"left out of the report: {fault}" for fault in faults]
-    told += [f"{record.path}: {fault}" for record in records for fault in record.faults]
+    told += [f"{record.path}: {'; '.join(record.faults)}" for record in records if record.faults]
     for line in told:
         warnings.warn(line, stacklevel=3)
     return records

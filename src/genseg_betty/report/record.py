@@ -138,7 +138,6 @@ def read_record(path: Path) -> Record:
         return found if isinstance(found, type(otherwise)) else otherwise
 
     tests = sorted(run.path.glob("test-*.csv"))
-    changed = [f"{name} is gone or does not hold what the Run wrote ({SUMS})" for name in run.changed_files()]
     return Record(
         path=run.path,
         config=OmegaConf.to_container(run.config),  # type: ignore[arg-type]
@@ -147,8 +146,14 @@ def read_record(path: Path) -> Record:
         metrics=attempt("metrics.csv", run.metrics, []),
         cases={file.stem[5:]: attempt(file.name, partial(_read_cases, file), []) for file in tests},
         samples=last_samples(run.path),
-        faults=faults + changed,
+        faults=faults + _changes(run, faults),
     )
+
+
+def _changes(run: Run, told: list[str]) -> list[str]:
+    """At most one line, of the files that are not what the Run wrote, although they can be read."""
+    names = [name for name in run.changed_files() if not any(line.startswith(name) for line in told)]
+    return [f"not as the Run wrote them, by its {SUMS}, or gone: {', '.join(names)}"] if names else []
 
 
 def last_samples(path: Path) -> list[Path]:

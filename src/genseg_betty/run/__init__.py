@@ -117,7 +117,7 @@ class Run:
 
     def read_status(self) -> dict[str, Any]:
         """What status.json says; {} where there is none. Raises UserError for a damaged one."""
-        status = self.read_json("status.json")
+        status = self.read_json("status.json", checked=False)  # it changes all the time
         if status is None:
             return {}
         if not isinstance(status, dict) or status.get("state") not in STATES:
@@ -149,10 +149,10 @@ class Run:
             self._sums.write(path, lambda file: torch.save(state, file))
         except (OSError, RuntimeError) as error:
             cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch wraps what a file raises
-            if cause is None or not is_full(cause):
+            if not isinstance(cause, OSError) or not is_full(cause):
                 raise
             raise UserError(
-                f"the disk is full ({os.strerror(cause.errno)}): {path} cannot be written. What was written there "
+                f"the disk is full ({cause.strerror}): {path} cannot be written. What was written there "
                 "before is whole; make room and give the same command again, and the training goes on from it."
             ) from error
         return path

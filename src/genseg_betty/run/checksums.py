@@ -22,7 +22,7 @@ MEND = {
     "status.json": "Delete it and give the training's command again: the Run goes on from its checkpoint.",
     "metrics.csv": "Put back a copy of it, or delete it: the curves are lost, the model and its scores are not.",
     "splits.json": "Put back a copy of it: it alone says which cases were trained on.",
-    "results.json": "Put back a copy of it, or delete it and give the training's command again: the Run is tested anew.",
+    "results.json": "Put back a copy of it, or delete it and give the training's command again: that tests anew.",
 }
 
 

@@ -74,7 +74,7 @@ class Lock:
             descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         except FileExistsError:
             return False
-        locked = _flock(descriptor, wait=True)  # who looks whether it is stale has it for a moment
+        locked = bool(_flock(descriptor, wait=True))  # who looks whether it is stale has it for a moment
         if not _is_at(descriptor, self.path):
             os.close(descriptor)
             return False
