@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+import nibabel
+import numpy as np
 import pytest
 
-from genseg_betty.files import TEMPORARY, atomic_write
+from genseg_betty.data.formats import nifti
+from genseg_betty.files import TEMPORARY, atomic_write, remove_leftovers, whole_file
 
 WRITES = 60
 SIZE = 100_000
@@ -83,3 +86,36 @@ def test_the_file_may_be_read_by_whom_the_user_allows(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"), [("mask.nii.gz", ".nii.gz"), ("a.v1.png", ".png"), ("a.NII.GZ", ".NII.GZ"), ("bare", "")]
+)
+def test_a_writer_that_takes_a_path_finds_the_ending(tmp_path: Path, name: str, ending: str) -> None:
+    with whole_file(tmp_path / name) as temporary:
+        assert temporary.name.startswith(".")
+        assert temporary.name.endswith(f"{TEMPORARY}{ending}")
+        temporary.write_text("new")
+        assert not (tmp_path / name).exists()
+    assert (tmp_path / name).read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])
+def test_a_volume_is_written_whole_and_in_its_format(tmp_path: Path, name: str) -> None:
+    mask = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    with whole_file(tmp_path / name) as temporary:
+        nifti.write_mask(temporary, mask, spacing=(3.0, 2.0, 1.0))
+    volume = nibabel.load(tmp_path / name)
+    np.testing.assert_array_equal(np.asarray(volume.dataobj).T, mask)
+    assert volume.header.get_zooms() == (1.0, 2.0, 3.0)
+
+
+def test_leftovers_go_and_files_of_living_writers_stay(tmp_path: Path) -> None:
+    (tmp_path / f".dead{TEMPORARY}.png").touch()
+    (tmp_path / ".hidden").touch()
+    with whole_file(tmp_path / "mine.png") as temporary:
+        remove_leftovers([tmp_path, tmp_path, tmp_path / "absent"])
+        assert {path.name for path in tmp_path.iterdir()} == {".hidden", temporary.name}
+    remove_leftovers([tmp_path])
+    assert {path.name for path in tmp_path.iterdir()} == {".hidden", "mine.png"}

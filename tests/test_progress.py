@@ -61,6 +61,13 @@ def test_plain_lines_come_every_ten_seconds_and_at_phase_ends(
     assert capsys.readouterr() == ("", "")
 
 
+def test_skipped_steps_are_told(off_terminal: tuple[io.StringIO, Clock, Callable[..., Progress]]) -> None:
+    stream, _, make = off_terminal
+    with make({"joint": 2}) as progress:
+        progress.step("joint", 2, {"generator": 0.5}, best=0.9, skipped=lambda: 3)
+    assert "best 0.900  3 not finite, skipped  " in stream.getvalue()
+
+
 def test_a_continued_run_counts_on_and_measures_only_itself(
     off_terminal: tuple[io.StringIO, Clock, Callable[..., Progress]],
 ) -> None:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from genseg_betty.config import compose
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
+from genseg_betty.run.checksums import SUMS
 from genseg_betty.run.lock import Lock, is_alive, process_start
 from genseg_betty.run.resume import differences, migrated, read_config, resolve
 
@@ -73,14 +74,16 @@ def test_a_new_run_writes_its_resolved_config_and_status(tmp_path: Path) -> None
         assert run.config.image_size == [64, 64]
     assert "${" not in (run.path / "config.yaml").read_text()
     assert Run.open(run.path).config == run.config
-    assert sorted(file.name for file in run.path.iterdir()) == ["config.yaml", "status.json"]
+    assert sorted(file.name for file in run.path.iterdir()) == [SUMS, "config.yaml", "status.json"]
 
 
 def test_status_keeps_the_step_it_is_not_told(tmp_path: Path) -> None:
     with Run.start(tmp_path, CONFIG) as run:
         run.status("running", step=7)
+        run.status("running", skipped={"generation": 2})
         run.status("failed", message="out of memory")
-        assert (run.read_status()["step"], run.read_status()["message"]) == (7, "out of memory")
+        status = run.read_status()
+        assert (status["step"], status["skipped"], status["message"]) == (7, {"generation": 2}, "out of memory")
         with pytest.raises(ValueError, match="state"):
             run.status("done")
 

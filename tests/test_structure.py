@@ -11,9 +11,10 @@ PACKAGE = Path(genseg_betty.__file__).parent
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
     {
-        "errors", "files", "randomness", "device", "memory", "signals", "metrics", "search_path", "statistics",
-        "step_inputs", "terminal",
+        "errors", "files", "randomness", "device", "memory", "metrics", "search_path", "statistics", "step_inputs",
+        "terminal",
     },
+    {"signals", "streams", "plotting"},
     {"config", "run"},
     {"multilevel"},
     {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},

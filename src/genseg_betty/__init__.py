@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genseg_betty.plotting import forget_unknown_backend
 from genseg_betty.search_path import installed_packages_only
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "load", "train"]
 __version__ = version("genseg-betty")
+
+forget_unknown_backend()  # before anything imports matplotlib
 
 
 def train(

@@ -10,6 +10,7 @@ from typing import NoReturn
 from genseg_betty import __version__
 from genseg_betty.commands import VERBS, run_command
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.streams import output_fault, unfailing_streams
 from genseg_betty.terminal import harmless_warnings, say
 
 EXAMPLES = """\
@@ -25,10 +26,13 @@ The same command goes on where it was stopped. `genseg --cfg` shows every key wi
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit: 0 done, 1 failed, 2 misused, 130 or 143 stopped by SIGINT or SIGTERM."""
+    """Run one command and exit: 0 done, 1 failed, 2 misused, 128 + its number where a signal stopped it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with harmless_warnings():
+    with unfailing_streams(), harmless_warnings():
         status = _guarded(arguments)
+        if (fault := output_fault()) and status == 0:
+            say(f"genseg: what was printed is lost: {fault}", file=sys.stderr)
+            status = 1 if _is_only_printed(arguments) else 0
     sys.exit(status)
 
 
@@ -49,15 +53,18 @@ def _guarded(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("genseg: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `genseg data list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         unexpected = f"{type(error).__name__}: {error}\nHYDRA_FULL_ERROR=1 shows where it happened."
         say(f"genseg: {error if isinstance(error, UserError) else unexpected}", file=sys.stderr)
         return 1
+
+
+def _is_only_printed(arguments: Sequence[str]) -> bool:
+    """Whether what a command prints is all that it is for."""
+    asked = {"--json", "-c", "--cfg", "-h", "--help"} & set(arguments)
+    return bool(asked) or list(arguments[:2]) in (["data", "list"], ["data", "check"])
 
 
 def _train(arguments: Sequence[str]) -> int:

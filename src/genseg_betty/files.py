@@ -1,16 +1,25 @@
-"""Writing files so that a kill at any moment leaves either the old file or the new one, never half of one."""
+"""Writing files so that a kill at any moment leaves either the old file or the new one, never half of one.
 
+This is the one place that writes a file as a whole. What a killed process leaves has a hidden name, and the next
+command that writes into the same folder removes it.
+"""
+
+import errno
+import fcntl
+import hashlib
 import json
 import math
 import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-TEMPORARY = ".genseg-tmp"  # ends hidden names of files that are not whole; a killed process may leave one
+TEMPORARY = ".genseg-tmp"  # ends the stem of hidden names of files that are not whole; a killed process may leave one
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, of a user's share of it, of a file's size limit
 
 
 def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object], sync: bool = True) -> None:
@@ -19,19 +28,63 @@ def atomic_write(path: Path, content: bytes | Callable[[IO[bytes]], object], syn
     Several processes may write one file at once: each has a temporary name of its own, and whichever renames last,
     wins. Without `sync` nothing waits for the disk, and only a crash of the whole machine can leave half a file.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY}")
+    with whole_file(path, "", sync) as temporary, temporary.open("r+b") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            content(file)
+
+
+@contextmanager
+def whole_file(path: Path, suffix: str | None = None, sync: bool = True) -> Iterator[Path]:
+    """Yield an empty file beside `path` for a writer that takes a path; it is renamed to `path` when the block ends.
+
+    It ends as `path` does (.nii.gz), or in `suffix`, since writers choose a format by that. Where the block raises,
+    nothing is left, and `path` is as it was. Raises OSError.
+    """
+    if suffix is None:
+        suffix = "".join(path.suffixes[-2:]) if path.suffix.lower() == ".gz" else path.suffix
+    temporary, held = _held_file(path.parent, suffix)
     try:
-        with temporary.open("xb") as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
+        yield temporary
+        if sync:
+            os.fsync(held)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(held)
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Delete what killed processes left in these folders of files that they were writing; living ones are not hurt."""
+    for folder in dict.fromkeys(folders):
+        for file in folder.glob(f".*{TEMPORARY}*"):
+            with suppress(OSError), file.open("r+b") as held:  # raises where its writer lives and holds it
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
+
+
+def _held_file(folder: Path, suffix: str) -> tuple[Path, int]:
+    """A new file of a hidden name, and its descriptor, which holds a lock: a kill lets go of it."""
+    while True:
+        path = folder / f".{secrets.token_hex(8)}{TEMPORARY}{suffix}"
+        held = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        with suppress(OSError):  # a filesystem without locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        if path.exists():
+            return path, held
+        os.close(held)  # taken for a leftover before it was locked
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error of a write comes from a disk, quota or size limit that is reached."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_regular(path: Path, most: float = math.inf) -> None:

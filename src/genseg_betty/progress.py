@@ -66,8 +66,13 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def step(self, phase: str, step: int, losses: Losses, best: float | None = None) -> None:
-        """Tell that `step` steps of `phase` are done; `best` is the best validation score so far, if any."""
+    def step(
+        self, phase: str, step: int, losses: Losses, best: float | None = None, skipped: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Tell that `step` steps of `phase` are done; `best` is the best validation score so far, if any.
+
+        `skipped` counts the steps that were not made, as their loss or gradient was not finite.
+        """
         now = self._clock()
         if phase != self._phase:
             self._begin(phase, step, now)
@@ -78,7 +83,7 @@ class Progress:
         interval = DRAW_SECONDS if self._live is not None else LINE_SECONDS
         if now - self._drawn >= interval or step >= self._totals[phase]:
             self._drawn = now
-            self._draw(losses() if callable(losses) else losses)
+            self._draw(losses() if callable(losses) else losses, skipped())
 
     def message(self, text: str) -> None:
         """Print a line; on a terminal it stands above the bar."""
@@ -92,9 +97,11 @@ class Progress:
         if self._live is None:
             self._drawn = now
 
-    def _draw(self, losses: Mapping[str, float]) -> None:
+    def _draw(self, losses: Mapping[str, float], skipped: int) -> None:
         best = [] if self._best is None else [f"best {self._best:.3f}"]
-        details = "  ".join([*best, _memory(), *(f"{name} {value:.4g}" for name, value in losses.items())])
+        not_finite = [f"{skipped} not finite, skipped"] if skipped else []
+        values = (f"{name} {value:.4g}" for name, value in losses.items())
+        details = "  ".join([*best, *not_finite, _memory(), *values])
         if self._live is None:
             count = f"{self._done[self._phase]}/{self._totals[self._phase]}"
             self._console.print(Text(f"{self._phase} {count}  {self._pace()}  {details}"), soft_wrap=True)

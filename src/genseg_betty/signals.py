@@ -1,6 +1,8 @@
-"""SIGINT and SIGTERM: within a loop a request that it answers when it is ready, elsewhere an exception.
+"""SIGINT, SIGTERM, SIGHUP, SIGUSR2: within a loop a request that it answers when it is ready, elsewhere an exception.
 
-Outside the main thread Python lets nobody listen to signals; there both contexts do nothing.
+A signal that is ignored when the work begins stays ignored: SIGHUP under `nohup`, SIGINT of a background job of a
+script. So does a handler that a launcher set for SIGTERM, SIGHUP or SIGUSR2. Outside the main thread Python lets nobody
+listen to signals; there both contexts do nothing.
 """
 
 import signal
@@ -12,14 +14,24 @@ from typing import Any
 
 from genseg_betty.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+
+
+class Handler:
+    """A handler of ours, told from those of others by its type."""
+
+    def __init__(self, act: Callable[[int], None]) -> None:
+        self._act = act
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._act(number)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise Interrupted where the program happens to be; within `interruption`, at a second signal."""
+    """Raise Interrupted where the program happens to be; within `interruption`, at a second SIGINT."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(number: int) -> None:
         raise Interrupted(number)
 
     with _handled_by(interrupt):
@@ -28,31 +40,45 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def interruption() -> Iterator[list[int]]:
-    """Yield a list that holds the number of a signal once it has come; a second one acts as usual."""
-    caught: list[int] = []
-    usual = _current()
+    """Yield a list that holds the number of a signal once it has come.
 
-    def remember(number: int, frame: FrameType | None) -> None:
+    A second SIGINT acts as usual, for who is in a hurry. Others only join the list: whoever ends a session or a machine
+    sends SIGTERM and SIGHUP together, and the second must not cut short what the first one asked for.
+    """
+    caught: list[int] = []
+    usual = _listened()
+
+    def remember(number: int) -> None:
         caught.append(number)
-        _install(usual)
+        if number == signal.SIGINT:
+            _install({signal.SIGINT: usual[signal.SIGINT]})
 
     with _handled_by(remember):
         yield caught
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    usual = _current()
-    _install(dict.fromkeys(usual, handler))
+def _handled_by(act: Callable[[int], None]) -> Iterator[None]:
+    usual = _listened()
+    _install(dict.fromkeys(usual, Handler(act)))
     try:
         yield
     finally:
         _install(usual)
 
 
-def _current() -> Mapping[signal.Signals, Any]:
-    listening = threading.current_thread() is threading.main_thread()
-    return {number: signal.getsignal(number) for number in SIGNALS} if listening else {}
+def _listened() -> Mapping[signal.Signals, Any]:
+    """The signals that are ours to listen to, each with its handler of now."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    return {number: handler for number, handler in handlers.items() if _is_ours(number, handler)}
+
+
+def _is_ours(number: signal.Signals, handler: Any) -> bool:
+    if handler in (signal.SIG_IGN, None):  # None: set by code that is not Python's
+        return False
+    return number == signal.SIGINT or handler == signal.SIG_DFL or isinstance(handler, Handler)
 
 
 def _install(handlers: Mapping[signal.Signals, Any]) -> None:

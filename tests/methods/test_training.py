@@ -13,6 +13,7 @@ import genseg_betty as gs
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.methods import training
 from methods.tiny import TINY
+from surroundings import call, with_streams
 
 OVERRIDES = [
     *TINY,
@@ -69,6 +70,36 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
     gs.train(command)
     assert "is finished" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_results_that_are_lost_are_made_again_from_the_checkpoint(tmp_path):
+    command = [*OVERRIDES, "method=vanilla", "resume=auto", f"run_dir={tmp_path / 'run'}"]
+    first = results(gs.train(command))
+    (tmp_path / "run" / "results.json").unlink()
+    second = results(gs.train(command))
+    assert {key: second[key] for key in ("test", "validation")} == {key: first[key] for key in ("test", "validation")}
+
+
+@pytest.mark.parametrize("streams", ["closed", "full", "broken"])
+def test_streams_that_take_nothing_end_no_training(streams, tmp_path):
+    path = tmp_path / "run"
+    assert call(with_streams, streams, [*OVERRIDES, "method=vanilla", "ood=[]", f"run_dir={path}"]) == 0
+    assert json.loads((path / "status.json").read_text())["state"] == "finished"
+    assert (path / "metrics.csv").read_text().startswith("step,phase,name,value\n2,")
+
+
+def test_a_disk_that_is_full_in_the_middle_is_told_and_the_training_goes_on_later(tmp_path, monkeypatch):
+    command = [*OVERRIDES, "method=vanilla", "trainer.checkpoint_every=2", "resume=auto", f"run_dir={tmp_path / 'run'}"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("genseg_betty.levels.watch.draw_samples", full)
+        with pytest.raises(UserError, match=r"the disk is full .*No space left.*goes on from its last checkpoint"):
+            gs.train(command)
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+    assert results(gs.train(command))["iterations"] == 4
 
 
 def test_alpha_starts_uniform_and_moves_only_with_a_hypergradient(tmp_path):
@@ -134,7 +165,7 @@ def test_data_faults_leave_no_run_behind(three_classes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_outside_the_steps_interrupts_too(number, tmp_path, monkeypatch):
     command = [*OVERRIDES, "resume=auto", f"run_dir={tmp_path / 'run'}"]
 

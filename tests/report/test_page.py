@@ -173,10 +173,41 @@ def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path)
     assert "No metrics yet." in words["begun"]
     assert "results.json cannot be read" in words["broken"]
     assert "metrics.csv cannot be read" in words["broken"]
+    assert "status.json cannot be read" in words["broken"]
     assert "step-000450.png cannot be read" in words["broken"]
     assert "nlm_sz: no cases" in words["broken"]
     page = Page(build_report([begun, broken, odd, make_run("vanilla")], tmp_path / "all.html"))
     assert "not finished: begun, broken" in page.words
+
+
+def test_a_damaged_run_among_several_is_named_and_left_out(make_run: MakeRun, tmp_path: Path) -> None:
+    whole, headless, scoreless = make_run(), make_run(name="headless"), make_run(name="scoreless")
+    (headless / "config.yaml").write_text("a: [")
+    (scoreless / "results.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out of the report") as told:
+        out = build_report([whole, headless, tmp_path, scoreless], tmp_path / "page.html")
+    lines = [str(warning.message) for warning in told]
+    for path, reason in ((headless, "cannot be read"), (tmp_path, "there is no Run"), (scoreless, "results.json")):
+        assert [line for line in lines if str(path) in line and reason in line], path
+    assert {row["run"] for row in rows_of(out.with_suffix(".csv"))} == {whole.name, "scoreless"}
+
+
+def test_skipped_steps_are_told_of_a_run_that_goes_on(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    (run / "results.json").unlink()
+    with Run.start(run, {**Run.open(run).config}, "restart") as going_on:
+        going_on.status("running", step=30, skipped={"generation": 4, "segmentation": 0})
+    assert "Not finite: 4 generation steps skipped." in Page(build_report([run], tmp_path / "page.html")).words
+
+
+def test_a_running_run_of_another_container_is_not_called_killed(make_run: MakeRun) -> None:
+    run = make_run()
+    (run / "results.json").unlink()
+    with Run.start(run, {**Run.open(run).config}, "restart"):
+        status = json.loads((run / "status.json").read_text())
+        (run / "status.json").write_text(json.dumps({**status, "pid": 2**22 + 1}))
+        assert read_record(run).state == "running"
+    assert read_record(run).state == "killed"
 
 
 def test_a_killed_run_is_called_killed(make_run: MakeRun) -> None:
@@ -229,7 +260,7 @@ def test_what_cannot_be_reported_is_refused(make_run: MakeRun, tmp_path: Path) -
     with pytest.raises(UserError, match="at least one"):
         build_report([], tmp_path / "page.html")
     with pytest.raises(UserError, match=r"config\.yaml"):
-        build_report([run, tmp_path], tmp_path / "page.html")
+        build_report([tmp_path], tmp_path / "page.html")
     with pytest.raises(UserError, match="overwritten"):
         build_report([run], tmp_path / "page.csv")
     with pytest.raises(UserError, match="cannot be written"):

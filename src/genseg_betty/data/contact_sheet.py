@@ -20,7 +20,7 @@ from genseg_betty.data.folds import shuffled
 from genseg_betty.data.formats import bit_depth
 from genseg_betty.data.preprocessing import PERCENTILES
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write
+from genseg_betty.files import atomic_write, remove_leftovers
 from genseg_betty.samples import PALETTE, TRUTH
 
 BOX = 192  # pixels a side of the square that a case's picture is fitted into
@@ -67,6 +67,7 @@ def draw_contact_sheet(
     png = io.BytesIO()
     sheet.save(png, "PNG")
     out.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers([out.parent])
     atomic_write(out, png.getvalue())
     return [tile.id for tile in tiles]
 

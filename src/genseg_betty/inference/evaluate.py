@@ -6,6 +6,7 @@ content of its image wherever that turns up again.
 
 import hashlib
 import os
+import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,11 +27,12 @@ from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
-from genseg_betty.files import file_label
+from genseg_betty.files import atomic_write, file_label, remove_leftovers
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
+from genseg_betty.run.tables import table
 from genseg_betty.terminal import harmless
 
 
@@ -54,8 +56,9 @@ def evaluate_dataset(
 ) -> Evaluation:
     """Score the Run at `run` on every labelled case of a dataset that it neither trained nor validated on.
 
-    Writes evaluate-<dataset>.csv into the Run and nothing else. `trust` is that of `load`. Raises UserError if the
-    dataset has other classes than the Run, or no case is left to score.
+    Writes evaluate-<dataset>.csv into the Run and nothing else; where the Run cannot be written,
+    evaluate-<run>-<dataset>.csv into the current folder, with a warning. `trust` is that of `load`. Raises UserError if
+    the dataset has other classes than the Run, no case is left to score, or the scores can be written nowhere.
     """
     opened = Run.open(run)
     dataset = open_dataset(dataset_config)
@@ -68,10 +71,7 @@ def evaluate_dataset(
     predictor = load(opened.path, device, trust)
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
-    try:
-        per_case = opened.write_table(f"evaluate-{_file_label(dataset)}.csv", rows)
-    except OSError as error:
-        raise UserError(f"The scores cannot be written to {opened.path}: {error.strerror}") from error
+    per_case = _write_scores(opened, _file_label(dataset), table(rows))
     return Evaluation(dataset.name, len(rows), summary["dice"], summary["jaccard"], per_case)
 
 
@@ -143,6 +143,23 @@ def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -
     turned = note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation)
     for note in [*places.notes(), *turned]:
         Console(stderr=True).print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_scores(run: Run, label: str, content: bytes) -> Path:
+    """Write the CSV into the Run, or into the current folder where the Run is for reading alone; returns its path."""
+    places = [run.path / f"evaluate-{label}.csv", Path.cwd() / f"evaluate-{file_label(run.path.name)}-{label}.csv"]
+    faults: list[str] = []
+    for place in places:
+        try:
+            remove_leftovers([place.parent])
+            atomic_write(place, content)
+        except OSError as error:
+            faults.append(f"{place.parent} cannot be written ({error.strerror})")
+            continue
+        if faults:
+            warnings.warn(f"{faults[0]}, so the scores of each case are in {place}", stacklevel=3)
+        return place
+    raise UserError(f"the scores can be written nowhere: {'; '.join(faults)}; give the command in a folder of yours")
 
 
 def _check_classes(predictor: Predictor, dataset: Dataset) -> None:

@@ -23,6 +23,7 @@ from genseg_betty.data.formats.place import affine_from_orientation
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
+from genseg_betty.files import TEMPORARY, remove_leftovers, whole_file
 from genseg_betty.generators.encoding import class_masks, encode_mask
 from genseg_betty.inference.predictor import damaged, load_weights, repeatable, saved_preprocessing, trained_segmenter
 from genseg_betty.inference.recorded import passive_dataset, read_splits
@@ -30,6 +31,8 @@ from genseg_betty.randomness import derived_seed, seeded
 from genseg_betty.run import Run
 from genseg_betty.terminal import say
 from genseg_betty.trust import building_from
+
+FOLDERS = ("images", "masks")
 
 
 def generate(
@@ -48,8 +51,8 @@ def generate(
     a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
     hold the label values or colours of the training files; volumes have the training data's orientation. The
     generator is in eval mode: no dropout. `strongest` renders with the strongest operation of every searched cell
-    alone. `trust` is that of `load`. Raises UserError for a Run without a generator, for training data that are gone,
-    and for an `out` that is not empty or cannot be written.
+    alone. Image and mask of a pair appear together, the mask last. `trust` is that of `load`. Raises UserError for a
+    Run without a generator, for training data that are gone, and for an `out` that is not empty or cannot be written.
     """
     out = Path(out)
     _check_arguments(count, out, format)
@@ -138,24 +141,37 @@ def _check_arguments(count: int, out: Path, format: str) -> None:
         faults.append(f"count is {count}; expected 1 or more")
     if out.exists() and not out.is_dir():
         faults.append(f"out {out} is a file; expected a folder")
-    elif out.is_dir() and any(out.iterdir()):
-        faults.append(f"out {out} is not empty; expected a new or empty folder, so that no pairs are mixed")
+    elif held := _find_file(out):
+        faults.append(
+            f"out {out} is not empty (it holds {held}); expected a new or empty folder, so that no pairs are mixed. If "
+            "a generation was cut short there, delete the folder: the same command makes the same pairs again"
+        )
     if faults:
         raise UserError("\n  - ".join(["Nothing was generated:", *faults]))
+
+
+def _find_file(out: Path) -> Path | None:
+    """A file in `out`, or below it, that is more than what a killed process left behind."""
+    remove_leftovers(out / folder for folder in FOLDERS)
+    return next((file for file in out.rglob("*") if not file.is_dir() and TEMPORARY not in file.name), None)
 
 
 def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preprocessing: Preprocessing) -> None:
     pixels, values = to_intensities(image, preprocessing), preprocessing.to_file_values(mask)
     try:
-        for folder in ("images", "masks"):
+        for folder in FOLDERS:
             (out / folder).mkdir(parents=True, exist_ok=True)
-        if preprocessing.spatial_dims == 3:
-            affine = affine_from_orientation(preprocessing.orientation or "RAS", preprocessing.spacing or (1.0,) * 3)
-            nifti.write_image(out / "images" / name, pixels, affine)
-            nifti.write_mask(out / "masks" / name, values, affine)
-        else:
-            Image.fromarray(pixels).save(out / "images" / name)
-            write_mask(out / "masks" / name, values, preprocessing.colours)
+        with (
+            whole_file(out / "masks" / name, sync=False) as mask_file,  # the outer one is renamed last
+            whole_file(out / "images" / name, sync=False) as image_file,
+        ):
+            if preprocessing.spatial_dims == 3:
+                affine = affine_from_orientation(preprocessing.orientation or "RAS", preprocessing.spacing or (1.0,) * 3)
+                nifti.write_image(image_file, pixels, affine)
+                nifti.write_mask(mask_file, values, affine)
+            else:
+                Image.fromarray(pixels).save(image_file)
+                write_mask(mask_file, values, preprocessing.colours)
     except OSError as error:
         raise UserError(f"Cannot write the pair {name} to {out}: {error.strerror or error}") from error
 

@@ -16,6 +16,7 @@ from genseg_betty.data.formats.place import orientation_of
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import scale_of_files
 from genseg_betty.errors import UserError
+from genseg_betty.files import remove_leftovers, whole_file
 from genseg_betty.inference.predictor import Predictor, load
 
 
@@ -35,14 +36,15 @@ def predict_paths(
     A mask is a PNG of the same stem and size as its image (turned upright as its EXIF tag says), with the
     label values of the training files, or with class indices and a palette where these hold colours. Volumes become
     NIfTI, on the voxels of the input and in its place; one that is stored in another orientation than the training
-    data is turned for the network alone, which is said once. Masks
-    that an earlier call left in `out` are replaced; inputs never are, and nothing is written outside `out`.
+    data is turned for the network alone, which is said once. Masks that an earlier call left in `out` are replaced;
+    inputs never are, and nothing is written outside `out`. Each mask is there as a whole or not at all.
     `trust` is that of `load`. Raises UserError before any work for inputs that are missing or would share a mask, and
     after all the work with a list of the images that could not be read or written.
     """
     out = Path(out)
     predictor = load(run, device, trust)
     jobs = plan([Path(path) for path in paths], out, predictor.preprocessing.spatial_dims == 3)
+    remove_leftovers(job.mask.parent for job in jobs)
     written, failures = [], []
     orientations: list[str | None] = []
     for job in track(jobs, description="predict", console=Console(stderr=True)):
@@ -136,8 +138,9 @@ def _predict_file(predictor: Predictor, job: Job) -> str | None:
     header = read_header(job.image)
     values = preprocessing.to_file_values(predictor(image, header.spacing, header.affine))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
-    if preprocessing.spatial_dims == 3:
-        write_volume(job.mask, values, job.image)
-    else:
-        write_mask(job.mask, values, preprocessing.colours)
+    with whole_file(job.mask, sync=False) as temporary:
+        if preprocessing.spatial_dims == 3:
+            write_volume(temporary, values, job.image)
+        else:
+            write_mask(temporary, values, preprocessing.colours)
     return orientation_of(header)

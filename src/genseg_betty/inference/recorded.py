@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.config.checking import check_dataset_section
 from genseg_betty.config.schema import FileDataset, PhantomDataset
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
-from genseg_betty.errors import ConfigError, UserError
-from genseg_betty.run import Run
+from genseg_betty.errors import ConfigError
+from genseg_betty.run import PARTS, Run
+from genseg_betty.run.checksums import damaged
 
-PARTS = ("train", "validation", "test")
 LONGEST_SIDE = 4096  # pixels, as image_size may have
 HIGHEST_LABEL = 65535
 MOST_DRAWN = 100_000  # cases of a phantom, which are listed before any is drawn
@@ -34,18 +34,15 @@ class Recorded:
 
 
 def read_splits(run: Run) -> Recorded:
-    """What the Run's splits.json says; empty where there is none. Raises UserError for one of another form."""
-    path = run.path / "splits.json"
+    """What the Run's splits.json says. Raises UserError where it is gone, damaged or of another form."""
+    found = run.read_splits()
     try:
-        found = run.read_json("splits.json") or {}
-        train, validation, test = (_texts(found.get(part, [])) for part in PARTS)
         contents = _texts(list(found.get("sha256", {}).values()))
         root = None if found.get("root") is None else Path(found["root"])
-        return Recorded(train, validation, test, str(found.get("dataset", "")), root, contents)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}; expected lists of case ids for {', '.join(PARTS)}. Copy the Run again."
-        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise damaged(run.path / "splits.json", f"{error}; expected a root, and a SHA-256 a case") from error
+    train, validation, test = (found[part] for part in PARTS)
+    return Recorded(train, validation, test, str(found.get("dataset", "")), root, contents)
 
 
 def read_preprocessing(checkpoint: dict[str, Any]) -> Preprocessing:

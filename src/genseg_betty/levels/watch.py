@@ -78,7 +78,7 @@ class Watch:
     # -- the loop --------------------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Step until every phase is done. On SIGINT or SIGTERM write a checkpoint and raise Interrupted."""
+        """Step until every phase is done. On SIGINT, SIGTERM, SIGHUP, SIGUSR2 write a checkpoint, raise Interrupted."""
         self._restore()
         totals = {phase.name: phase.steps for phase in self.engine.plan.phases if phase.steps}
         with Progress(totals, dict(self.engine.done)) as progress, interruption() as caught:
@@ -90,7 +90,7 @@ class Watch:
                 started = now
                 self._after_step(phase)
                 best = self.best["score"] if self.best["step"] else None
-                progress.step(phase.name, self.engine.done[phase.name], self._losses, best)
+                progress.step(phase.name, self.engine.done[phase.name], self._losses, best, self._count_skipped)
                 if caught:
                     self._checkpoint()
                     raise Interrupted(caught[0])
@@ -113,6 +113,13 @@ class Watch:
 
     def _losses(self) -> dict[str, float]:
         return {level.name: float(level.loss) for level in self.engine.levels if level.loss is not None}
+
+    def _skipped(self) -> dict[str, int]:
+        """Steps that each level did not make, as their loss or gradient was not finite."""
+        return {level.name: level.skipped for level in self.engine.levels}
+
+    def _count_skipped(self) -> int:
+        return sum(self._skipped().values())
 
     # -- validation ------------------------------------------------------------------------------------------
 
@@ -141,7 +148,7 @@ class Watch:
         return {} if norm is None else {"gradient_norm": float(norm)}
 
     def _system(self) -> dict[str, float]:
-        skipped = {f"skipped_{level.name}": float(level.skipped) for level in self.engine.levels}
+        skipped = {f"skipped_{name}": float(count) for name, count in self._skipped().items()}
         return {"seconds": self.seconds, "memory_bytes": float(peak_memory(self.engine.device)), **skipped}
 
     def predictor_state(self) -> dict[str, Any]:
@@ -173,7 +180,7 @@ class Watch:
             "seconds": self.seconds,
             "seconds_per_iteration": self.seconds / steps,
             "peak_memory_bytes": peak_memory(self.engine.device),
-            "skipped": {level.name: level.skipped for level in self.engine.levels},
+            "skipped": self._skipped(),
         }
 
     # -- checkpoints -----------------------------------------------------------------------------------------
@@ -183,7 +190,7 @@ class Watch:
         if self.plateau is not None:
             state["plateau"] = self.plateau.state_dict()
         self.run.save_checkpoint("last", state)
-        self.run.status("running", step=self.engine.global_step)
+        self.run.status("running", step=self.engine.global_step, skipped=self._skipped())
 
     def _restore(self) -> None:
         state = self.run.load_checkpoint("last", map_location=self.engine.device) if self.run.resuming else None

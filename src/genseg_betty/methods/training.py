@@ -1,6 +1,7 @@
 """One training from a config to a finished Run: data, method, test scores, results.json, report."""
 
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ from genseg_betty.config import require_betty
 from genseg_betty.data.loading import DataBundle, load_data, settings
 from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
-from genseg_betty.files import file_label
+from genseg_betty.files import file_label, is_full
 from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.memory import reuse_freed
@@ -24,7 +25,8 @@ from genseg_betty.methods.warm_start import require_beginning
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
 from genseg_betty.run.resume import continues
-from genseg_betty.signals import interruptible
+from genseg_betty.signals import interruptible, interruption
+from genseg_betty.streams import unfailing_streams
 
 PACKAGES = ("genseg-betty", "torch", "betty-ml", "segmentation-models-pytorch", "monai", "hydra-core", "numpy")
 
@@ -34,13 +36,13 @@ def train(config: DictConfig) -> Run:
 
     Raises:
         UserError: for all that the user can mend (data, device, a directory in use, divergence).
-        Interrupted: SIGINT or SIGTERM came; the checkpoint is written.
+        Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR2 came; the checkpoint is written.
     """
     require_betty()
     resolve_device(config.device)
     set_float32(config.precision)
     reuse_freed()
-    with interruptible():
+    with unfailing_streams(), interruptible():
         return _train(config, load_data(config))
 
 
@@ -56,14 +58,25 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
         announce(run, data)
         try:
             _fit_and_test(run, method, data, splits)
-        except (Interrupted, KeyboardInterrupt) as interrupt:
-            run.status("interrupted", message=str(interrupt) or "interrupted")
-            raise
         except BaseException as error:
-            run.status("failed", message=f"{type(error).__name__}: {error}")
+            with interruption(), suppress(OSError, UserError):  # nothing must hide how the training ended
+                _record_end(run, error)
+            if is_full(error):
+                raise UserError(
+                    f"the disk is full ({error}). What was written before is whole: make room and give the same "
+                    "command again, and the training goes on from its last checkpoint."
+                ) from error
             raise
         run.status("finished", message="done")
     return run
+
+
+def _record_end(run: Run, error: BaseException) -> None:
+    """status.json of a training that did not come to its end."""
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        run.status("interrupted", message=str(error) or "interrupted")
+    else:
+        run.status("failed", message=f"{type(error).__name__}: {error}")
 
 
 def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, Any]) -> None:

@@ -1,22 +1,24 @@
 """Reports: one HTML page and one CSV for a Run or several. Reads Runs on disk, imports no model code."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write
+from genseg_betty.files import atomic_write, remove_leftovers
 from genseg_betty.report.page import render
-from genseg_betty.report.record import read_record
+from genseg_betty.report.record import Record, read_record
 from genseg_betty.report.tables import write_csv
 
 
 def build_report(runs: Sequence[Path], out: Path) -> Path:
     """Write the page to `out` and the scores, one row per Run and test set, to `out` with suffix .csv.
 
-    What a Run lacks (it is unfinished, a file is damaged) is said on the page. A Run named twice counts once.
+    What a Run lacks (it is unfinished, a file is damaged) is said on the page. A Run named twice counts once. A
+    directory that is no Run, or whose config cannot be read, is left out with a warning.
 
     Raises:
-        UserError: no Runs, a directory that is no Run, or `out` cannot be written.
+        UserError: no Runs, none that can be read, or `out` cannot be written.
     """
     paths = list(dict.fromkeys(Path(path).expanduser().resolve() for path in runs))
     if not paths:
@@ -24,11 +26,29 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
     out = Path(out).expanduser()
     if out.suffix == ".csv":
         raise UserError(f"{out} would be overwritten by the table of scores: name the page something.html")
-    records = [read_record(path) for path in paths]
+    records = _readable(paths)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers([out.parent])
         atomic_write(out, render(records).encode())
         write_csv(records, out.with_suffix(".csv"))
     except OSError as error:
         raise UserError(f"the report cannot be written to {out}: {error.strerror}") from error
     return out
+
+
+def _readable(paths: Sequence[Path]) -> list[Record]:
+    """The records of those that are Runs. Raises UserError where none is."""
+    records, faults = [], []
+    for path in paths:
+        try:
+            records.append(read_record(path))
+        except UserError as error:
+            faults.append(str(error))
+    if not records:
+        raise UserError("\n".join(faults))
+    told = [f"left out of the report: {fault}" for fault in faults]
+    told += [f"{record.path}: {'; '.join(record.faults)}" for record in records if record.faults]
+    for line in told:
+        warnings.warn(line, stacklevel=3)
+    return records

@@ -13,9 +13,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genseg_betty.errors import UserError
 from genseg_betty.files import require_regular
 from genseg_betty.run import Run
-from genseg_betty.run.lock import is_alive
+from genseg_betty.run.checksums import SUMS, damaged
+from genseg_betty.run.lock import LOCK, is_alive, is_locked
 
 NONE = "–"
 MAX_PID = 2**31
@@ -94,7 +96,7 @@ class Record:
         here = self.status.get("host") == platform.node()
         pid = self.status.get("pid")
         if state == "running" and here and isinstance(pid, int) and not (0 < pid < MAX_PID and is_alive(pid, None)):
-            return "killed"
+            return state if is_locked(self.path / LOCK) else "killed"  # it may live in another container
         return state
 
     def series(self, phase: str, name: str) -> list[tuple[float, float]]:
@@ -111,8 +113,8 @@ class Record:
 
     def nonfinite(self) -> dict[str, int]:
         """What was not finite: steps skipped by each level, values of each metric; zeros left out."""
-        skipped = mapping(self.results.get("skipped"))
-        if not skipped:
+        skipped = mapping(self.status.get("skipped")) or mapping(self.results.get("skipped"))
+        if not skipped:  # of a Run of an earlier version
             latest = {row["name"]: row["value"] for row in self.metrics if row["phase"] == "system"}
             skipped = {k.removeprefix("skipped_"): v for k, v in latest.items() if k.startswith("skipped_")}
         counts = {f"{level} steps skipped": int(number(count) or 0) for level, count in skipped.items()}
@@ -134,7 +136,7 @@ def read_record(path: Path) -> Record:
     def attempt(what: str, read: Callable[[], Any], otherwise: Any) -> Any:
         try:
             found = read()
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        except UserError as error:
             faults.append(f"{what} cannot be read: {error}")
             return otherwise
         return found if isinstance(found, type(otherwise)) else otherwise
@@ -144,12 +146,18 @@ def read_record(path: Path) -> Record:
         path=run.path,
         config=OmegaConf.to_container(run.config),  # type: ignore[arg-type]
         status=attempt("status.json", run.read_status, {}),
-        results=attempt("results.json", lambda: run.read_json("results.json"), {}),
+        results=attempt("results.json", lambda: run.read_json("results.json", checked=False), {}),
         metrics=attempt("metrics.csv", run.metrics, []),
         cases={file.stem[5:]: attempt(file.name, partial(_read_cases, file), []) for file in tests},
         samples=last_samples(run.path),
-        faults=faults,
+        faults=faults + _changes(run, faults),
     )
+
+
+def _changes(run: Run, told: list[str]) -> list[str]:
+    """At most one line, of the files that are not what the Run wrote, although they can be read."""
+    names = [name for name in run.changed_files() if not any(line.startswith(name) for line in told)]
+    return [f"not as the Run wrote them, by its {SUMS}, or gone: {', '.join(names)}"] if names else []
 
 
 def last_samples(path: Path) -> list[Path]:
@@ -185,7 +193,10 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _read_cases(file: Path) -> list[dict[str, Any]]:
-    require_regular(file, MAX_CASES)
-    with file.open(encoding="utf-8", newline="") as stream:
-        rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
+    try:
+        require_regular(file, MAX_CASES)
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise damaged(file, f"it cannot be read ({error})") from error
     return [{key: value if key == "id" else number(value) for key, value in row.items()} for row in rows]

@@ -1,6 +1,7 @@
 """A Run: one directory on disk that holds all there is to know about one training.
 
-Everything but the appended metrics.csv is written to a temporary name and then renamed.
+Everything but the appended metrics.csv is written to a temporary name and then renamed. What is not to change by itself
+has a checksum in SHA256SUMS, and is looked at when it is read.
 """
 
 import csv
@@ -9,6 +10,7 @@ import os
 import pickle
 import platform
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,15 +21,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write, bounded_json, require_regular, to_json, whole_lines
+from genseg_betty.files import atomic_write, bounded_json, is_full, to_json, whole_lines
+from genseg_betty.run.checksums import UNLIKE, Checksums, damaged
 from genseg_betty.run.lock import LOCK, Lock
 from genseg_betty.run.resume import STATES, prepare, read_config, resolve
 from genseg_betty.run.sound_checkpoint import require_plain_values, require_sound_checkpoint
+from genseg_betty.run.tables import read_metrics, table
 
 METRIC_COLUMNS = ("step", "phase", "name", "value")
+PARTS = ("train", "validation", "test")  # of splits.json
 MAX_JSON = 2**26  # bytes of one file; a split of a hundred thousand cases takes a quarter
-MAX_STEP = 2**53  # beyond it a float skips whole numbers
-MAX_TABLE = 2**28  # bytes of metrics.csv: some seven million rows
+UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError)  # as torch.load tells it
 
 
 class Run:
@@ -41,6 +45,7 @@ class Run:
         self.config = config
         self.resuming = resuming
         self._lock = lock
+        self._sums = Checksums(path)
         self._metrics: IO[str] | None = None
 
     @classmethod
@@ -74,7 +79,7 @@ class Run:
                 before_continuing(run)
             if not resuming:
                 run.status("running", step=0)  # first of all files: it marks the directory as a Run's
-            atomic_write(path / "config.yaml", OmegaConf.to_yaml(resolved).encode())
+            run._sums.write(path / "config.yaml", OmegaConf.to_yaml(resolved).encode())
         except BaseException:
             lock.release()
             raise
@@ -82,44 +87,94 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """An existing Run, to read: takes no lock. Raises UserError if there is none."""
+        """An existing Run, to read: takes no lock, writes nothing. Raises UserError if there is none."""
         path = Path(path).expanduser().resolve()
-        return cls(path, read_config(path))
+        run = cls(path, read_config(path))
+        if not run._sums.matches(path / "config.yaml"):
+            warnings.warn(str(damaged(path / "config.yaml", UNLIKE)), stacklevel=2)
+        return run
 
-    def status(self, state: str, step: int | None = None, message: str = "") -> None:
-        """Write status.json; without `step` the one last written stays."""
+    def status(
+        self, state: str, step: int | None = None, message: str = "", skipped: Mapping[str, int] | None = None
+    ) -> None:
+        """Write status.json; without `step` and `skipped` (steps that each level did not make) the last ones stay."""
         if state not in STATES:
             raise ValueError(f"state {state!r}: expected one of {STATES}")
-        step = self.read_status().get("step", 0) if step is None else step
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        status = {"state": state, "step": step, "message": message, "pid": os.getpid()}
-        self.write_json("status.json", {**status, "host": platform.node(), "updated": now})
+        before = self.read_status()
+        status = {
+            "state": state,
+            "step": before.get("step", 0) if step is None else step,
+            "message": message,
+            "skipped": before.get("skipped", {}) if skipped is None else skipped,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "updated": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        changing = self.path / "status.json", self.path / "metrics.csv"
+        self._sums.forget(*changing)
+        atomic_write(changing[0], to_json(status).encode())
+        if state == "finished":
+            self._sums.keep(*changing)
 
     def read_status(self) -> dict[str, Any]:
-        """What status.json says; {} where there is none."""
-        return self.read_json("status.json") or {}
+        """What status.json says; {} where there is none. Raises UserError for a damaged one."""
+        status = self.read_json("status.json", checked=False)  # it changes all the time
+        if status is None:
+            return {}
+        if not isinstance(status, dict) or status.get("state") not in STATES:
+            found = status.get("state") if isinstance(status, dict) else status
+            raise damaged(self.path / "status.json", f"its state is {found!r}, expected one of {', '.join(STATES)}")
+        if not isinstance(status.get("step"), int):
+            raise damaged(self.path / "status.json", f"its step is {status.get('step')!r}, expected a number")
+        return status
+
+    def read_splits(self) -> dict[str, Any]:
+        """What splits.json says. Raises UserError where it is damaged, or gone: what was trained on is unknown then."""
+        splits = self.read_json("splits.json")
+        file = self.path / "splits.json"
+        if splits is None:
+            raise UserError(f"{file} is gone, which alone says which cases were trained on. Put back a copy of it.")
+        parts = [splits.get(part) for part in PARTS] if isinstance(splits, dict) else [None]
+        if not all(isinstance(ids, list) and all(isinstance(id, str) for id in ids) for ids in parts):
+            raise damaged(file, f"it holds no lists of the cases of {', '.join(PARTS)}")
+        return splits
 
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> Path:
-        """Write checkpoints/<name>.pt. `state`: tensors, numbers, strings and containers of them."""
+        """Write checkpoints/<name>.pt. `state`: tensors, numbers, strings and containers of them.
+
+        Raises UserError where the disk is full; the file of before stays as it was.
+        """
         path = self._inside("checkpoints", f"{name}.pt")
         path.parent.mkdir(exist_ok=True)
-        atomic_write(path, lambda file: torch.save(state, file))
+        try:
+            self._sums.write(path, lambda file: torch.save(state, file))
+        except (OSError, RuntimeError) as error:
+            cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch wraps what a file raises
+            if not isinstance(cause, OSError) or not is_full(cause):
+                raise
+            raise UserError(
+                f"the disk is full ({cause.strerror}): {path} cannot be written. What was written there "
+                "before is whole; make room and give the same command again, and the training goes on from it."
+            ) from error
         return path
 
     def load_checkpoint(self, name: str, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any] | None:
         """The state of checkpoints/<name>.pt, or None if there is none. UserError if the file is damaged or not ours.
 
-        With `mmap` tensors are read when they are looked at: for what else the file says, however large it is.
+        With `mmap` tensors are read when they are looked at: for what else the file says, however large it is. One
+        flipped bit is not found then.
         """
         path = self._inside("checkpoints", f"{name}.pt")
         if not path.exists():
             return None
         try:
             require_sound_checkpoint(path, in_memory=not mmap)
+            if not mmap and not self._sums.matches(path):
+                raise ValueError(UNLIKE)
             state: dict[str, Any] = torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
             require_plain_values(state)
             return state
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        except UNREADABLE as error:
             reason = str(error).strip().split("\n")[0]
             raise UserError(
                 f"the checkpoint {path} cannot be read ({reason}): the file is damaged, or not ours. Put "
@@ -143,43 +198,48 @@ class Run:
         self._close_metrics()
         path = self.path / "metrics.csv"
         if path.exists():
+            self.metrics()  # raises where a row is damaged
             header, *rows = whole_lines(path) or [",".join(METRIC_COLUMNS) + "\n"]
             kept = [row for row in rows if int(row.partition(",")[0]) <= step]
             atomic_write(path, "".join([header, *kept]).encode())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Rows of metrics.csv: step (int), phase, name (str), value (float); a torn last line is left out."""
-        path = self.path / "metrics.csv"
-        if not path.exists():
-            return []
-        require_regular(path, MAX_TABLE)
-        rows = csv.DictReader(whole_lines(path))
-        return [{**row, "step": _step(row["step"]), "value": float(row["value"])} for row in rows]
+        """Rows of metrics.csv: step (int), phase, name (str), value (float); a torn last line is left out.
+
+        Raises UserError where a row is damaged, naming it.
+        """
+        return read_metrics(self.path / "metrics.csv", METRIC_COLUMNS)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a JSON file of the Run. Numbers that JSON cannot hold (nan, inf) become null."""
         path = self._inside(name)
-        atomic_write(path, to_json(value).encode())
+        self._sums.write(path, to_json(value).encode())
         return path
 
-    def read_json(self, name: str) -> Any:
-        """The content of a JSON file of the Run; None where there is none. Raises ValueError for one that is none."""
+    def read_json(self, name: str, checked: bool = True) -> Any:
+        """The content of a JSON file of the Run; None where there is none. Raises UserError where it is damaged.
+
+        Without `checked` a file is taken as it is, so long as it is JSON.
+        """
         path = self._inside(name)
-        return bounded_json(path, MAX_JSON) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            content = bounded_json(path, MAX_JSON)
+        except (OSError, ValueError) as error:
+            raise damaged(path, f"it cannot be read ({error})") from error
+        if checked and not self._sums.matches(path):
+            raise damaged(path, UNLIKE)
+        return content
+
+    def changed_files(self) -> list[str]:
+        """Names of the Run's texts that are gone or hold something else than was written."""
+        return self._sums.changed_texts()
 
     def write_test(self, dataset: str, rows: list[dict[str, Any]]) -> Path:
         """Write test-<dataset>.csv, one row a case."""
-        return self.write_table(f"test-{dataset}.csv", rows)
-
-    def write_table(self, name: str, rows: list[dict[str, Any]]) -> Path:
-        """Write a CSV file of the Run; the columns are the keys in the order they appear."""
-        path = self._inside(name)
-        text = io.StringIO()
-        columns = dict.fromkeys(key for row in rows for key in row)
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        atomic_write(path, text.getvalue().encode())
+        path = self._inside(f"test-{dataset}.csv")
+        self._sums.write(path, table(rows))
         return path
 
     @property
@@ -214,10 +274,3 @@ class Run:
             if not re.fullmatch(r"\w[\w.+-]*", part):
                 raise UserError(f"{part!r} cannot name a file of a Run: expected letters, digits and . _ + -")
         return self.path.joinpath(*parts)
-
-
-def _step(text: str) -> int:
-    step = int(text)
-    if not 0 <= step <= MAX_STEP:
-        raise ValueError(f"it has a step {step}; expected 0 to {MAX_STEP}")
-    return step

@@ -1,13 +1,17 @@
-"""One process at a time in a Run: a lock file that names its holder.
+"""One process at a time in a Run: a lock file that its holder keeps open and locked, and that names it.
 
-The file holds process id, host and the start time of the process. A lock whose process has ended on this host
-is no lock; one from another host cannot be checked from here and counts as held.
+The operating system's lock (flock) is the proof: it ends with the process, holds between containers, and over NFS
+between hosts. The file's text says who holds it, for the message, and is the proof where a filesystem has no locks, or
+for a holder on another host, which counts as alive.
 """
 
+import fcntl
 import json
 import os
 import platform
 import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genseg_betty.errors import UserError
@@ -16,50 +20,98 @@ LOCK = ".lock"
 WRITING_SECONDS = 5.0  # a lock file that is still empty after this long was left by a killed process
 
 
+@dataclass(frozen=True)
+class Holder:
+    """The process that a lock file names. Process ids mean something within one boot and one namespace alone."""
+
+    pid: int
+    host: str
+    started: str | None = None  # start time of the process in clock ticks after boot
+    boot: str | None = None  # id of the boot of the machine; None of a lock of an earlier version
+    space: str | None = None  # namespace of process ids: another one in each container
+    locked: bool = False  # whether the filesystem has locks, and this process holds one on the file
+
+    @classmethod
+    def this_process(cls, locked: bool) -> "Holder":
+        pid = os.getpid()
+        return cls(pid, platform.node(), process_start(pid), boot_id(), namespace(), locked)
+
+    @property
+    def lives(self) -> bool:
+        """Whether the holder lives, asked by who has the operating system's lock or knows of none."""
+        if self.locked and (self.host == platform.node() or self.boot == boot_id()):
+            return False  # the operating system would have told
+        if self.host != platform.node():
+            return True  # cannot be checked from here
+        if self.boot is not None and (self.boot, self.space) != (boot_id(), namespace()):
+            return True  # its process id says nothing here
+        return is_alive(self.pid, self.started)
+
+
 class Lock:
     """The lock file `path`; `acquire` raises UserError naming the live process that holds it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._text = json.dumps({"pid": os.getpid(), "host": platform.node(), "started": process_start(os.getpid())})
-        self._held = False
+        self._descriptor: int | None = None
 
     def acquire(self) -> None:
+        """Create the file, or take it over from a dead process. Raises UserError, OSError."""
         while not self._create():
-            found = _read(self.path)
-            if found is None:
-                continue  # released in between
-            if _is_held(self.path, found):
-                raise UserError(_held_message(self.path, found))
-            self._remove_stale(found)
+            self._remove_stale()
 
     def release(self) -> None:
         """Remove the lock file if it is this process's own."""
-        if self._held and _read(self.path) == self._text:
+        if self._descriptor is None:
+            return
+        if _is_at(self._descriptor, self.path):
             self.path.unlink(missing_ok=True)
-        self._held = False
+        os.close(self._descriptor)
+        self._descriptor = None
 
     def _create(self) -> bool:
         try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         except FileExistsError:
             return False
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(self._text)
-        self._held = True
+        locked = bool(_flock(descriptor, wait=True))  # who looks whether it is stale has it for a moment
+        if not _is_at(descriptor, self.path):
+            os.close(descriptor)
+            return False
+        os.write(descriptor, json.dumps(asdict(Holder.this_process(locked))).encode())
+        self._descriptor = descriptor
         return True
 
-    def _remove_stale(self, stale: str) -> None:
-        """Move the stale file aside before deleting it: of two processes that saw it, one must lose."""
-        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+    def _remove_stale(self) -> None:
+        """Remove the file of a dead holder. Raises UserError where the holder lives.
+
+        It is removed by who has its lock, and while it is still the file of that name: of several one removes it.
+        """
         try:
-            os.replace(self.path, aside)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
-            return
-        if _read(aside) == stale:
-            aside.unlink()
-        else:  # the other process was quicker: this is its fresh lock
-            os.replace(aside, self.path)
+            return  # released in between
+        try:
+            free = _flock(descriptor)
+            holder, at = _read(descriptor)
+            if free is None or _lives(holder, at):
+                raise UserError(_held_message(self.path, holder))
+            if _is_at(descriptor, self.path):
+                self.path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process has the operating system's lock on the file `path`, in whatever container it is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return _flock(descriptor, kind=fcntl.LOCK_SH) is None
+    finally:
+        os.close(descriptor)
 
 
 def process_start(pid: int) -> str | None:
@@ -72,7 +124,7 @@ def is_alive(pid: int, started: str | None) -> bool:
     """Whether the process of this id and start time still runs here: no zombie, no reused id."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # someone else's process: alive
@@ -80,6 +132,20 @@ def is_alive(pid: int, started: str | None) -> bool:
     if fields is None:
         return True
     return fields[0] not in "ZX" and (started is None or fields[19] == started)
+
+
+def boot_id() -> str | None:
+    """What tells one boot of one machine from all others; None where that cannot be known."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return None
+
+
+def namespace() -> str | None:
+    """The namespace of process ids: containers on one machine have different ones."""
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return None
 
 
 def _proc_stat(pid: int) -> list[str] | None:
@@ -91,36 +157,44 @@ def _proc_stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
-def _read(path: Path) -> str | None:
+def _flock(descriptor: int, wait: bool = False, kind: int = fcntl.LOCK_EX) -> bool | None:
+    """True: locked. None: another has it. False: the filesystem has no locks."""
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
         return None
+    except OSError:
+        return False
+    return True
 
 
-def _holder(text: str) -> tuple[int, str, str | None] | None:
-    """(pid, host, start time) from the text of a lock file; None if it was never finished."""
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is still the one of that name."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
+
+
+def _read(descriptor: int) -> tuple[Holder | None, float]:
+    """Who an open lock file names (None: the text was never finished), and when it was written."""
+    written = os.fstat(descriptor).st_mtime
     try:
-        found = json.loads(text)
-        return int(found["pid"]), str(found["host"]), found["started"]
-    except (ValueError, KeyError, TypeError):
-        return None
+        found = json.loads(os.pread(descriptor, 2**16, 0))
+        known = {key: found.get(key) for key in ("started", "boot", "space")}
+        return Holder(int(found["pid"]), str(found["host"]), **known, locked=found.get("locked") is True), written
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None, written
 
 
-def _is_held(path: Path, text: str) -> bool:
-    holder = _holder(text)
-    if holder is None:
-        try:
-            return time.time() - path.stat().st_mtime < WRITING_SECONDS
-        except FileNotFoundError:
-            return False
-    pid, host, started = holder
-    return host != platform.node() or is_alive(pid, started)
+def _lives(holder: Holder | None, written: float) -> bool:
+    return time.time() - written < WRITING_SECONDS if holder is None else holder.lives
 
 
-def _held_message(path: Path, text: str) -> str:
-    pid, host, _ = _holder(text) or ("unknown", "unknown", None)
+def _held_message(path: Path, holder: Holder | None) -> str:
+    process = "a process" if holder is None else f"process {holder.pid} on host {holder.host}"
+    if holder is not None and holder.boot is not None and holder.boot == boot_id() and holder.space != namespace():
+        process += " (in another container)"
     return (
-        f"{path.parent} is in use by process {pid} on host {host}. Wait for it or stop it, or give this run "
+        f"{path.parent} is in use by {process}. Wait for it or stop it, or give this run "
         f"a directory of its own (run_dir=…). If you are sure that the process has ended, delete {path}."
     )

@@ -9,12 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import TEMPORARY, bounded_json
+from genseg_betty.run.checksums import SUMS
 from genseg_betty.run.lock import LOCK
 from genseg_betty.run.plain_yaml import read_plain_yaml
 
 STATES = ("running", "finished", "interrupted", "failed")
 # All that a Run writes, and all that a restart deletes.
 OWNED = (
+    SUMS,
     "config.yaml",
     "status.json",
     "metrics.csv",
@@ -31,6 +33,7 @@ OWNED = (
 )
 MAX_STATUS = 2**20  # bytes
 LAST = Path("checkpoints", "last.pt")
+OUTCOME = (Path("results.json"), Path("checkpoints", "predictor.pt"))  # what a training ends with
 CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
 PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
 # Keys that may change when a Run is continued: they say where and how it runs, not what it computes.
@@ -61,13 +64,13 @@ def prepare(path: Path, config: DictConfig, resume: str) -> bool:
     if continues(path, resume):
         _refuse_link(path / "metrics.csv")
         _refuse_differences(path, config)
-        if not checkpoint.parent.is_symlink():
-            _remove_half_written([checkpoint.parent])
+        _remove_half_written([path, *_folders(path)])
         return True
-    if resume == "auto" and state == "finished":
+    ended = state == "finished" or (state is not None and any((path / outcome).exists() for outcome in OUTCOME))
+    if resume == "auto" and ended:
         raise UserError(
-            f"the Run in {path} is finished but {checkpoint} is gone, so there is nothing to continue from. "
-            "Use resume=restart to delete its results and train again."
+            f"the Run in {path} was finished before, but {checkpoint} is gone, so there is nothing to continue from. "
+            "Put back a copy of it, name another run_dir, or use resume=restart to delete its results and train again."
         )
     _clear(path, is_run=state is not None)
     return False
@@ -92,7 +95,7 @@ def read_config(path: Path) -> DictConfig:
     try:
         config = OmegaConf.create(read_plain_yaml(file))
     except Exception as error:  # the YAML library raises many kinds
-        raise UserError(f"{file} cannot be read: {error}") from error
+        raise UserError(f"{file} cannot be read: {error}. Put back a copy of it.") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{file} holds no config: expected a mapping of keys to values")
     return migrated(config)
@@ -153,23 +156,28 @@ def _refuse_link(file: Path) -> None:
 
 def _clear(path: Path, is_run: bool) -> None:
     """Delete what an earlier Run left. Files of these names that no Run wrote are refused; others stay."""
-    folders = [path, *(path / name for name in ("checkpoints", "samples") if not (path / name).is_symlink())]
+    folders = [path, *_folders(path)]
     files = [file for pattern in OWNED for file in path.glob(pattern) if file.parent in folders]
     if files and not is_run:
         names = ", ".join(sorted(str(file.relative_to(path)) for file in files)[:5])
         raise UserError(
-            f"{path} is not a Run's directory (it has no status.json of one) but holds {names}, which a Run "
-            "would overwrite. Name another run_dir, or move these files away."
+            f"{path} is not a Run's directory (it has no status.json of one, or a damaged one) but holds {names}, "
+            "which a Run would overwrite. Name another run_dir, or move these files away."
         )
     for file in files:
         file.unlink()
     _remove_half_written(folders)
 
 
+def _folders(path: Path) -> list[Path]:
+    """The Run's own folders; one that is a link may be shared with a Run that is alive."""
+    return [path / name for name in ("checkpoints", "samples") if not (path / name).is_symlink()]
+
+
 def _remove_half_written(folders: Iterable[Path]) -> None:
     """Delete what killed processes left of files that they were writing: a checkpoint may be large."""
     for folder in folders:
-        for file in folder.glob(f".*{TEMPORARY}"):
+        for file in folder.glob(f".*{TEMPORARY}*"):
             file.unlink()
 
 

@@ -1,0 +1,22 @@
+"""matplotlib without its backends: this package draws no window, and takes fonts, outlines and ticks from it alone."""
+
+import os
+import sys
+
+
+def forget_unknown_backend() -> None:
+    """Have $MPLBACKEND not matter where matplotlib does not know what it names.
+
+    A notebook hands it on to the commands and scripts that it starts, and matplotlib refuses to be imported then, also
+    by MONAI and segmentation_models_pytorch. A backend that it knows stays.
+    """
+    if not os.environ.get("MPLBACKEND") or "matplotlib" in sys.modules:
+        return
+    wanted = os.environ.pop("MPLBACKEND")
+    import matplotlib
+
+    try:
+        matplotlib.rcParams["backend"] = wanted
+    except ValueError:
+        wanted = "agg"
+    os.environ["MPLBACKEND"] = wanted  # processes that this one starts find one that is known

@@ -1,0 +1,94 @@
+"""SHA256SUMS of a Run: what its files held when they were written, so that one flipped bit is found when they are read.
+
+`sha256sum -c SHA256SUMS` checks them by hand. A file that it does not name is not checked: of a Run of an earlier
+version, or one whose line was taken out by who changed the file.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO
+
+from genseg_betty.errors import UserError
+from genseg_betty.files import atomic_write, file_sha256, whole_file
+
+SUMS = "SHA256SUMS"
+LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+UNLIKE = f"it does not hold what was written, its SHA-256 is not the one in {SUMS}"
+ON_PURPOSE = f"If you changed it yourself, take its line out of {SUMS}."
+CHECKPOINT = "Put back a copy of it, or train again with resume=restart (deletes the Run)."
+MEND = {
+    "config.yaml": "Put back a copy of it.",
+    "status.json": "Delete it and give the training's command again: the Run goes on from its checkpoint.",
+    "metrics.csv": "Put back a copy of it, or delete it: the curves are lost, the model and its scores are not.",
+    "splits.json": "Put back a copy of it: it alone says which cases were trained on.",
+    "results.json": "Put back a copy of it, or delete it and give the training's command again: that tests anew.",
+}
+
+
+class Checksums:
+    """The SHA256SUMS in `folder`, written by the one process that trains there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
+        """Write a file whole, with its checksum. Raises OSError.
+
+        While the file is renamed both the old content and the new one are right: a kill may come before or after.
+        """
+        before = self._read().get(self._name(path), ())
+        with whole_file(path, "") as temporary:
+            with temporary.open("r+b") as file:
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    content(file)
+            digest = file_sha256(temporary)
+            if before:
+                self._note({path: (*before, digest)})
+        self._note({path: (digest,)})
+
+    def keep(self, *paths: Path) -> None:
+        """Note what these files hold now that they are not to change any more. Raises OSError."""
+        self._note({path: (file_sha256(path),) for path in paths if path.is_file()})
+
+    def forget(self, *paths: Path) -> None:
+        """Take out what was noted of files that change again. Raises OSError."""
+        if any(self._name(path) in self._read() for path in paths):
+            self._note(dict.fromkeys(paths, ()))
+
+    def matches(self, path: Path) -> bool:
+        """Whether a file holds what was written, as far as that is known. Raises OSError."""
+        known = self._read().get(self._name(path))
+        return known is None or file_sha256(path) in known
+
+    def changed_texts(self) -> list[str]:
+        """Names of the files, checkpoints left out, that are gone or hold something else than was written."""
+        texts = [self.folder / name for name in self._read() if "/" not in name]
+        return [path.name for path in texts if not path.is_file() or not self.matches(path)]
+
+    def _note(self, digests_of: Mapping[Path, tuple[str, ...]]) -> None:
+        known = self._read() | {self._name(path): digests for path, digests in digests_of.items()}
+        lines = [f"{digest}  {name}\n" for name, several in sorted(known.items()) for digest in several]
+        atomic_write(self.folder / SUMS, "".join(lines).encode())
+
+    def _read(self) -> dict[str, tuple[str, ...]]:
+        """Name -> digests, one unless a process was killed in the middle of a write."""
+        known: dict[str, tuple[str, ...]] = {}
+        file = self.folder / SUMS
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        for line in text.splitlines():
+            if found := LINE.fullmatch(line):
+                known[found[2]] = (*known.get(found[2], ()), found[1])
+        return known
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """The error for a file of a Run that cannot be used as it is."""
+    mend = CHECKPOINT if path.suffix == ".pt" else MEND.get(path.name, "Put back a copy of it, or delete it.")
+    on_purpose = f" {ON_PURPOSE}" if reason == UNLIKE else ""
+    return UserError(f"{path} is damaged: {reason}. {mend}{on_purpose}")
