@@ -166,7 +166,8 @@ def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preproces
             whole_file(out / "images" / name, sync=False) as image_file,
         ):
             if preprocessing.spatial_dims == 3:
-                affine = affine_from_orientation(preprocessing.orientation or "RAS", preprocessing.spacing or (1.0,) * 3)
+                spacing = preprocessing.spacing or (1.0, 1.0, 1.0)
+                affine = affine_from_orientation(preprocessing.orientation or "RAS", spacing)
                 nifti.write_image(image_file, pixels, affine)
                 nifti.write_mask(mask_file, values, affine)
             else:
