@@ -1,12 +1,10 @@
 """A composed config against `schema.py` and against the signatures of the code that it names.
 
-Every fault is found in one pass. Components are bound to their signature, not called; their `_target_` is
+Every fault is found in one pass. Components are bound to their signature, not called; a `_target_` that is not ours is
 imported, so a YAML file names code that runs: take config files only from people whose code you would run.
 """
 
 import difflib
-import importlib
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType
@@ -15,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from genseg_betty.config.dataset_rules import dataset_faults
 from genseg_betty.config.kinds import Tag, convert, describe, either, show
 from genseg_betty.config.schema import Component, Config
+from genseg_betty.config.signatures import read_signature
 
 EXPECTED_ERRORS = (ImportError, AttributeError, ValueError)
 
@@ -189,7 +188,7 @@ class _Checker:
     def _signature(self, target: str, schema: type[Component], path: str) -> tuple[dict[str, _Argument], bool] | None:
         """What the target takes besides what the program supplies, and whether it takes any key."""
         try:
-            parameters, hints = _inspect(target)
+            parameters, hints = read_signature(target)
         except Exception as error:  # importing a user's file can raise whatever that file raises
             kind = "" if isinstance(error, EXPECTED_ERRORS) else f"{type(error).__name__}: "
             self.problems.append(
@@ -208,20 +207,6 @@ class _Checker:
             if name not in (*schema.supplied, *schema.offered)
         }
         return arguments, takes_all
-
-
-def _inspect(target: str) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    module_name, _, name = target.rpartition(".")
-    if not module_name:
-        raise ValueError("it names no module")
-    found = getattr(importlib.import_module(module_name), name)
-    if not callable(found):
-        raise ValueError(f"{name} is a {type(found).__name__}")
-    try:
-        hints = get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
-    except (NameError, TypeError, AttributeError):
-        hints = {}  # annotations that cannot be evaluated: names are still checked
-    return list(inspect.signature(found).parameters.values()), hints
 
 
 def _leaves(values: Mapping[str, Any], path: str) -> dict[str, Any]:
