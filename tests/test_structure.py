@@ -10,7 +10,7 @@ PACKAGE = Path(genseg_betty.__file__).parent
 
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
-    {"errors", "files", "randomness", "device", "memory", "signals", "metrics", "statistics", "step_inputs"},
+    {"errors", "files", "randomness", "device", "memory", "signals", "metrics", "statistics", "step_inputs", "faults"},
     {"config", "run"},
     {"multilevel"},
     {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},

@@ -37,6 +37,10 @@ def train(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -
     require_betty()
     config = compose(overrides, config_dir)
 
+    from genseg_betty.data.counting import require_folders
+
+    require_folders(config)  # told at once: what follows imports PyTorch
+
     from genseg_betty.methods import train as train_method
 
     return train_method(config)

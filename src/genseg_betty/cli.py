@@ -67,7 +67,9 @@ def _train(arguments: Sequence[str]) -> int:
 
         from genseg_betty.config import compose
 
-        print(OmegaConf.to_yaml(compose(options.overrides, options.config_dir)), end="")
+        config = compose(options.overrides, options.config_dir)
+        keys = [key for key in config if key not in ("origins", "reduced")]  # found out, not set
+        print(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)), end="")
     elif options.multirun:
         from genseg_betty.sweep import run_sweep
 

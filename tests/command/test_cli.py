@@ -55,9 +55,10 @@ def status_of(*words: str) -> int:
 
 @pytest.mark.parametrize("verb", [[], ["train"]])
 def test_training_is_the_default(toys: Any, methods: Calls, verb: list[str]) -> None:
-    assert status_of(*verb, *toys.words("+dataset=folder", "seed=3")) == 0
+    words = ("+dataset=folder", f"dataset.root={toys.folder}", "seed=3")
+    assert status_of(*verb, *toys.words(*words)) == 0
     [(_, (config,), _)] = methods.calls
-    assert config == toys.compose("dataset=folder", "seed=3")
+    assert config == toys.compose(*words)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,19 @@ def test_cfg_prints_the_config_and_trains_nothing(
     assert not methods.calls
 
 
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with what a command may be given: Runs, an image, folders."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("run", "a", "b", "i", "m", "mc", "scans"):
+        (tmp_path / folder).mkdir()
+    for run in ("run", "a", "b"):
+        (tmp_path / run / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "a.png").touch()
+    return tmp_path
+
+
+@pytest.mark.usefixtures("places")
 def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     inference = stand_in(monkeypatch, "genseg_betty.inference", "predict_paths", answer=[Path("m/a.png")])
     assert status_of("predict", "run", "a.png", "--out", "m", "scans", "--device", "cpu") == 0
@@ -170,6 +184,7 @@ def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "1 mask in m\n"
 
 
+@pytest.mark.usefixtures("places")
 def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
     inference = stand_in(monkeypatch, "genseg_betty.inference", "generate")
     assert status_of("generate", "run", "--count", "3", "--out", "pairs", "--format", "folder") == 0
@@ -177,17 +192,17 @@ def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def inference(monkeypatch: pytest.MonkeyPatch) -> Calls:
+def inference(monkeypatch: pytest.MonkeyPatch, places: Path) -> Calls:
     scores = {"dataset": "nlm_mc", "cases": 138, "dice": 0.84, "jaccard": 0.73, "per_case": "run/a.csv"}
     answer = SimpleNamespace(**scores, to_dict=lambda: scores)
     return stand_in(monkeypatch, "genseg_betty.inference", "evaluate_dataset", "evaluate_folders", answer=answer)
 
 
 def test_evaluate_a_dataset(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status_of("evaluate", "run", "--dataset", "nlm_mc", "root=/data/mc", "--json", "n_test=5") == 0
+    assert status_of("evaluate", "run", "--dataset", "nlm_mc", "root=mc", "--json", "n_test=5") == 0
     [(name, (run, config, device), _)] = inference.calls
     assert (name, run, device) == ("evaluate_dataset", Path("run"), "auto")
-    assert (config.name, config.root, config.n_test) == ("nlm_mc", "/data/mc", 5)
+    assert (config.name, config.root, config.n_test) == ("nlm_mc", "mc", 5)
     assert json.loads(capsys.readouterr().out) == inference.answer.to_dict()
 
 
@@ -197,6 +212,7 @@ def test_evaluate_folders(inference: Calls, capsys: pytest.CaptureFixture[str]) 
     assert "138 cases, Dice 0.8400, Jaccard 0.7300" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("places")
 def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     report = stand_in(monkeypatch, "genseg_betty.report", "build_report")
     assert status_of("report", "a", "b", "--out", "page.html") == 0
@@ -206,6 +222,7 @@ def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("errors", "status"), [([], 0), (["missing_mask"], 1)])
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_data_check(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     errors: list[str],
@@ -222,8 +239,9 @@ def test_data_check(
     }
     answer = SimpleNamespace(**{**found, "errors": faults, "notes": ["one"]}, to_dict=lambda: found)
     check = stand_in(monkeypatch, "genseg_betty.data.check", "check_dataset", answer=answer)
-    assert status_of("data", "check", "nlm_mc", *flags, "root=/x", "dataset.labels={background: 0, a: 1}") == status
-    assert check.calls[0][1][0].root == "/x"
+    labels = "dataset.labels={background: 0, a: 1}"
+    assert status_of("data", "check", "nlm_mc", *flags, f"root={tmp_path}", labels) == status
+    assert check.calls[0][1][0].root == str(tmp_path)
     assert check.calls[0][1][0].labels == {"background": 0, "a": 1}
     output = capsys.readouterr().out
     if flags:

@@ -1,6 +1,7 @@
 """The verbs beside training: what they take, and which part of the package does the work.
 
-Each imports what it needs when it runs, so that `--help` answers at once.
+Each imports what it needs when it runs, after its arguments are judged: `--help` and a mistyped name are answered at
+once.
 """
 
 import argparse
@@ -9,10 +10,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
 from genseg_betty.commands.data import data_action
-from genseg_betty.commands.shared import Action, add_config_dir, add_json, counted, dataset_config, positive, run_action
+from genseg_betty.commands.judging import (
+    judge,
+    require_folders,
+    require_generator,
+    require_inputs,
+    require_output_folder,
+    require_runs,
+)
+from genseg_betty.commands.shared import Action, add_config_dir, add_json, counted, found_dataset, positive, run_action
 from genseg_betty.errors import UserError
 
 VERBS = {
@@ -69,6 +79,11 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    judge(
+        lambda: require_runs([options.trained]),
+        lambda: require_inputs(options.paths),
+        lambda: require_output_folder(options.out),
+    )
     from genseg_betty.inference import predict_paths
 
     written = predict_paths(options.trained, options.paths, options.out, options.device)
@@ -76,6 +91,11 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _generate(options: argparse.Namespace) -> None:
+    judge(
+        lambda: require_runs([options.trained]),
+        lambda: require_generator(options.trained),
+        lambda: require_output_folder(options.out),
+    )
     from genseg_betty.inference import generate
 
     run, count, out = options.trained, options.count, options.out
@@ -89,11 +109,17 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise UserError("evaluate: give either --dataset NAME, or --images DIR and --masks DIR together")
     if options.keys and not options.dataset:
         raise UserError(f"evaluate: {' '.join(options.keys)} belongs to --dataset NAME, which is not given")
+    configs: list[Any] = []
+    judge(
+        lambda: require_runs([options.trained]),
+        lambda: require_folders(folders),
+        lambda: configs.extend([found_dataset(options)] if options.dataset else []),
+    )
     with redirect_stdout(sys.stderr):
         from genseg_betty.inference import evaluate_dataset, evaluate_folders
 
-        if options.dataset:
-            result = evaluate_dataset(options.trained, dataset_config(options), options.device)
+        if configs:
+            result = evaluate_dataset(options.trained, configs[0], options.device)
         else:
             result = evaluate_folders(options.trained, options.images, options.masks, options.device)
     if options.json:
@@ -104,6 +130,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    require_runs(options.trained)
     from genseg_betty.report import build_report
 
     build_report(options.trained, options.out)

@@ -14,6 +14,7 @@ from genseg_betty.commands.shared import (
     add_json,
     counted,
     dataset_config,
+    found_dataset,
     positive,
 )
 from genseg_betty.errors import UserError
@@ -44,6 +45,7 @@ def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     _dataset_arguments(parser)
+    parser.add_argument("--all", action="store_true", help="a line for every file, not one for each kind of fault")
     add_json(parser)
 
 
@@ -73,11 +75,14 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    with redirect_stdout(sys.stderr):
-        from genseg_betty.data.check import check_dataset
+    from genseg_betty.data.cases import require_root
 
-        config = dataset_config(options)
+    config = dataset_config(options)
+    with redirect_stdout(sys.stderr):
         try:
+            require_root(config)
+            from genseg_betty.data.check import check_dataset
+
             with _told(f"reading {config.name}") as tell:
                 report = check_dataset(config, tell)
         except UserError as error:  # there is no folder
@@ -87,19 +92,34 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report.to_dict()))
     else:
-        print(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
-        print("".join(f"note: {note}\n" for note in report.notes), end="")
-        rows = [("error", fault.code, fault.file, fault.message) for fault in report.errors]
-        rows += [("warning", fault.code, fault.file, fault.message) for fault in report.warnings]
-        print("\n".join([*_columns(rows), f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"]))
+        _print_report(report, options.all)
     return 1 if report.errors else 0
+
+
+def _print_report(report: "CheckReport", every_file: bool) -> None:
+    """The faults of a data set, those of one kind in one line unless `every_file` is to have its own."""
+    from genseg_betty.data.files import merge_findings
+
+    print(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
+    print("".join(f"note: {note}\n" for note in report.notes), end="")
+    levels = {"error": report.errors, "warning": report.warnings}
+    if every_file:
+        rows = [(level, fault.code, fault.file, fault.message) for level in levels for fault in levels[level]]
+        lines = _columns(rows)
+    else:
+        lines = [f"{level}: {line}" for level in levels for line in merge_findings(levels[level])]
+    counts = f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"
+    if len(lines) < len(report.errors) + len(report.warnings):
+        counts += " (--all lists every file)"
+    print("\n".join([*lines, counts]))
 
 
 def _show(options: argparse.Namespace) -> None:
     from genseg_betty.data.cases import scan_dataset
+
+    config = found_dataset(options)
     from genseg_betty.data.contact_sheet import draw_contact_sheet
 
-    config = dataset_config(options)
     dataset, findings = scan_dataset(config)
     shown = draw_contact_sheet(dataset, options.out, options.count, options.seed, config.title or None)
     print(f"{counted(shown, 'case')} in {options.out}")
@@ -145,11 +165,10 @@ def _told(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _found(config: Any) -> tuple[str, str]:
     """How many labelled images there are, and where."""
-    from genseg_betty.data.cases import resolve_root, scan_dataset
+    from genseg_betty.data.cases import require_root, scan_dataset
 
     try:
-        if config.reader == "files":
-            resolve_root(config)
+        require_root(config)
     except UserError:
         return "not found", f"looked in {config.root or f'$GENSEG_DATA/{config.name} and data/{config.name}'}"
     try:

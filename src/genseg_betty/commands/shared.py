@@ -31,6 +31,15 @@ def dataset_config(options: argparse.Namespace) -> Any:
     return load_dataset_config(options.dataset, config_dir=options.config_dir, overrides=options.keys)
 
 
+def found_dataset(options: argparse.Namespace) -> Any:
+    """`dataset_config`, of a dataset whose folder is there. Raises UserError where it is not."""
+    from genseg_betty.data.cases import require_root
+
+    config = dataset_config(options)
+    require_root(config)
+    return config
+
+
 def counted(things: Sequence[Any], name: str) -> str:
     """ "1 mask", "3 masks"."""
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

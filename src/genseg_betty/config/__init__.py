@@ -1,6 +1,8 @@
 """The config of a training: composed from conf/ by Hydra, overridden by the user, resolved and checked.
 
 YAML files in conf/ and in a user's own `--config-dir` name code by `_target_`, which is imported and run.
+
+Hydra is imported where something is composed: what there is to choose from, a shell's completion asks at every key.
 """
 
 import copy
@@ -8,21 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hydra.version import VersionBase
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from genseg_betty.config import overrides as overriding
 from genseg_betty.config.checking import check, check_dataset_section
 from genseg_betty.config.kinds import show
-from genseg_betty.config.naming import default_run_dir
 from genseg_betty.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 BETTY = "0.2.1"
 
@@ -82,8 +77,8 @@ def user_folder(config_dir: str | Path | None) -> Path | None:
     return folder
 
 
-def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
-    """The resolved and checked config of one training; `run_dir` is filled in.
+def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> "DictConfig":
+    """The resolved and checked config of one training; `run_dir` is filled in, `origins` and `reduced` are told.
 
     Args:
         overrides: as on the command line; `+dataset=x` and `dataset=x` are the same.
@@ -92,6 +87,12 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> D
     Raises:
         ConfigError: a UserError that names every fault, and the nearest right key or member.
     """
+    from omegaconf import OmegaConf
+
+    from genseg_betty.config import overrides as overriding
+    from genseg_betty.config.naming import default_run_dir
+    from genseg_betty.config.origins import find_origins, find_reduced
+
     folder = user_folder(config_dir)
     members = all_members(folder)
     problems: list[str] = []
@@ -110,8 +111,10 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> D
         if "name" in config.get(group, {}):
             config[group]["name"] = config[group]["name"] or choice
     config["config_dir"] = str(folder) if folder else None
+    overridden = {override.key_or_group for override in parsed.values}
+    config["origins"] = find_origins(tree, overridden, choices, _experiment_file(choices, folder))
+    config["reduced"] = find_reduced(tree)
     if config["run_dir"] is None:
-        overridden = {override.key_or_group for override in parsed.values}
         config["run_dir"] = default_run_dir(config, base, overridden, choices, _default_choices())
     return OmegaConf.create(config)
 
@@ -121,12 +124,16 @@ def load_dataset_config(
     root: str | Path | None = None,
     config_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
-) -> DictConfig:
+) -> "DictConfig":
     """The checked config of one dataset, without a training around it.
 
     `overrides` are keys of the dataset with or without `dataset.` before them: `root=/data/x`, `n_test=50`.
     Raises ConfigError as `compose`.
     """
+    from omegaconf import OmegaConf
+
+    from genseg_betty.config import overrides as overriding
+
     folder = user_folder(config_dir)
     members = all_members(folder)
     problems: list[str] = []
@@ -146,6 +153,8 @@ def load_dataset_config(
 
 def _faults_of_ood(entries: Any, names: Sequence[str], folder: Path | None) -> list[str]:
     """Problems of `ood`: names of datasets, or mappings of a name and keys of that dataset."""
+    from genseg_betty.config import overrides as overriding
+
     problems = []
     for entry in entries if isinstance(entries, list) else []:
         name, keys = (entry.get("name"), entry) if isinstance(entry, dict) else (entry, {})
@@ -160,8 +169,14 @@ def _faults_of_ood(entries: Any, names: Sequence[str], folder: Path | None) -> l
     return problems
 
 
-def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[DictConfig, dict[str, str | None]]:
+def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple["DictConfig", dict[str, str | None]]:
     """Hydra's composition of the chosen group members, and the member of every group in the end."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     lines = [f"{group}={member}" for group, member in groups.items()]
     if folder:
         quoted = f"file://{folder}".replace("'", "\\'")
@@ -183,6 +198,10 @@ def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[Dic
 @contextmanager
 def _hydra_of_our_own() -> Iterator[None]:
     """Hydra on conf/. A sweep, or the user's own program, may have called us from within theirs: it comes back."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.version import VersionBase
+
     theirs, version_base = GlobalHydra.instance().hydra, VersionBase.instance().version_base
     GlobalHydra.instance().clear()
     try:
@@ -193,14 +212,25 @@ def _hydra_of_our_own() -> Iterator[None]:
         VersionBase.instance().version_base = version_base
 
 
+def _experiment_file(choices: Mapping[str, str | None], folder: Path | None) -> Path | None:
+    places = [folder, conf_dir()] if folder else [conf_dir()]
+    files = [place / "experiment" / f"{choices.get('experiment')}.yaml" for place in places]
+    return next((file for file in files if file.is_file()), None)
+
+
 def _default_choices() -> dict[str, str | None]:
+    from omegaconf import OmegaConf
+
     entries = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml").defaults)
     assert isinstance(entries, list)
     return {group: member for entry in entries if isinstance(entry, dict) for group, member in entry.items()}
 
 
-def _resolve(tree: DictConfig, problems: list[str]) -> dict[str, Any]:
+def _resolve(tree: "DictConfig", problems: list[str]) -> dict[str, Any]:
     """Plain values. An interpolation that leads nowhere ends the check: ConfigError, problems so far."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         return OmegaConf.to_container(tree, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:

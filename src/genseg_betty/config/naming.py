@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 IN_NAME = ("dataset", "backbone", "generator", "method")
 NOT_HASHED = frozenset({"dataset.n_labelled", "seed", "run_dir", "resume"})
 
+OPEN = "-nauto-"  # in the name of a Run whose number of labelled images is for the data to say
+
 Choices = Mapping[str, str | None]
 
 
@@ -33,6 +35,11 @@ def default_run_dir(
         text = json.dumps(changes, sort_keys=True)
         parts.append(hashlib.sha256(text.encode()).hexdigest()[:8])
     return f"outputs/{'-'.join(parts)}"
+
+
+def name_count(run_dir: str, n_labelled: int) -> str:
+    """The name with the number of labelled images in force."""
+    return run_dir.replace(OPEN, f"-n{n_labelled}-", 1)
 
 
 def _other_choices(choices: Choices, defaults: Choices) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _read_function(node: ast.FunctionDef, tree: ast.Module) -> Signature:
 
 
 def _types(arguments: list[ast.arg], names: "_Names") -> Iterator[tuple[str, Any]]:
-    """The types of the arguments. One that needs the module's imports is left out: it says nothing about YAML values."""
+    """The types of the arguments, but for those that need the module's imports: they say nothing about YAML values."""
     for argument in arguments:
         if argument.annotation is not None:
             try:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.data.case import Case
 from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.dataset import Dataset, PhantomDataset
-from genseg_betty.data.files import Finding
+from genseg_betty.data.files import Finding, merge_findings
 from genseg_betty.data.folds import Folds
 from genseg_betty.data.labels import LabelMap
 from genseg_betty.data.pairing import Pairing, case_ids, layout, pair
@@ -18,7 +18,7 @@ from genseg_betty.data.scale import Scale
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.errors import UserError
 
-MAX_SHOWN = 100  # faults listed in one error message
+MAX_SHOWN = 40  # kinds of faults listed in one error message
 MAX_LIST = 2**20  # bytes of a list of groups that are read
 MAX_NAMED = 8  # files of a folder named in one error message
 
@@ -44,6 +44,12 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
         "Give the folder with dataset.root=DIR (`genseg data` and `genseg evaluate`: root=DIR), "
         f"or set GENSEG_DATA to the folder that holds {name}/.{source}"
     )
+
+
+def require_root(config: Mapping[str, Any] | DictConfig) -> None:
+    """Raise UserError for a dataset that is read from files and whose folder is not there."""
+    if _plain(config)["reader"] == "files":
+        resolve_root(config)
 
 
 def open_dataset(config: Mapping[str, Any] | DictConfig) -> Dataset:
@@ -90,13 +96,16 @@ def _content(root: Path) -> str:
 
 
 def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
-    """All faults of a dataset as one message."""
+    """All faults of a dataset as one message, those of one kind in one line."""
     count = f"{len(findings)} fault{'s' if len(findings) > 1 else ''}"
     place = f" at {dataset.root}" if dataset.root else ""
     lines = [f"dataset {dataset.name}{place}: {count}"]
-    lines += [f"  {finding}" for finding in findings[:MAX_SHOWN]]
-    if len(findings) > MAX_SHOWN:
-        lines.append(f"  ... and {len(findings) - MAX_SHOWN} more: `genseg data check` lists them all")
+    kinds = merge_findings(findings)
+    lines += [f"  {kind}" for kind in kinds[:MAX_SHOWN]]
+    if len(kinds) > MAX_SHOWN:
+        lines.append(f"  ... and {len(kinds) - MAX_SHOWN} more kinds")
+    if len(kinds[:MAX_SHOWN]) < len(findings):
+        lines.append("every file: genseg data check … --all")
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """A Run: one directory on disk that holds all there is to know about one training.
 
-Everything but the appended metrics.csv is written to a temporary name and then renamed.
+Everything but the appended metrics.csv is written to a temporary name and then renamed. PyTorch is imported where
+checkpoints are: to say that there is no Run in a directory takes none.
 """
 
 import csv
@@ -16,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
@@ -98,6 +98,8 @@ class Run:
 
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> Path:
         """Write checkpoints/<name>.pt. `state`: tensors, numbers, strings and containers of them."""
+        import torch
+
         path = self._inside("checkpoints", f"{name}.pt")
         path.parent.mkdir(exist_ok=True)
         atomic_write(path, lambda file: torch.save(state, file))
@@ -108,6 +110,8 @@ class Run:
 
         With `mmap` tensors are read when they are looked at: for what else the file says, however large it is.
         """
+        import torch
+
         path = self._inside("checkpoints", f"{name}.pt")
         if not path.exists():
             return None
