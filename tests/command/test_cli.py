@@ -105,13 +105,18 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
         (["generate", "run", "--count", "0", "--out", "x"], 2, "expected 1 or more"),
         (["evaluate", "run"], 1, "give either --dataset NAME, or --images DIR and --masks DIR"),
         (["evaluate", "run", "--dataset", "isic", "--images", "x"], 1, "give either --dataset NAME"),
+        (["evaluate", "run", "--images", "x", "--masks", "y"], 1, "No such folder: "),
+        (["predict", "nowhere", "b.png", "c.png", "--out", "m"], 1, "b.png and c.png: no such file or folder"),
+        (["generate", "nowhere", "--count", "1", "--out", "m"], 1, "there is no Run in "),
+        (["completion", "csh"], 2, "invalid choice: 'csh'"),
         (
             ["evaluate", "run", "n_test=3", "--images", "x", "--masks", "y"],
             1,
             "n_test=3 belongs to --dataset",
         ),
-        (["data"], 2, "required: action"),
-        (["data", "chck"], 2, "invalid choice: 'chck'"),
+        (["data"], 2, "an action is required"),
+        (["data", "chck"], 2, "'chck' is none of the actions; did you mean check?"),
+        (["help", "predct"], 1, "did you mean predict?"),
         (["data", "check", "nlm_mcc"], 1, "did you mean nlm_mc?"),
         (["data", "check", "nlm_mc", "rot=x"], 1, "did you mean dataset.root"),
         (["data", "show", "nlm_mc"], 2, "required: --out"),
@@ -152,7 +157,48 @@ def test_help_names_every_group_and_member(capsys: pytest.CaptureFixture[str]) -
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert status_of(*verb.split(), "--help") == 0
-    assert f"usage: genseg {verb}" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert f"usage: genseg {verb}" in page
+    assert status_of("help", *verb.split()) == 0
+    assert capsys.readouterr().out == page
+
+
+def test_data_has_a_line_for_each_action(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("data", "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == ["list", "check", "show", "fetch"]
+
+
+def test_the_run_that_was_meant(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (places / "outputs" / "phantom-unet-n9-s0").mkdir(parents=True)
+    (places / "outputs" / "phantom-unet-n9-s0" / "config.yaml").touch()
+    assert status_of("report", "outputs/phantom-unet-n9-s1", "--out", "x.html") == 1
+    assert "Did you mean outputs/phantom-unet-n9-s0?" in capsys.readouterr().err
+    assert status_of("report", "outputs", "run", "--out", "x.html") == 1
+    assert "Below it lie phantom-unet-n9-s0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predct x", "backbone=unett", "trainer.iteration=5", "generator.base_chanels=4", "seed=-1", "predict --out",
+        "evaluate RUN --dataset typo", "predict nosuchdir x --out y", "generate nosuchdir --count 1 --out y",
+        "report nosuch --out x.html", "-m seed=0,1 backbone=unett", "dataset=folder dataset.root=/nowhere",
+        "-m seed=0,1 dataset=folder dataset.root=/nowhere", "data check typo", "data check folder root=/nowhere",
+        "data show folder root=/nowhere --out x.png", "evaluate RUN --dataset folder root=/nowhere", "data chck",
+    ],
+)  # fmt: skip
+def test_a_typo_is_told_before_anything_large_is_imported(places: Path, line: str) -> None:
+    code = (
+        "import sys\nfrom genseg_betty.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n"
+        "    large = {'torch', 'monai', 'segmentation_models_pytorch', 'scipy', 'matplotlib'} & sys.modules.keys()\n"
+        "    print('imported', large or 'nothing', 'status', end.code)"
+    )
+    words = [sys.executable, "-c", code, *line.split()]
+    done = subprocess.run(words, cwd=places, capture_output=True, text=True, check=False)
+    assert done.stdout in ("imported nothing status 1\n", "imported nothing status 2\n"), done.stderr
+    assert done.stderr
 
 
 def test_cfg_prints_the_config_and_trains_nothing(

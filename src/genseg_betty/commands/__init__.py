@@ -31,6 +31,7 @@ VERBS = {
     "evaluate": "score a Run on other data",
     "report": "one HTML page about one or more Runs",
     "data": "data sets: list, check, show or fetch them",
+    "completion": "a script by which bash, zsh or fish completes commands, options and keys",
 }
 RUN_HELP = "directory of a Run, such as outputs/phantom-unet-…"
 DEVICES = ("auto", "cpu", "cuda")
@@ -43,6 +44,15 @@ def run_command(arguments: Sequence[str]) -> int:
         action, rest = data_action(rest[:1]), rest[1:]
         return run_action(f"genseg data {action}", DATA_ACTIONS[action], rest)
     return run_action(f"genseg {verb}", _COMMANDS[verb], rest)
+
+
+def print_completions(words: Sequence[str], train: argparse.ArgumentParser) -> int:
+    """For the scripts of shells: a line for each word that may stand at the cursor, whose number comes first."""
+    from genseg_betty.commands.completion import complete
+
+    cursor, *line = words
+    print("\n".join(complete(int(cursor), line, train, {**_COMMANDS, "data": DATA_ACTIONS})))
+    return 0
 
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,9 +147,24 @@ def _report(options: argparse.Namespace) -> None:
     print(options.out)
 
 
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help='in bash and zsh: eval "$(genseg completion …)"')
+
+
+def _completion(options: argparse.Namespace) -> None:
+    from genseg_betty.commands.completion import SCRIPTS
+
+    print(SCRIPTS[options.shell], end="")
+
+
 _COMMANDS: dict[str, Action] = {
     "predict": ("Masks for images or folders of images.", _predict_arguments, _predict),
     "generate": ("Synthetic image-mask pairs from a Run's generator.", _generate_arguments, _generate),
     "evaluate": ("Score a Run on data that it was not trained on.", _evaluate_arguments, _evaluate),
     "report": ("One self-contained HTML page about one or more Runs.", _report_arguments, _report),
+    "completion": (
+        'Print the script of a shell, for: eval "$(genseg completion bash)"; fish: genseg completion fish | source.',
+        _completion_arguments,
+        _completion,
+    ),
 }

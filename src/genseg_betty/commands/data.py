@@ -1,6 +1,7 @@
 """`genseg data`: list the data sets, check one, show it, fetch it."""
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,19 +23,21 @@ from genseg_betty.errors import UserError
 if TYPE_CHECKING:
     from genseg_betty.data.check import CheckReport
 
-USAGE = "genseg data list | check DATASET | show DATASET --out PNG | fetch DATASET"
-MEANING = (
-    "list: every data set, with what is found of it. check: every fault of one. show: its cases with the outlines of "
-    "their masks, in one picture. fetch: download it, or be told where to get it."
-)
-
-
 def data_action(words: Sequence[str]) -> str:
-    """The action that is asked for. Misuse exits with 2 and usage."""
-    parser = argparse.ArgumentParser(prog="genseg data", usage=USAGE, description=MEANING)
-    parser.add_argument("action", choices=tuple(ACTIONS))
-    action: str = parser.parse_args(words).action
-    return action
+    """The action that is asked for. `--help` prints what there is and exits; misuse exits with 2."""
+    word = words[0] if words else ""
+    if word in ACTIONS:
+        return word
+    lines = ["usage: genseg data ACTION …    (genseg data ACTION --help)", "", "actions:"]
+    lines += [f"  {name:8}{text}" for name, (text, _, _) in ACTIONS.items()]
+    if word in ("-h", "--help"):
+        print("\n".join(lines))
+        sys.exit(0)
+    alike = difflib.get_close_matches(word, ACTIONS, n=1)
+    hint = f"; did you mean {alike[0]}?" if alike else ""
+    fault = f"{word!r} is none of the actions{hint}" if word else "an action is required"
+    print("\n".join([*lines, "", f"genseg data: {fault}"]), file=sys.stderr)
+    sys.exit(2)
 
 
 def _dataset_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,16 @@ Action = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], i
 
 def run_action(name: str, action: Action, arguments: Sequence[str]) -> int:
     """Parse the arguments and do the work; returns the exit status. Misuse exits with 2 and usage."""
-    text, add_arguments, work = action
+    _, _, work = action
+    return work(make_parser(name, action).parse_intermixed_args(arguments)) or 0
+
+
+def make_parser(name: str, action: Action) -> argparse.ArgumentParser:
+    """The parser of what `name` takes."""
+    text, add_arguments, _ = action
     parser = argparse.ArgumentParser(prog=name, description=text, allow_abbrev=False)
     add_arguments(parser)
-    return work(parser.parse_intermixed_args(arguments)) or 0
+    return parser
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

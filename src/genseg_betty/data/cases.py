@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.data.case import Case
 from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.dataset import Dataset, PhantomDataset
+from genseg_betty.data.diagnosis import diagnose, find_elsewhere
 from genseg_betty.data.files import Finding, merge_findings
 from genseg_betty.data.folds import Folds
 from genseg_betty.data.labels import LabelMap
@@ -78,13 +79,13 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     root = resolve_root(plain)
     converted = convert(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
     paired = pair(root, plain)
-    findings = [*converted.findings, *paired.findings]
+    findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks))]
     dataset = _from_files(root, plain, paired)
     dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings), *paired.notes]
     if dataset.cases and dataset.unlabelled:
         dataset.notes.append(f"{len(dataset.unlabelled)} images have no mask and count as unlabelled data")
     if not dataset.cases and not findings:
-        message = f"holds no image with its mask{_content(root)}. {layout(plain)}"
+        message = f"holds no image with its mask{_content(root)}. {find_elsewhere(root, plain) or layout(plain)}"
         findings.append(Finding("too_few", ".", message))
     return dataset, findings + _take_split(dataset, plain)
 

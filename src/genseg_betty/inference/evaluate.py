@@ -23,6 +23,7 @@ from genseg_betty.data.formats import ImageError
 from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
+from genseg_betty.faults import merge_alike
 from genseg_betty.files import file_label
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.metrics import case_scores
@@ -100,7 +101,7 @@ def score_cases(
     if not cases:
         raise UserError(f"{dataset.name} has no labelled case to score; expected at least one.")
     rows: list[dict[str, Any]] = []
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     for case in track(cases, description=f"score {dataset.name}", console=Console(stderr=True)):
         try:
             sample = dataset.load(case)
@@ -109,10 +110,11 @@ def score_cases(
             scores = case_scores(predictor(image, sample.spacing), sample.mask, predictor.num_classes)
             rows.append({"id": case.id, **scores})
         except UserError as error:
-            faults.append(str(error))
+            place, _, message = str(error).removeprefix(f"{dataset.name}: ").partition(": ")
+            faults.append((place, message))
     if faults:
         title = f"{dataset.name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
-        raise UserError("\n  - ".join([title, *faults]))
+        raise UserError("\n  - ".join([title, *merge_alike(faults)]))
     means = {name: sum(row[name] for row in rows) / len(rows) for name in ("dice", "jaccard")}
     return rows, {**means, "cases": len(rows)}
 

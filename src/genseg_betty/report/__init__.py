@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genseg_betty.errors import UserError
+from genseg_betty.faults import list_examples
 from genseg_betty.files import atomic_write
 from genseg_betty.report.page import render
 from genseg_betty.report.record import read_record
@@ -24,6 +25,9 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
     out = Path(out).expanduser()
     if out.suffix == ".csv":
         raise UserError(f"{out} would be overwritten by the table of scores: name the page something.html")
+    missing = [str(path) for path in paths if not (path / "config.yaml").is_file()]
+    if missing:
+        raise UserError(f"no Run in {list_examples(missing)}: expected config.yaml there. Name run directories")
     records = [read_record(path) for path in paths]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
