@@ -15,7 +15,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
 import genseg_betty
-from genseg_betty.config import all_members, compose, conf_dir, require_betty, user_folder
+from genseg_betty.config import Composed, all_members, compose, conf_dir, require_betty, user_folder
 from genseg_betty.config import overrides as overriding
 from genseg_betty.config.naming import OPEN, name_count
 from genseg_betty.data.counting import count_labelled, require_folders
@@ -54,10 +54,11 @@ def check_sweep(overrides: Sequence[str], folder: Path | None) -> list[str]:
     ours = [override for override in parsed if not override.is_hydra_override()]
     cells = overriding.expand(ours, members, problems)
     faulty: dict[str, int] = defaultdict(int)
+    composed: Composed = {}
     configs = []
     for cell in cells:
         try:
-            configs.append(compose(cell, folder))
+            configs.append(compose(cell, folder, composed))
         except UserError as error:
             for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
                 faulty[problem] += 1

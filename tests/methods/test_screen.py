@@ -83,6 +83,8 @@ def test_a_run_is_named_by_the_images_in_force(scans: Path) -> None:
     first = train(words)
     assert "-n14-s0-" in first.path.name
     assert first.config.dataset.n_labelled == 14
+    assert first.path.name.startswith("folder-unet_classic-pix2pix-vanilla-n14-s0-")  # as every Run is named
+    assert first.read_json("results.json")["name"] == first.path.name.replace("-pix2pix-", "-")
     assert train(words).path == first.path
     assert train([*words, "dataset.n_labelled=14"]).path == first.path  # the same training
 

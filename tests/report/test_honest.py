@@ -28,6 +28,7 @@ def test_results_and_report_speak_of_what_there_is(
     assert results["hypergradient"] == ("exact" if learned else None)
     assert (results["architecture"] is not None) == generator
     assert (results["warmup_iterations"] > 0) == generator
+    assert results["name"] == method
     page = Page(build_report([run], tmp_path / "page.html")).words.replace(str(run), "")
     assert bool(re.search(GENERATOR, page)) == generator
     assert bool(re.search(ARCHITECTURE, page)) == learned

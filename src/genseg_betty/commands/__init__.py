@@ -59,7 +59,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="image or folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the masks: PNG, same stem and size")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
 
 
 def _generate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("folder",), default="folder", help="what dataset=folder reads")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
     parser.add_argument("--strongest", action="store_true", help="use each cell's strongest operation alone")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +78,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("keys", metavar="KEY=VALUE", nargs="*", help="keys of it, such as root=DIR n_test=50")
     parser.add_argument("--images", type=Path, metavar="DIR", help="instead of --dataset: folder of images")
     parser.add_argument("--masks", type=Path, metavar="DIR", help="and the folder of their masks, same stems")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
     add_json(parser)
     add_config_dir(parser)
 

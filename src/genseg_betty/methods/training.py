@@ -147,7 +147,7 @@ def describe(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
     config, has_generator = run.config, method.has_generator
     return {
         "schema": 1,
-        "name": config.name or run.path.name,
+        "name": config.name or _label(run, has_generator),
         "method": config.method.name,
         "dataset": config.dataset.name,
         "backbone": config.backbone.name,
@@ -167,6 +167,12 @@ def describe(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "data_sha256": data.sha256,
     }
+
+
+def _label(run: Run, has_generator: bool) -> str:
+    """The name of the directory, whose third part is a generator whether the method has one or not: here it has."""
+    unused = "" if has_generator else f"-{run.config.generator.name}-{run.config.method.name}-"
+    return run.path.name.replace(unused, f"-{run.config.method.name}-", 1) if unused else run.path.name
 
 
 def _device_name(config: DictConfig) -> str:
