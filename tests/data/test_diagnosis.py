@@ -1,5 +1,6 @@
 """Folders that people bring, each with one cause for all its faults: the cause is told once, with its cure."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,8 @@ def told(root: Path, *keys: str) -> str:
         (("images/p{}.png", "masks/mask-p{}.png"), """dataset.masks="['masks/mask-{stem}.*']" pairs 12"""),
         (("images/p{}.png", "images/p{}_mask.png"), """dataset.masks="['images/{stem}_mask.*']" pairs 12"""),
         (("images/p{}_0000.png", "masks/p{}.png"), """dataset.stem="'(.+)_0000'" pairs 12"""),
+        (("images/im_{}.png", "masks/gt_{}.png"), """"'im_(.+)'" dataset.masks="['masks/gt_{stem}.*']" pairs 12"""),
+        (("images/s{}-t1.png", "masks/s{}-x.png"), """"'s(.+)\\-t1'" dataset.masks="['masks/s{stem}-x.*']" pairs 12"""),
     ],
 )
 def test_names_by_another_rule(tmp_path: Path, files: tuple[str, ...], rule: str) -> None:
@@ -43,10 +46,9 @@ def test_names_by_another_rule(tmp_path: Path, files: tuple[str, ...], rule: str
     message = told(tmp_path)
     assert rule in message
     assert "Add it or remove the image" not in message
+    keys = [word.removeprefix("dataset.") for word in shlex.split(message) if word.startswith("dataset.")]
     assert len(message.splitlines()) <= 4
-    key = rule.partition(" pairs")[0].partition("=")
-    override = f"{key[0].removeprefix('dataset.')}={key[2][1:-1]}"  # as a shell hands it on
-    dataset, findings = scan_dataset(load_dataset_config("folder", root=tmp_path, overrides=[override]))
+    dataset, findings = scan_dataset(load_dataset_config("folder", root=tmp_path, overrides=keys))
     assert (len(dataset.cases), findings) == (12, [])
 
 

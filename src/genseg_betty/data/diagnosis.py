@@ -35,7 +35,7 @@ def diagnose(config: Mapping[str, Any], findings: Sequence[Finding], paired: int
     orphans = [finding.file for finding in findings if finding.code == "missing_image"]
     if max(len(lacking), len(orphans)) <= MOST * (paired + max(len(lacking), len(orphans))):
         return list(findings)
-    cure = _find_rule(lacking, orphans)
+    cure = _find_rule(lacking, orphans) or _find_two_rules(lacking, orphans)
     if not cure and orphans and not lacking and not paired:
         cure = f"there are masks and no image: put the images into {_places(config['images'])}"
     if not cure and lacking and not orphans and not paired:
@@ -77,6 +77,31 @@ def _find_rule(lacking: Sequence[str], orphans: Sequence[str]) -> str:
             example = "masks are named otherwise" if key == "masks" else "images are named otherwise than their masks"
             return f'{example}: dataset.{key}="{quoted.format(rule)}" pairs {count} of them'
     return ""
+
+
+def _find_two_rules(lacking: Sequence[str], orphans: Sequence[str]) -> str:
+    """Where all images have one affix and all masks another (img_7 and mask_7), the keys that say so."""
+    folders = {posixpath.dirname(file) for file in orphans}
+    if len(folders) != 1:
+        return ""
+    images, masks = [_stem(file) for file in lacking], [_stem(file) for file in orphans]
+    (before, behind), (mask_before, mask_behind) = _affixes(images), _affixes(masks)
+    cores = {stem[len(before) : len(stem) - len(behind)] for stem in images}
+    shared = cores & {stem[len(mask_before) : len(stem) - len(mask_behind)] for stem in masks}
+    if len(shared) <= MOST * len(images) or not any((before, behind)):
+        return ""
+    pattern = posixpath.join(folders.pop(), f"{mask_before}{{stem}}{mask_behind}.*")
+    return (
+        f'images and masks are named by two rules: dataset.stem="\'{re.escape(before)}(.+){re.escape(behind)}\'" '
+        f"dataset.masks=\"['{pattern}']\" pairs {len(shared)} of them"
+    )
+
+
+def _affixes(stems: Sequence[str]) -> tuple[str, str]:
+    """What all of them begin with, and what all end with, without the digits next to what differs."""
+    before = posixpath.commonprefix(list(stems)).rstrip("0123456789")
+    behind = posixpath.commonprefix([stem[len(before) :][::-1] for stem in stems])[::-1].lstrip("0123456789")
+    return before, behind
 
 
 def _within(stem: str, known: Mapping[str, Any]) -> list[str]:
