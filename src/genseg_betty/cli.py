@@ -72,7 +72,7 @@ def _train(arguments: Sequence[str]) -> int:
         from genseg_betty.config import compose
 
         config = compose(options.overrides, options.config_dir)
-        keys = [key for key in config if key not in ("origins", "reduced")]  # found out, not set
+        keys = [str(key) for key in config if key not in ("origins", "reduced")]  # found out, not set
         print(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)), end="")
     elif options.multirun:
         from genseg_betty.sweep import run_sweep

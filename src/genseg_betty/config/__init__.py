@@ -98,7 +98,6 @@ def compose(
 
     from genseg_betty.config import overrides as overriding
     from genseg_betty.config.naming import default_run_dir
-    from genseg_betty.config.origins import find_origins, find_reduced
 
     folder = user_folder(config_dir)
     members = all_members(folder)
@@ -120,11 +119,22 @@ def compose(
             config[group]["name"] = config[group]["name"] or choice
     config["config_dir"] = str(folder) if folder else None
     overridden = {override.key_or_group for override in parsed.values}
-    config["origins"] = find_origins(tree, overridden, choices, _experiment_file(choices, folder))
-    config["reduced"] = find_reduced(tree)
+    config |= _told_of(tree, overridden, choices, folder)
     if config["run_dir"] is None:
         config["run_dir"] = default_run_dir(config, base, overridden, choices, _default_choices())
     return OmegaConf.create(config)
+
+
+def _told_of(
+    tree: "DictConfig", overridden: set[str], choices: Mapping[str, str | None], folder: Path | None
+) -> dict[str, Any]:
+    """What set the values that a training tells, and which sizes of networks a preset has made smaller."""
+    from genseg_betty.config.origins import find_origins, find_reduced
+
+    places = [folder, conf_dir()] if folder else [conf_dir()]
+    files = [place / "experiment" / f"{choices.get('experiment')}.yaml" for place in places]
+    experiment = next((file for file in files if file.is_file()), None)
+    return {"origins": find_origins(tree, overridden, choices, experiment), "reduced": find_reduced(tree)}
 
 
 def load_dataset_config(
@@ -228,12 +238,6 @@ def _hydra_of_our_own() -> Iterator[None]:
     finally:
         GlobalHydra.instance().hydra = theirs
         VersionBase.instance().version_base = version_base
-
-
-def _experiment_file(choices: Mapping[str, str | None], folder: Path | None) -> Path | None:
-    places = [folder, conf_dir()] if folder else [conf_dir()]
-    files = [place / "experiment" / f"{choices.get('experiment')}.yaml" for place in places]
-    return next((file for file in files if file.is_file()), None)
 
 
 def _default_choices() -> dict[str, str | None]:

@@ -36,7 +36,8 @@ def count_labelled(dataset: DictConfig) -> int:
 def _datasets(config: DictConfig) -> Iterator[tuple[str, Any]]:
     """The dataset that is trained on, and those that are tested on as well, each with what its faults begin with."""
     yield "", config.dataset
-    for entry in OmegaConf.to_container(config.ood, resolve=True) or ():
+    entries: Any = OmegaConf.to_container(config.ood, resolve=True)
+    for entry in entries or ():
         keys: dict[str, Any] = {"name": entry} if isinstance(entry, str) else entry
         yaml = load_dataset_config(keys["name"], config_dir=config.get("config_dir"))
         yield "ood: ", {**OmegaConf.to_container(yaml, resolve=True), **keys}  # type: ignore[dict-item]
