@@ -40,7 +40,10 @@ def diagnose(config: Mapping[str, Any], findings: Sequence[Finding], paired: int
         cure = f"there are masks and no image: put the images into {_places(config['images'])}"
     if not cure and lacking and not orphans and not paired:
         cure = f"there are images and no mask: put the masks into {_places(config['masks'])}"
-    return [_cured(finding, cure) for finding in findings] if cure else list(findings)
+    if not cure:
+        return list(findings)
+    cures = {"missing_image": "its image is among those without a mask", "missing_mask": cure}
+    return [_cured(finding, cures.get(finding.code, "") if lacking else cure) for finding in findings]
 
 
 def find_elsewhere(root: Path, config: Mapping[str, Any]) -> str:
@@ -112,7 +115,9 @@ def _within(stem: str, known: Mapping[str, Any]) -> list[str]:
 
 def _cured(finding: Finding, cure: str) -> Finding:
     advice = ADVICE.get(finding.code)
-    return replace(finding, message=f"{advice.sub('', finding.message)}; {cure}") if advice else finding
+    if advice is None:
+        return finding
+    return replace(finding, message=f"{advice.sub('', finding.message).rstrip('.')}; {cure}")
 
 
 def _other_names(folders: Sequence[Path]) -> str:
