@@ -11,8 +11,8 @@ PACKAGE = Path(genseg_betty.__file__).parent
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
     {
-        "errors", "files", "randomness", "device", "memory", "metrics", "search_path", "statistics", "step_inputs",
-        "terminal",
+        "errors", "faults", "files", "randomness", "device", "memory", "metrics", "search_path", "statistics",
+        "step_inputs", "terminal",
     },
     {"signals", "streams", "plotting"},
     {"config", "run"},

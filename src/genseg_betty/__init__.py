@@ -47,6 +47,10 @@ def train(
     require_betty()
     config = compose(override_lines(overrides, keys, group_names()), config_dir)
 
+    from genseg_betty.data.counting import require_folders
+
+    require_folders(config)  # told at once: what follows imports PyTorch
+
     from genseg_betty.methods import train as train_method
 
     return train_method(config)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from genseg_betty import __version__
-from genseg_betty.commands import VERBS, run_command
+from genseg_betty.commands import VERBS, print_completions, run_command
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.streams import output_fault, unfailing_streams
 from genseg_betty.terminal import harmless_warnings, say
@@ -39,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit status."""
     first = arguments[0] if arguments else ""
+    if first == "help":  # genseg help, genseg help data check
+        return run([*arguments[1:], "--help"])
+    if first == "__complete":
+        return print_completions(arguments[1:], _train_parser())
     if first in VERBS:
         return run_command(arguments)
     return _train(arguments[1:] if first == "train" else arguments)
@@ -77,7 +81,9 @@ def _train(arguments: Sequence[str]) -> int:
 
         from genseg_betty.config import compose
 
-        print(OmegaConf.to_yaml(compose(options.overrides, options.config_dir)), end="")
+        config = compose(options.overrides, options.config_dir)
+        keys = [str(key) for key in config if key not in ("origins", "reduced")]  # found out, not set
+        print(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)), end="")
     elif options.multirun:
         from genseg_betty.sweep import run_sweep
 
@@ -104,7 +110,7 @@ def _reject_words(overrides: Sequence[str]) -> None:
     """A word without `=` is no override: most likely a verb, misspelled."""
     for word in overrides:
         if "=" not in word and not word.startswith("~"):
-            verbs = ["train", *VERBS]
+            verbs = ["train", "help", *VERBS]
             alike = difflib.get_close_matches(word, verbs, n=1)
             hint = f"did you mean {alike[0]}?" if alike else f"the commands are {', '.join(verbs)}"
             raise UserError(f"{word!r} is neither a command nor key=value; {hint} (genseg --help)")
@@ -115,6 +121,7 @@ def _help_page(config_dir: str | None) -> str:
 
     groups = all_members(user_folder(config_dir)).items()
     commands = {"train (or nothing)": "train a model, or go on with one", **VERBS}
+    commands["help [COMMAND]"] = "this page, or that of a command"
     lines = ["genseg: a segmentation model from a handful of labelled images", "", "usage:"]
     lines += [
         "  genseg [train] [GROUP=MEMBER …] [KEY=VALUE …] [-m] [--config-dir DIR] [--cfg]",

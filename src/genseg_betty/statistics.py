@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from genseg_betty.errors import UserError
 
@@ -67,5 +66,7 @@ def paired_t_test(ours: Sequence[float], theirs: Sequence[float]) -> PairedTest:
         # No spread: scipy divides by zero here. Equal scores say nothing against equal methods.
         t = math.copysign(math.inf, difference) if difference else 0.0
         return PairedTest(difference, t=t, p=0.0 if difference else 1.0, n=len(ours))
+    from scipy import stats  # takes a second to import
+
     result = stats.ttest_rel(ours, theirs)
     return PairedTest(difference, t=float(result.statistic), p=float(result.pvalue), n=len(ours))

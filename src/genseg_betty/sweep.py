@@ -1,21 +1,24 @@
 """Many trainings from one command: Hydra's multirun, each cell of the sweep a Run of its own."""
 
 import os
+import re
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import genseg_betty
-from genseg_betty.config import all_members, compose, conf_dir, require_betty, user_folder
+from genseg_betty.config import Composed, all_members, compose, conf_dir, require_betty, user_folder
 from genseg_betty.config import overrides as overriding
+from genseg_betty.config.naming import OPEN, name_count
+from genseg_betty.data.counting import count_labelled, require_folders
 from genseg_betty.errors import ConfigError, UserError
 from genseg_betty.terminal import say
 
@@ -34,7 +37,12 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) ->
     folder = user_folder(config_dir)
     lines = check_sweep(overrides, folder)
     flags = ["--multirun", *(["--config-dir", str(folder)] if folder else [])]
-    multirun = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(train_cell)
+    told: dict[str, str] = {}
+
+    def train(_: DictConfig) -> None:
+        train_cell(told)
+
+    multirun = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(train)
     with tempfile.TemporaryDirectory() as hydras_own, _command_line([*flags, f"hydra.sweep.dir={hydras_own}", *lines]):
         multirun()
 
@@ -47,17 +55,23 @@ def check_sweep(overrides: Sequence[str], folder: Path | None) -> list[str]:
     ours = [override for override in parsed if not override.is_hydra_override()]
     cells = overriding.expand(ours, members, problems)
     faulty: dict[str, int] = defaultdict(int)
-    directories: dict[str, int] = defaultdict(int)
+    composed: Composed = {}
+    configs = []
     for cell in cells:
         try:
-            directories[compose(cell, folder).run_dir] += 1
+            configs.append(compose(cell, folder, composed))
         except UserError as error:
             for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
                 faulty[problem] += 1
+    for config, fault in zip(configs, _faults_of_data(configs), strict=True):
+        if fault:
+            faulty[fault] += 1
+        elif OPEN in config.run_dir:
+            _name_beside(config, configs)
     problems += [f"{problem} (in {count} of {len(cells)} cells)" for problem, count in faulty.items()]
     problems += [
         f"run_dir={directory}: {count} cells would share it; leave run_dir out, and each has its own"
-        for directory, count in directories.items()
+        for directory, count in Counter(config.run_dir for config in configs).items()
         if count > 1
     ]
     if problems:
@@ -66,8 +80,37 @@ def check_sweep(overrides: Sequence[str], folder: Path | None) -> list[str]:
     return [*hydras, *(overriding.for_hydra(override, members) for override in ours)]
 
 
-def train_cell(_: DictConfig) -> None:
-    """Train one cell. Hydra's own composition is put aside for ours, which checks and names the Run."""
+def _faults_of_data(configs: Sequence[DictConfig]) -> Iterator[str | None]:
+    """Of each cell, which folders of its datasets are not there. Cells of the same datasets ask once."""
+    known: dict[str, str | None] = {}
+    for config in configs:
+        asked = OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["dataset", "ood"]))
+        if asked not in known:
+            try:
+                require_folders(config)
+                known[asked] = None
+            except UserError as error:
+                known[asked] = str(error)
+        yield known[asked]
+
+
+def _name_beside(config: DictConfig, others: Sequence[DictConfig]) -> None:
+    """Name a cell by the number of its labelled images, if another cell that states one might have the same name.
+
+    Only then are the data asked for that number before the training.
+    """
+    before, _, behind = config.run_dir.partition(OPEN)
+    alike = re.compile(rf"{re.escape(before)}-n\d+-{re.escape(behind)}")
+    if any(alike.fullmatch(other.run_dir) for other in others):
+        with suppress(UserError):  # the training tells all that is wrong with the data
+            config.run_dir = name_count(config.run_dir, count_labelled(config.dataset))
+
+
+def train_cell(told: dict[str, str]) -> None:
+    """Train one cell. Hydra's own composition is put aside for ours, which checks and names the Run.
+
+    `told` has the first cell that failed for each reason: what it said is not said again.
+    """
     state = HydraConfig.get()
     overrides = list(state.overrides.task)
     own = [source.path for source in state.runtime.config_sources if source.provider == "command-line"]
@@ -78,8 +121,10 @@ def train_cell(_: DictConfig) -> None:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        say(f"genseg: {label}: failed: {kind}{error}", file=sys.stderr)
+        reason = f"{'' if isinstance(error, UserError) else f'{type(error).__name__}: '}{error}"
+        first = told.setdefault(reason, f"cell {state.job.num + 1}")
+        text = f"failed: {reason}" if label.startswith(f"{first}:") else f"failed for the same reason as {first}"
+        say(f"genseg: {label}: {text}", file=sys.stderr)
         raise CellFailed("the sweep is through, but not every cell is trained: see above") from error
 
 

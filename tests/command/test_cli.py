@@ -55,9 +55,10 @@ def status_of(*words: str) -> int:
 
 @pytest.mark.parametrize("verb", [[], ["train"]])
 def test_training_is_the_default(toys: Any, methods: Calls, verb: list[str]) -> None:
-    assert status_of(*verb, *toys.words("+dataset=folder", "seed=3")) == 0
+    words = ("+dataset=folder", f"dataset.root={toys.folder}", "seed=3")
+    assert status_of(*verb, *toys.words(*words)) == 0
     [(_, (config,), _)] = methods.calls
-    assert config == toys.compose("dataset=folder", "seed=3")
+    assert config == toys.compose(*words)
 
 
 @pytest.mark.parametrize(
@@ -104,13 +105,18 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
         (["generate", "run", "--count", "0", "--out", "x"], 2, "expected 1 or more"),
         (["evaluate", "run"], 1, "give either --dataset NAME, or --images DIR and --masks DIR"),
         (["evaluate", "run", "--dataset", "isic", "--images", "x"], 1, "give either --dataset NAME"),
+        (["evaluate", "run", "--images", "x", "--masks", "y"], 1, "No such folder: "),
+        (["predict", "nowhere", "b.png", "c.png", "--out", "m"], 1, "b.png and c.png: no such file or folder"),
+        (["generate", "nowhere", "--count", "1", "--out", "m"], 1, "there is no Run in "),
+        (["completion", "csh"], 2, "invalid choice: 'csh'"),
         (
             ["evaluate", "run", "n_test=3", "--images", "x", "--masks", "y"],
             1,
             "n_test=3 belongs to --dataset",
         ),
-        (["data"], 2, "required: action"),
-        (["data", "chck"], 2, "invalid choice: 'chck'"),
+        (["data"], 2, "an action is required"),
+        (["data", "chck"], 2, "'chck' is none of the actions; did you mean check?"),
+        (["help", "predct"], 1, "did you mean predict?"),
         (["data", "check", "nlm_mcc"], 1, "did you mean nlm_mc?"),
         (["data", "check", "nlm_mc", "rot=x"], 1, "did you mean dataset.root"),
         (["data", "show", "nlm_mc"], 2, "required: --out"),
@@ -151,7 +157,48 @@ def test_help_names_every_group_and_member(capsys: pytest.CaptureFixture[str]) -
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert status_of(*verb.split(), "--help") == 0
-    assert f"usage: genseg {verb}" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert f"usage: genseg {verb}" in page
+    assert status_of("help", *verb.split()) == 0
+    assert capsys.readouterr().out == page
+
+
+def test_data_has_a_line_for_each_action(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("data", "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == ["list", "check", "show", "fetch"]
+
+
+def test_the_run_that_was_meant(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (places / "outputs" / "phantom-unet-n9-s0").mkdir(parents=True)
+    (places / "outputs" / "phantom-unet-n9-s0" / "config.yaml").touch()
+    assert status_of("report", "outputs/phantom-unet-n9-s1", "--out", "x.html") == 1
+    assert "Did you mean outputs/phantom-unet-n9-s0?" in capsys.readouterr().err
+    assert status_of("report", "outputs", "run", "--out", "x.html") == 1
+    assert "Below it lie phantom-unet-n9-s0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predct x", "backbone=unett", "trainer.iteration=5", "generator.base_chanels=4", "seed=-1", "predict --out",
+        "evaluate RUN --dataset typo", "predict nosuchdir x --out y", "generate nosuchdir --count 1 --out y",
+        "report nosuch --out x.html", "-m seed=0,1 backbone=unett", "dataset=folder dataset.root=/nowhere",
+        "-m seed=0,1 dataset=folder dataset.root=/nowhere", "data check typo", "data check folder root=/nowhere",
+        "data show folder root=/nowhere --out x.png", "evaluate RUN --dataset folder root=/nowhere", "data chck",
+    ],
+)  # fmt: skip
+def test_a_typo_is_told_before_anything_large_is_imported(places: Path, line: str) -> None:
+    code = (
+        "import sys\nfrom genseg_betty.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as end:\n"
+        "    large = {'torch', 'monai', 'segmentation_models_pytorch', 'scipy', 'matplotlib'} & sys.modules.keys()\n"
+        "    print('imported', large or 'nothing', 'status', end.code)"
+    )
+    words = [sys.executable, "-c", code, *line.split()]
+    done = subprocess.run(words, cwd=places, capture_output=True, text=True, check=False)
+    assert done.stdout in ("imported nothing status 1\n", "imported nothing status 2\n"), done.stderr
+    assert done.stderr
 
 
 def test_cfg_prints_the_config_and_trains_nothing(
@@ -162,6 +209,19 @@ def test_cfg_prints_the_config_and_trains_nothing(
     assert not methods.calls
 
 
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with what a command may be given: Runs, an image, folders."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("run", "a", "b", "i", "m", "mc", "scans"):
+        (tmp_path / folder).mkdir()
+    for run in ("run", "a", "b"):
+        (tmp_path / run / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "a.png").touch()
+    return tmp_path
+
+
+@pytest.mark.usefixtures("places")
 def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     inference = stand_in(monkeypatch, "genseg_betty.inference", "predict_paths", answer=[Path("m/a.png")])
     assert status_of("predict", "run", "a.png", "--out", "m", "scans", "--device", "cpu") == 0
@@ -170,6 +230,7 @@ def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "1 mask in m\n"
 
 
+@pytest.mark.usefixtures("places")
 def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
     inference = stand_in(monkeypatch, "genseg_betty.inference", "generate")
     assert status_of("generate", "run", "--count", "3", "--out", "pairs", "--format", "folder") == 0
@@ -178,17 +239,17 @@ def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def inference(monkeypatch: pytest.MonkeyPatch) -> Calls:
+def inference(monkeypatch: pytest.MonkeyPatch, places: Path) -> Calls:
     scores = {"dataset": "nlm_mc", "cases": 138, "dice": 0.84, "jaccard": 0.73, "per_case": "run/a.csv"}
     answer = SimpleNamespace(**scores, to_dict=lambda: scores)
     return stand_in(monkeypatch, "genseg_betty.inference", "evaluate_dataset", "evaluate_folders", answer=answer)
 
 
 def test_evaluate_a_dataset(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status_of("evaluate", "run", "--dataset", "nlm_mc", "root=/data/mc", "--json", "n_test=5") == 0
+    assert status_of("evaluate", "run", "--dataset", "nlm_mc", "root=mc", "--json", "n_test=5") == 0
     [(name, (run, config, device), _)] = inference.calls
     assert (name, run, device) == ("evaluate_dataset", Path("run"), "auto")
-    assert (config.name, config.root, config.n_test) == ("nlm_mc", "/data/mc", 5)
+    assert (config.name, config.root, config.n_test) == ("nlm_mc", "mc", 5)
     assert json.loads(capsys.readouterr().out) == inference.answer.to_dict()
 
 
@@ -198,6 +259,7 @@ def test_evaluate_folders(inference: Calls, capsys: pytest.CaptureFixture[str]) 
     assert "138 cases, Dice 0.8400, Jaccard 0.7300" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("places")
 def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     report = stand_in(monkeypatch, "genseg_betty.report", "build_report")
     assert status_of("report", "a", "b", "--out", "page.html") == 0
@@ -207,6 +269,7 @@ def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("errors", "status"), [([], 0), (["missing_mask"], 1)])
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_data_check(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     errors: list[str],
@@ -223,8 +286,9 @@ def test_data_check(
     }
     answer = SimpleNamespace(**{**found, "errors": faults, "notes": ["one"]}, to_dict=lambda: found)
     check = stand_in(monkeypatch, "genseg_betty.data.check", "check_dataset", answer=answer)
-    assert status_of("data", "check", "nlm_mc", *flags, "root=/x", "dataset.labels={background: 0, a: 1}") == status
-    assert check.calls[0][1][0].root == "/x"
+    labels = "dataset.labels={background: 0, a: 1}"
+    assert status_of("data", "check", "nlm_mc", *flags, f"root={tmp_path}", labels) == status
+    assert check.calls[0][1][0].root == str(tmp_path)
     assert check.calls[0][1][0].labels == {"background": 0, "a": 1}
     output = capsys.readouterr().out
     if flags:

@@ -1,5 +1,7 @@
 """`genseg -m …`: cells, their failures, and what is left on disk. Trainings are recorded, not run."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +32,10 @@ class Trainings:
 def trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    data = tmp_path.parent / f"{tmp_path.name}-data"
+    monkeypatch.setenv("GENSEG_DATA", str(data))
+    for folder in ("nlm_mc", "nlm_sz", "my, own"):
+        (data / folder).mkdir(parents=True)
     fake = Trainings()
     monkeypatch.setitem(sys.modules, "genseg_betty.methods", fake)  # type: ignore[arg-type]
     return fake
@@ -57,10 +63,11 @@ def test_every_cell_is_trained_with_its_own_config(toys: Any, trainings: Trainin
 
 
 def test_values_of_all_kinds_survive_the_way_through_hydra(toys: Any, trainings: Trainings) -> None:
-    lines = ["dataset.labels={background: 0, a: 3}", "dataset.root='/my, own/set'", "image_size=[64, 96]"]
+    data = os.environ["GENSEG_DATA"]
+    lines = ["dataset.labels={background: 0, a: 3}", f"dataset.root='{data}/my, own'", "image_size=[64, 96]"]
     lines += [
         "~trainer.max_nonfinite",
-        "ood=[{name: nlm_mc, root: /x}]",
+        f"ood=[{{name: nlm_mc, root: '{data}/nlm_mc'}}]",
         "trainer.optimizers.segmenter.eps=1e-7",
     ]
     assert status_of(*toys.words("-m", *lines, "dataset=nlm_sz", "seed=4,5")) == 0
@@ -107,6 +114,40 @@ def test_a_cell_that_fails_does_not_stop_the_others(
     assert str(failure) in error
     assert "seed=1" in error
     assert "Traceback" not in error
+
+
+def test_one_reason_for_many_failures_is_told_once(
+    toys: Any, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainings.fail = {seed: UserError("no such image") for seed in (0, 2)} | {1: UserError("no such mask")}
+    assert status_of(*toys.words("-m", "seed=0,1,2")) == 1
+    error = capsys.readouterr().err
+    assert (error.count("no such image"), error.count("no such mask")) == (1, 1)
+    assert re.search(r"cell 3: .*seed=2: failed for the same reason as cell 1\n", error)
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_trains(
+    toys: Any, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(*toys.words("-m", "seed=0,1,2", "dataset=nlm_sz", "dataset.root=/nowhere", "ood=[]")) == 1
+    error = capsys.readouterr().err
+    assert error.count("no folder at /nowhere") == 1
+    assert "(in 3 of 3 cells)" in error
+    assert not trainings.configs
+
+
+def test_a_number_left_to_the_data_is_compared_with_one_that_is_given(
+    toys: Any, trainings: Trainings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten pairs: three are the test part, seven are labelled."""
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for index in range(10):
+            (tmp_path / "set" / folder / f"{index}.png").write_bytes(bytes(index + 1))
+    words = ["-m", "dataset=folder", f"dataset.root={tmp_path / 'set'}"]
+    assert status_of(*toys.words(*words, "dataset.n_labelled=null,6")) == 0
+    assert status_of(*toys.words(*words, "dataset.n_labelled=null,7")) == 1
+    assert re.search(r"-n7-s0-\w+: 2 cells would share it", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("interrupt", "status"), [(Interrupted(15), 143), (KeyboardInterrupt(), 130)])

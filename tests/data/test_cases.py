@@ -262,7 +262,7 @@ def test_phantom_cases_are_drawn_on_load(dataset_yaml, monkeypatch: pytest.Monke
         drawn.append((kind, domain, size, seed, index))
         return Sample(np.full((4, 4, 1), index, np.float32), np.zeros((4, 4), np.int64))
 
-    monkeypatch.setattr("genseg_betty.data.dataset.render", render)
+    monkeypatch.setattr("genseg_betty.data.phantom.render", render)
     keys = {
         "name": "p",
         "reader": "phantom",

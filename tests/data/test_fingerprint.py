@@ -192,8 +192,24 @@ def test_the_default_loss_fits_the_outputs_and_has_dice(classes: tuple[str, ...]
     assert loss.endswith("_dice")
 
 
+@pytest.mark.parametrize(
+    ("origins", "told"),
+    [
+        ({"image_size": "set"}, "128×128 (as set; 64×64 would suit)"),
+        ({"image_size": "trainer=quick"}, "128×128 (as trainer=quick has it; 64×64 would suit)"),
+        ({"image_size": "experiment=demo"}, "128×128 (as experiment=demo has it; 64×64 would suit)"),
+        ({"trainer.loss": "set"}, "128×128"),  # it follows from another setting: nobody has set it
+    ],
+)
+def test_what_was_set_is_told_with_who_set_it(origins: dict[str, str], told: str) -> None:
+    used = replace(made().defaults, image_size=(128, 128), batch_size=2)
+    [line] = [line for line in describe(made(), used, origins).split("\n") if line.startswith("size:")]
+    assert line.endswith(f"→ image_size {told}, batch 2")
+
+
 def test_the_description_says_what_was_found_and_what_follows() -> None:
-    assert describe(made(), replace(made().defaults, image_size=(128, 128))).split("\n") == [
+    used = replace(made().defaults, image_size=(128, 128))
+    assert describe(made(), used, {"image_size": "set"}).split("\n") == [
         "3 labelled cases of 2 groups (train and validation; the test part is not looked at)",
         "size: 4×6 px (median; 4×4 to 8×8) → image_size 128×128 (as set; 64×64 would suit), batch 4",
         "spacing: 1 × 1 mm (median)",

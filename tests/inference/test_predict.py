@@ -162,3 +162,17 @@ def test_unreadable_images_stop_no_other(bright_run: Run, tmp_path: Path) -> Non
     assert str(images / "b.png") in message
     assert str(images / "d.png") in message
     assert files(out) == {"a.png", "c.png"}
+
+
+def test_failures_of_one_kind_are_one_line(bright_run: Run, tmp_path: Path) -> None:
+    for number in range(40):
+        save(tmp_path / "images" / f"a{number}.png").write_text("no image")
+    with pytest.raises(UserError, match="40 of 40 images failed") as caught:
+        predict_paths(bright_run.path, [tmp_path / "images"], tmp_path / "out")
+    [_, line] = str(caught.value).splitlines()
+    assert "40 images (" in line
+    assert line.count(".png") < 8
+    with pytest.raises(UserError) as caught:
+        predict_paths(bright_run.path, [tmp_path / f"gone{number}.png" for number in range(40)], tmp_path / "out")
+    assert "40 names (" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genseg_betty import train
 from genseg_betty.run import Run
+from methods.tiny import TINY
 
 OPERATIONS = ("421", "622", "823")
 WARMUP, JOINT = 150, 300
@@ -48,16 +50,19 @@ def log_training(run: Run, random: np.random.Generator, searched: bool, cells: i
         noise = random.normal(0, 0.05, 4)
         joint = step > WARMUP
         losses = {
-            "generator": 40 * math.exp(-step / 120) + 12 + 10 * noise[0],
-            "discriminator": 0.7 + noise[1],
+            "discrimination": 0.7 + noise[1],
+            "generation": 40 * math.exp(-step / 120) + 12 + 10 * noise[0],
         }
         if joint:
             losses |= {"segmentation": math.exp(-step / 200) + noise[2], "architecture": 0.4 + noise[3]}
-        run.log(step, "joint" if joint else "warmup", losses)
+        if searched:
+            run.log(step, "joint" if joint else "warmup", losses)
+        elif joint:
+            run.log(step, "segmentation", {"segmentation": losses["segmentation"]})
         if joint and step % 20 == 0:
             dice = 0.93 - 0.4 * math.exp(-(step - WARMUP) / 60) + 0.1 * noise[0]
             run.log(step, "validation", {"dice": dice, "jaccard": dice / (2 - dice), "loss": 1 - dice})
-            run.log(step, "system", {"seconds": step * 0.31, "memory_bytes": 5e8, "skipped_generator": 2.0})
+            run.log(step, "system", {"seconds": step * 0.31, "memory_bytes": 5e8, "skipped_generation": 2.0})
             if searched:
                 run.log(step, "architecture", {"gradient_norm": 1e-4 * 10 ** (20 * noise[1])})
                 run.log(step, "architecture", alphas(step - WARMUP, cells))
@@ -104,11 +109,12 @@ def finished_run(path: Path, method: str = "genseg", seed: int = 0, gain: float 
         generator = {"generator": 3_400_000, "discriminator": 174_000} if searched else {}
         results = {
             "schema": 1, "name": run.path.name, "method": method, "dataset": "nlm_sz", "backbone": "unet",
-            "generator": "pix2pix", "seed": seed, "image_size": [64, 64], "n_labelled": 9, "n_train": 7,
+            "generator": "pix2pix" if searched else None, "hypergradient": "exact" if searched else None,
+            "seed": seed, "image_size": [64, 64], "n_labelled": 9, "n_train": 7,
             "n_validation": 2, "iterations": JOINT, "warmup_iterations": WARMUP, "metric": "dice",
             "validation": {"best": 0.93, "step": 440}, "test": test, "seconds": 141.5,
             "seconds_per_iteration": 0.31, "peak_memory_bytes": 612_000_000, "device": "cpu, 2 threads",
-            "parameters": {"segmenter": 1_900_000, **generator}, "skipped": {"generator": 2},
+            "parameters": {"segmenter": 1_900_000, **generator}, "skipped": {"generation": 2},
             "versions": {"python": "3.11.2", "torch": "2.15.0", "monai": None}, "data_sha256": "ab" * 32,
             "finished": "2031-01-01T00:00:00+00:00",
         }  # fmt: skip
@@ -125,3 +131,16 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         return finished_run(tmp_path / (name or f"{method}-s{seed}"), method, seed, gain, **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def real_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A Run of each kind of method as the training itself leaves it: the smallest networks, a few steps."""
+    folder = tmp_path_factory.mktemp("real")
+    steps = ["trainer.iterations=3", "trainer.warmup_iterations=1", "trainer.finetune_iterations=1"]
+    often = ["trainer.validate_every=2", "trainer=quick", "ood=[]"]
+    found = {}
+    for method in ("vanilla", "separate", "genseg"):
+        found[method] = folder / method
+        train([*TINY, *steps, *often, f"method={method}", f"run_dir={found[method]}"])
+    return found

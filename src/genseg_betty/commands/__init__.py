@@ -1,6 +1,7 @@
 """The verbs beside training: what they take, and which part of the package does the work.
 
-Each imports what it needs when it runs, so that `--help` answers at once.
+Each imports what it needs when it runs, after its arguments are judged: `--help` and a mistyped name are answered at
+once.
 """
 
 import argparse
@@ -9,16 +10,26 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
 from genseg_betty.commands.data import data_action
+from genseg_betty.commands.judging import (
+    judge,
+    require_folders,
+    require_generator,
+    require_inputs,
+    require_output_folder,
+    require_runs,
+    require_some_run,
+)
 from genseg_betty.commands.shared import (
     Action,
     add_config_dir,
     add_json,
     add_trust,
     counted,
-    dataset_config,
+    found_dataset,
     positive,
     run_action,
 )
@@ -31,6 +42,7 @@ VERBS = {
     "evaluate": "score a Run on other data",
     "report": "one HTML page about one or more Runs",
     "data": "data sets: list, check, show or fetch them",
+    "completion": "a script by which bash, zsh or fish completes commands, options and keys",
 }
 RUN_HELP = "directory of a Run, such as outputs/phantom-unet-…"
 DEVICES = ("auto", "cpu", "cuda")
@@ -45,11 +57,20 @@ def run_command(arguments: Sequence[str]) -> int:
     return run_action(f"genseg {verb}", _COMMANDS[verb], rest)
 
 
+def print_completions(words: Sequence[str], train: argparse.ArgumentParser) -> int:
+    """For the scripts of shells: a line for each word that may stand at the cursor, whose number comes first."""
+    from genseg_betty.commands.completion import complete
+
+    cursor, *line = words
+    print("\n".join(complete(int(cursor), line, train, {**_COMMANDS, "data": DATA_ACTIONS})))
+    return 0
+
+
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="image or folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the masks: PNG, same stem and size")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
     add_trust(parser)
 
 
@@ -60,7 +81,7 @@ def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("folder",), default="folder", help="what dataset=folder reads")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
     parser.add_argument("--strongest", action="store_true", help="use each cell's strongest operation alone")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
     add_trust(parser)
 
 
@@ -70,7 +91,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("keys", metavar="KEY=VALUE", nargs="*", help="keys of it, such as root=DIR n_test=50")
     parser.add_argument("--images", type=Path, metavar="DIR", help="instead of --dataset: folder of images")
     parser.add_argument("--masks", type=Path, metavar="DIR", help="and the folder of their masks, same stems")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
     add_trust(parser)
     add_json(parser)
     add_config_dir(parser)
@@ -82,6 +103,11 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    judge(
+        lambda: require_runs([options.trained]),
+        lambda: require_inputs(options.paths),
+        lambda: require_output_folder(options.out),
+    )
     from genseg_betty.inference import predict_paths
 
     written = predict_paths(options.trained, options.paths, options.out, options.device, trust=options.trust)
@@ -89,6 +115,11 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _generate(options: argparse.Namespace) -> None:
+    judge(
+        lambda: require_runs([options.trained]),
+        lambda: require_generator(options.trained),
+        lambda: require_output_folder(options.out),
+    )
     from genseg_betty.inference import generate
 
     run, count, out = options.trained, options.count, options.out
@@ -103,11 +134,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.keys and not options.dataset:
         raise UserError(f"evaluate: {' '.join(options.keys)} belongs to --dataset NAME, which is not given")
     run = options.trained
+    configs: list[Any] = []
+    judge(
+        lambda: require_runs([run]),
+        lambda: require_folders(folders),
+        lambda: configs.extend([found_dataset(options)] if options.dataset else []),
+    )
     with redirect_stdout(sys.stderr):
         from genseg_betty.inference import evaluate_dataset, evaluate_folders
 
-        if options.dataset:
-            result = evaluate_dataset(run, dataset_config(options), options.device, trust=options.trust)
+        if configs:
+            result = evaluate_dataset(run, configs[0], options.device, trust=options.trust)
         else:
             result = evaluate_folders(run, options.images, options.masks, options.device, trust=options.trust)
     if options.json:
@@ -118,10 +155,21 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    require_some_run(options.trained)
     from genseg_betty.report import build_report
 
     build_report(options.trained, options.out)
     say(options.out)
+
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help='in bash and zsh: eval "$(genseg completion …)"')
+
+
+def _completion(options: argparse.Namespace) -> None:
+    from genseg_betty.commands.completion import SCRIPTS
+
+    print(SCRIPTS[options.shell], end="")
 
 
 _COMMANDS: dict[str, Action] = {
@@ -129,4 +177,9 @@ _COMMANDS: dict[str, Action] = {
     "generate": ("Synthetic image-mask pairs from a Run's generator.", _generate_arguments, _generate),
     "evaluate": ("Score a Run on data that it was not trained on.", _evaluate_arguments, _evaluate),
     "report": ("One self-contained HTML page about one or more Runs.", _report_arguments, _report),
+    "completion": (
+        'Print the script of a shell, for: eval "$(genseg completion bash)"; fish: genseg completion fish | source.',
+        _completion_arguments,
+        _completion,
+    ),
 }

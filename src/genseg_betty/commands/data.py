@@ -1,6 +1,7 @@
 """`genseg data`: list the data sets, check one, show it, fetch it."""
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from genseg_betty.commands.shared import (
     add_json,
     counted,
     dataset_config,
+    found_dataset,
     positive,
 )
 from genseg_betty.errors import UserError
@@ -22,19 +24,21 @@ from genseg_betty.terminal import harmless, say
 if TYPE_CHECKING:
     from genseg_betty.data.check import CheckReport
 
-USAGE = "genseg data list | check DATASET | show DATASET --out PNG | fetch DATASET"
-MEANING = (
-    "list: every data set, with what is found of it. check: every fault of one. show: its cases with the outlines of "
-    "their masks, in one picture. fetch: download it, or be told where to get it."
-)
-
-
 def data_action(words: Sequence[str]) -> str:
-    """The action that is asked for. Misuse exits with 2 and usage."""
-    parser = argparse.ArgumentParser(prog="genseg data", usage=USAGE, description=MEANING)
-    parser.add_argument("action", choices=tuple(ACTIONS))
-    action: str = parser.parse_args(words).action
-    return action
+    """The action that is asked for. `--help` prints what there is and exits; misuse exits with 2."""
+    word = words[0] if words else ""
+    if word in ACTIONS:
+        return word
+    lines = ["usage: genseg data ACTION …    (genseg data ACTION --help)", "", "actions:"]
+    lines += [f"  {name:8}{text}" for name, (text, _, _) in ACTIONS.items()]
+    if word in ("-h", "--help"):
+        print("\n".join(lines))
+        sys.exit(0)
+    alike = difflib.get_close_matches(word, ACTIONS, n=1)
+    hint = f"; did you mean {alike[0]}?" if alike else ""
+    fault = f"{word!r} is none of the actions{hint}" if word else "an action is required"
+    print("\n".join([*lines, "", f"genseg data: {fault}"]), file=sys.stderr)
+    sys.exit(2)
 
 
 def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +49,7 @@ def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     _dataset_arguments(parser)
+    parser.add_argument("--all", action="store_true", help="a line for every file, not one for each kind of fault")
     add_json(parser)
 
 
@@ -74,11 +79,14 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    with redirect_stdout(sys.stderr):
-        from genseg_betty.data.check import check_dataset
+    from genseg_betty.data.cases import require_root
 
-        config = dataset_config(options)
+    config = dataset_config(options)
+    with redirect_stdout(sys.stderr):
         try:
+            require_root(config)
+            from genseg_betty.data.check import check_dataset
+
             with _told(f"reading {config.name}") as tell:
                 report = check_dataset(config, tell)
         except UserError as error:  # there is no folder
@@ -88,19 +96,34 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(report.to_dict()))
     else:
-        say(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
-        say(*(f"note: {note}" for note in report.notes))
-        rows = [("error", fault.code, fault.file, fault.message) for fault in report.errors]
-        rows += [("warning", fault.code, fault.file, fault.message) for fault in report.warnings]
-        say(*_columns(rows), f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}")
+        _print_report(report, options.all)
     return 1 if report.errors else 0
+
+
+def _print_report(report: "CheckReport", every_file: bool) -> None:
+    """The faults of a data set, those of one kind in one line unless `every_file` is to have its own."""
+    from genseg_betty.data.files import merge_findings
+
+    say(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
+    say(*(f"note: {note}" for note in report.notes))
+    levels = {"error": report.errors, "warning": report.warnings}
+    if every_file:
+        rows = [(level, fault.code, fault.file, fault.message) for level in levels for fault in levels[level]]
+        lines = _columns(rows)
+    else:
+        lines = [f"{level}: {line}" for level in levels for line in merge_findings(levels[level])]
+    counts = f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"
+    if len(lines) < len(report.errors) + len(report.warnings):
+        counts += " (--all lists every file)"
+    say(*lines, counts)
 
 
 def _show(options: argparse.Namespace) -> None:
     from genseg_betty.data.cases import scan_dataset
+
+    config = found_dataset(options)
     from genseg_betty.data.contact_sheet import draw_contact_sheet
 
-    config = dataset_config(options)
     dataset, findings = scan_dataset(config)
     shown = draw_contact_sheet(dataset, options.out, options.count, options.seed, config.title or None)
     say(f"{counted(shown, 'case')} in {options.out}")
@@ -146,11 +169,10 @@ def _told(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _found(config: Any) -> tuple[str, str]:
     """How many labelled images there are, and where."""
-    from genseg_betty.data.cases import resolve_root, scan_dataset
+    from genseg_betty.data.cases import require_root, scan_dataset
 
     try:
-        if config.reader == "files":
-            resolve_root(config)
+        require_root(config)
     except UserError:
         return "not found", f"looked in {config.root or f'$GENSEG_DATA/{config.name} and data/{config.name}'}"
     try:

@@ -16,12 +16,18 @@ def run_action(name: str, action: Action, arguments: Sequence[str]) -> int:
 
     Code in the current folder or on PYTHONPATH is found with --trust alone.
     """
-    text, add_arguments, work = action
-    parser = argparse.ArgumentParser(prog=name, description=text, allow_abbrev=False)
-    add_arguments(parser)
-    options = parser.parse_intermixed_args(arguments)
+    _, _, work = action
+    options = make_parser(name, action).parse_intermixed_args(arguments)
     with nullcontext() if getattr(options, "trust", False) else installed_packages_only():
         return work(options) or 0
+
+
+def make_parser(name: str, action: Action) -> argparse.ArgumentParser:
+    """The parser of what `name` takes."""
+    text, add_arguments, _ = action
+    parser = argparse.ArgumentParser(prog=name, description=text, allow_abbrev=False)
+    add_arguments(parser)
+    return parser
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +49,15 @@ def dataset_config(options: argparse.Namespace) -> Any:
     from genseg_betty.config import load_dataset_config
 
     return load_dataset_config(options.dataset, config_dir=options.config_dir, overrides=options.keys)
+
+
+def found_dataset(options: argparse.Namespace) -> Any:
+    """`dataset_config`, of a dataset whose folder is there. Raises UserError where it is not."""
+    from genseg_betty.data.cases import require_root
+
+    config = dataset_config(options)
+    require_root(config)
+    return config
 
 
 def counted(things: Sequence[Any], name: str) -> str:

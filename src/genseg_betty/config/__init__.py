@@ -1,6 +1,8 @@
 """The config of a training: composed from conf/ by Hydra, overridden by the user, resolved and checked.
 
 YAML files in conf/ and in a user's own `--config-dir` name code by `_target_`, which is imported and run.
+
+Hydra is imported where something is composed: what there is to choose from, a shell's completion asks at every key.
 """
 
 import copy
@@ -8,21 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hydra.version import VersionBase
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from genseg_betty.config import overrides as overriding
 from genseg_betty.config.checking import check, check_dataset_section
-from genseg_betty.config.naming import default_run_dir, run_dir_faults
 from genseg_betty.config.wording import show, spell_out
 from genseg_betty.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 BETTY = "0.2.1"
 MOST_LOST = 20  # interpolations that lead nowhere, before the check ends
@@ -87,38 +82,64 @@ def user_folder(config_dir: str | Path | None) -> Path | None:
     return folder
 
 
-def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> DictConfig:
-    """The resolved and checked config of one training; `run_dir` is filled in.
+Composed = dict[tuple[Any, ...], tuple["DictConfig", dict[str, str | None]]]
+"""What Hydra has made of chosen members, for callers that compose many configs at once."""
+
+
+def compose(
+    overrides: Sequence[str], config_dir: str | Path | None = None, composed: Composed | None = None
+) -> "DictConfig":
+    """The resolved and checked config of one training; `run_dir` is filled in, `origins` and `reduced` are told.
 
     Args:
         overrides: as on the command line; `+dataset=x` and `dataset=x` are the same.
         config_dir: a folder of the user's own YAML files, laid out as conf/; kept in `config.config_dir`.
+        composed: filled, and asked before Hydra is.
 
     Raises:
         ConfigError: a UserError that names every fault, and the nearest right key or member.
     """
+    from omegaconf import OmegaConf
+
+    from genseg_betty.config import overrides as overriding
+    from genseg_betty.config.naming import default_run_dir, run_dir_faults
+
     folder = user_folder(config_dir)
     members = all_members(folder)
     problems: list[str] = []
     parsed = overriding.parse(overrides, members, problems)
-    tree, choices = _compose_groups(parsed.groups, folder)
+    composed = {} if composed is None else composed
+    tree, choices = _compose_once(parsed.groups, folder, composed)
     base = copy.deepcopy(tree)
     overriding.apply(tree, parsed.values, problems)
     faults: list[str] = []
     config = check(_resolve(tree, problems), faults)
     # Where a member is unknown and nothing is near, the default stands in for it, and its keys say nothing.
     problems += [fault for fault in faults if fault.partition(".")[0] not in parsed.unknown_groups]
-    config["ood"] = _check_ood(config.get("ood"), members["dataset"], folder, problems)
+    config["ood"] = _check_ood(config.get("ood"), members["dataset"], folder, composed, problems)
     _require_none(problems)
     _require_none(run_dir_faults(config["run_dir"]))
     for group, choice in choices.items():
         if "name" in config.get(group, {}):
             config[group]["name"] = config[group]["name"] or choice
     config["config_dir"] = str(folder) if folder else None
+    overridden = {override.key_or_group for override in parsed.values}
+    config |= _told_of(tree, overridden, choices, folder)
     if config["run_dir"] is None:
-        overridden = {override.key_or_group for override in parsed.values}
         config["run_dir"] = default_run_dir(config, base, overridden, choices, _default_choices())
     return OmegaConf.create(config)
+
+
+def _told_of(
+    tree: "DictConfig", overridden: set[str], choices: Mapping[str, str | None], folder: Path | None
+) -> dict[str, Any]:
+    """What set the values that a training tells, and which sizes of networks a preset has made smaller."""
+    from genseg_betty.config.origins import find_origins, find_reduced
+
+    places = [folder, conf_dir()] if folder else [conf_dir()]
+    files = [place / "experiment" / f"{choices.get('experiment')}.yaml" for place in places]
+    experiment = next((file for file in files if file.is_file()), None)
+    return {"origins": find_origins(tree, overridden, choices, experiment), "reduced": find_reduced(tree)}
 
 
 def load_dataset_config(
@@ -126,12 +147,16 @@ def load_dataset_config(
     root: str | Path | None = None,
     config_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
-) -> DictConfig:
+) -> "DictConfig":
     """The checked config of one dataset, without a training around it.
 
     `overrides` are keys of the dataset with or without `dataset.` before them: `root=/data/x`, `n_test=50`.
     Raises ConfigError as `compose`.
     """
+    from omegaconf import OmegaConf
+
+    from genseg_betty.config import overrides as overriding
+
     folder = user_folder(config_dir)
     members = all_members(folder)
     problems: list[str] = []
@@ -153,8 +178,12 @@ def _require_none(problems: Sequence[str]) -> None:
         raise ConfigError([spell_out(problem) for problem in problems])
 
 
-def _check_ood(entries: Any, names: Sequence[str], folder: Path | None, problems: list[str]) -> Any:
+def _check_ood(
+    entries: Any, names: Sequence[str], folder: Path | None, composed: Composed, problems: list[str]
+) -> Any:
     """`ood` converted: names of datasets, or mappings of a name and keys of that dataset; faults go to `problems`."""
+    from genseg_betty.config import overrides as overriding
+
     if not isinstance(entries, list):
         return entries
     converted = []
@@ -164,7 +193,7 @@ def _check_ood(entries: Any, names: Sequence[str], folder: Path | None, problems
             problem = overriding.unknown_member("dataset", show(name), names)
             problems.append(problem.replace("dataset=", "ood: ", 1))
         elif keys:
-            tree, _ = _compose_groups({"dataset": name}, folder)
+            tree, _ = _compose_once({"dataset": name}, folder, composed)
             faults: list[str] = []
             checked = check_dataset_section({**_resolve(tree, problems)["dataset"], **keys}, faults)
             problems += [f"ood: {name}: {fault.replace('dataset.', '')}" for fault in faults]
@@ -173,8 +202,24 @@ def _check_ood(entries: Any, names: Sequence[str], folder: Path | None, problems
     return converted
 
 
-def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[DictConfig, dict[str, str | None]]:
+def _compose_once(
+    groups: Mapping[str, str], folder: Path | None, composed: Composed
+) -> tuple["DictConfig", dict[str, str | None]]:
+    """`_compose_groups` of what is not in `composed` yet: Hydra takes a tenth of a second."""
+    key = (*sorted(groups.items()), folder)
+    if key not in composed:
+        composed[key] = _compose_groups(groups, folder)
+    return copy.deepcopy(composed[key])
+
+
+def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple["DictConfig", dict[str, str | None]]:
     """Hydra's composition of the chosen group members, and the member of every group in the end."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     lines = [f"{group}={member}" for group, member in groups.items()]
     if folder:
         quoted = f"file://{folder}".replace("'", "\\'")
@@ -196,6 +241,10 @@ def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple[Dic
 @contextmanager
 def _hydra_of_our_own() -> Iterator[None]:
     """Hydra on conf/. A sweep, or the user's own program, may have called us from within theirs: it comes back."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.version import VersionBase
+
     theirs, version_base = GlobalHydra.instance().hydra, VersionBase.instance().version_base
     GlobalHydra.instance().clear()
     try:
@@ -207,13 +256,20 @@ def _hydra_of_our_own() -> Iterator[None]:
 
 
 def _default_choices() -> dict[str, str | None]:
+    from omegaconf import OmegaConf
+
     entries = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml").defaults)
     assert isinstance(entries, list)
     return {group: member for entry in entries if isinstance(entry, dict) for group, member in entry.items()}
 
 
-def _resolve(tree: DictConfig, problems: list[str]) -> dict[str, Any]:
+def _resolve(tree: "DictConfig", problems: list[str]) -> dict[str, Any]:
     """Plain values. An interpolation that leads nowhere is a problem, and its key is then missing."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from genseg_betty.config import overrides as overriding
+
     for _ in range(MOST_LOST):
         try:
             return OmegaConf.to_container(tree, resolve=True)  # type: ignore[return-value]

@@ -1,6 +1,6 @@
 """A composed config against `schema.py` and against the signatures of the code that it names.
 
-Every fault is found in one pass. Components are bound to their signature, not called; their `_target_` is
+Every fault is found in one pass. Components are bound to their signature, not called; a `_target_` that is not ours is
 imported, so a YAML file names code that runs: take config files only from people whose code you would run.
 """
 
@@ -15,7 +15,7 @@ from genseg_betty.config.dataset_rules import dataset_faults
 from genseg_betty.config.generator_rules import generator_faults
 from genseg_betty.config.kinds import Tag, convert
 from genseg_betty.config.schema import Config
-from genseg_betty.config.signatures import inspect_target
+from genseg_betty.config.signatures import read_signature
 from genseg_betty.config.wording import describe, either, show
 
 EXPECTED_ERRORS = (ImportError, AttributeError, ValueError)
@@ -209,7 +209,7 @@ class _Checker:
     def _signature(self, target: str, schema: type[Component], path: str) -> tuple[dict[str, _Argument], bool] | None:
         """What the target takes besides what the program supplies, and whether it takes any key."""
         try:
-            parameters, hints = inspect_target(target)
+            parameters, hints = read_signature(target)
         except (Exception, SystemExit) as error:  # importing a user's file can raise whatever that file raises
             kind = "" if isinstance(error, EXPECTED_ERRORS) else f"{type(error).__name__}: "
             self.problems.append(

@@ -14,6 +14,8 @@ from genseg_betty.config.wording import show
 IN_NAME = ("dataset", "backbone", "generator", "method")
 NOT_HASHED = frozenset({"dataset.n_labelled", "seed", "run_dir", "resume"})
 
+OPEN = "-nauto-"  # in the name of a Run whose number of labelled images is for the data to say
+
 Choices = Mapping[str, str | None]
 
 
@@ -44,6 +46,11 @@ def run_dir_faults(run_dir: str | None) -> list[str]:
     path = Path(run_dir or ".").expanduser().absolute()
     files = [place for place in (path, *path.parents) if os.path.exists(place) and not os.path.isdir(place)]
     return [f"run_dir={show(run_dir)}: {place} is a file; expected a folder, new or of a Run" for place in files]
+
+
+def name_count(run_dir: str, n_labelled: int) -> str:
+    """The name with the number of labelled images in force."""
+    return run_dir.replace(OPEN, f"-n{n_labelled}-", 1)
 
 
 def _other_choices(choices: Choices, defaults: Choices) -> dict[str, Any]:

@@ -1,19 +1,40 @@
-"""What the code that a config names by `_target_` takes."""
+"""The arguments that a component takes.
 
+Our own components are read as source, not imported: importing them brings PyTorch, which takes seconds that a mistyped
+key should not cost. Those of others are imported, and so are our own where the source alone does not tell.
+"""
+
+import ast
 import importlib
 import inspect
+from collections.abc import Iterator
+from functools import cache
+from inspect import Parameter
+from pathlib import Path
 from typing import Any, get_type_hints
 
+PACKAGE = "genseg_betty"
+OPEN_TO_READ = ("typing", "collections.abc")  # modules whose names annotations use, and which import in no time
 
-def inspect_target(target: str) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    """Parameters and annotations of what `module.name` names, which is imported and not called.
+Signature = tuple[list[Parameter], dict[str, Any]]
+"""The parameters, and the types of those that are annotated. A default may be replaced by None."""
 
-    Raises whatever importing it raises, and ValueError where it is nothing to call.
+
+def read_signature(target: str) -> Signature:
+    """What `target` (module.name of a function or class) takes.
+
+    Raises ImportError, AttributeError or ValueError where there is nothing to call, and whatever a module of others
+    raises when it is imported.
     """
-    module_name, _, name = target.rpartition(".")
-    if not module_name:
+    module, _, name = target.rpartition(".")
+    if not module:
         raise ValueError("it names no module")
-    found = getattr(importlib.import_module(module_name), name)
+    found = _read_source(module, name) if module.partition(".")[0] == PACKAGE else None
+    return found or _import_and_inspect(module, name)
+
+
+def _import_and_inspect(module: str, name: str) -> Signature:
+    found = getattr(importlib.import_module(module), name)
     if not callable(found):
         raise ValueError(f"{name} is a {type(found).__name__}")
     try:
@@ -21,3 +42,101 @@ def inspect_target(target: str) -> tuple[list[inspect.Parameter], dict[str, Any]
     except (NameError, TypeError, AttributeError):
         hints = {}  # annotations that cannot be evaluated: names are still checked
     return list(inspect.signature(found).parameters.values()), hints
+
+
+def _read_source(module: str, name: str) -> Signature | None:
+    """The signature as the source has it; None where it takes more than reading to know it."""
+    tree = _parse(module)
+    node = _definitions(tree).get(name)
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return _read_source(node.module, name)
+    if isinstance(node, ast.ClassDef) and not node.decorator_list:
+        return _read_class(module, node)
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+        return _read_function(node, tree)
+    return None
+
+
+def _read_class(module: str, node: ast.ClassDef) -> Signature | None:
+    """The signature of the constructor: the class's own, or that of the first base."""
+    for statement in node.body:
+        if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            parameters, hints = _read_function(statement, _parse(module))
+            return parameters[1:], hints
+    base = node.bases[0] if node.bases else None
+    return _read_source(module, base.id) if isinstance(base, ast.Name) else None
+
+
+def _read_function(node: ast.FunctionDef, tree: ast.Module) -> Signature:
+    names = _Names(tree)
+    given = node.args
+    positional = [*given.posonlyargs, *given.args]
+    defaults = [Parameter.empty] * (len(positional) - len(given.defaults)) + [None] * len(given.defaults)
+    kinds = [Parameter.POSITIONAL_ONLY] * len(given.posonlyargs) + [Parameter.POSITIONAL_OR_KEYWORD] * len(given.args)
+    parameters = [
+        Parameter(argument.arg, kind, default=default)
+        for argument, kind, default in zip(positional, kinds, defaults, strict=True)
+    ]
+    if given.vararg:
+        parameters.append(Parameter(given.vararg.arg, Parameter.VAR_POSITIONAL))
+    parameters += [
+        Parameter(argument.arg, Parameter.KEYWORD_ONLY, default=Parameter.empty if default is None else None)
+        for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)
+    ]
+    if given.kwarg:
+        parameters.append(Parameter(given.kwarg.arg, Parameter.VAR_KEYWORD))
+    return parameters, dict(_types([*positional, *given.kwonlyargs], names))
+
+
+def _types(arguments: list[ast.arg], names: "_Names") -> Iterator[tuple[str, Any]]:
+    """The types of the arguments, but for those that need the module's imports: they say nothing about YAML values."""
+    for argument in arguments:
+        if argument.annotation is not None:
+            try:
+                yield argument.arg, names.value(argument.annotation)
+            except NameError:
+                continue
+
+
+class _Names(dict[str, Any]):
+    """What the names of a module's annotations stand for, found out as they are asked for."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._definitions = _definitions(tree)
+
+    def value(self, expression: ast.expr) -> Any:
+        """Evaluate an annotation of our own source. Raises NameError where it uses what is not read."""
+        return eval(compile(ast.Expression(expression), "<annotation>", "eval"), {}, self)
+
+    def __missing__(self, name: str) -> Any:
+        node = self._definitions.get(name)
+        if isinstance(node, ast.ImportFrom) and node.module in OPEN_TO_READ:
+            return getattr(importlib.import_module(node.module), name)
+        if isinstance(node, ast.Assign):
+            return self.value(node.value)
+        if node is not None:
+            raise NameError(name)
+        raise KeyError(name)  # a built-in, or nothing
+
+
+def _definitions(tree: ast.Module) -> dict[str, ast.stmt]:
+    """The statement that gives each name of a module its meaning."""
+    found: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            found[statement.name] = statement
+        elif isinstance(statement, ast.ImportFrom | ast.Import):
+            found |= {alias.asname or alias.name.partition(".")[0]: statement for alias in statement.names}
+        elif isinstance(statement, ast.Assign):
+            found |= {target.id: statement for target in statement.targets if isinstance(target, ast.Name)}
+    return found
+
+
+@cache
+def _parse(module: str) -> ast.Module:
+    """The source of one of our modules. Raises ModuleNotFoundError where there is none."""
+    place = Path(__file__).parents[1].joinpath(*module.split(".")[1:])
+    for file in (place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file():
+            return ast.parse(file.read_text(encoding="utf-8"))
+    raise ModuleNotFoundError(f"No module named {module!r}")

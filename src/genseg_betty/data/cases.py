@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.data.case import Case
 from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.dataset import Dataset, PhantomDataset
-from genseg_betty.data.files import Finding
+from genseg_betty.data.diagnosis import diagnose, find_elsewhere
+from genseg_betty.data.files import Finding, merge_findings
 from genseg_betty.data.folds import Folds
 from genseg_betty.data.formats import split_name
 from genseg_betty.data.group_hint import group_hint
@@ -20,7 +21,7 @@ from genseg_betty.data.scale import Scale
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.errors import UserError
 
-MAX_SHOWN = 100  # faults listed in one error message
+MAX_SHOWN = 40  # kinds of faults listed in one error message
 MAX_LIST = 2**20  # bytes of a list of groups that are read
 MAX_NAMED = 8  # files of a folder named in one error message
 
@@ -57,6 +58,12 @@ def data_folder() -> Path | None:
         raise UserError(f"GENSEG_DATA is {text!r}, and there is no such user; expected the path of a folder") from None
 
 
+def require_root(config: Mapping[str, Any] | DictConfig) -> None:
+    """Raise UserError for a dataset that is read from files and whose folder is not there."""
+    if _plain(config)["reader"] == "files":
+        resolve_root(config)
+
+
 def open_dataset(config: Mapping[str, Any] | DictConfig) -> Dataset:
     """Build the Dataset that a dataset YAML describes.
 
@@ -83,14 +90,14 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     root = resolve_root(plain)
     converted = convert(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
     paired = pair(root, plain)
-    findings = [*converted.findings, *paired.findings]
+    findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks))]
     dataset = _from_files(root, plain, paired)
     dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings), *paired.notes]
     dataset.notes += _group_note(dataset, plain)
     if dataset.cases and dataset.unlabelled:
         dataset.notes.append(f"{len(dataset.unlabelled)} images have no mask and count as unlabelled data")
     if not dataset.cases and not findings:
-        message = f"holds no image with its mask{_content(root)}. {layout(plain)}"
+        message = f"holds no image with its mask{_content(root)}. {find_elsewhere(root, plain) or layout(plain)}"
         findings.append(Finding("too_few", ".", message))
     return dataset, findings + _take_split(dataset, plain)
 
@@ -117,13 +124,16 @@ def _content(root: Path) -> str:
 
 
 def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
-    """All faults of a dataset as one message."""
+    """All faults of a dataset as one message, those of one kind in one line."""
     count = f"{len(findings)} fault{'s' if len(findings) > 1 else ''}"
     place = f" at {dataset.root}" if dataset.root else ""
     lines = [f"dataset {dataset.name}{place}: {count}"]
-    lines += [f"  {finding}" for finding in findings[:MAX_SHOWN]]
-    if len(findings) > MAX_SHOWN:
-        lines.append(f"  ... and {len(findings) - MAX_SHOWN} more: `genseg data check` lists them all")
+    kinds = merge_findings(findings)
+    lines += [f"  {kind}" for kind in kinds[:MAX_SHOWN]]
+    if len(kinds) > MAX_SHOWN:
+        lines.append(f"  ... and {len(kinds) - MAX_SHOWN} more kinds")
+    if len(kinds[:MAX_SHOWN]) < len(findings):
+        lines.append("every file: genseg data check … --all")
     return "\n".join(lines)
 
 

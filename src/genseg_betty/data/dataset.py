@@ -15,7 +15,6 @@ from genseg_betty.data.folds import Folds, fold_groups, held_out_groups
 from genseg_betty.data.formats import Header, ImageError, content_digest, read_header, read_image, read_mask
 from genseg_betty.data.labels import LabelMap, LabelValue
 from genseg_betty.data.masks import read_indices
-from genseg_betty.data.phantom import render
 from genseg_betty.data.scale import EIGHT_BIT, Scale, scale_of_files
 from genseg_betty.errors import UserError
 
@@ -123,6 +122,8 @@ class PhantomDataset(Dataset):
 
     def load(self, case: Case) -> Sample:
         """Draw a case; the same recipe and case give the same arrays."""
+        from genseg_betty.data.phantom import render  # its filters take long to import
+
         return render(**self.recipe, index=int(case.image.name))
 
     def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:

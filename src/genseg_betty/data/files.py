@@ -14,6 +14,7 @@ from pathlib import Path
 
 from genseg_betty.data.formats import EXTENSIONS, holds_series, split_name
 from genseg_betty.errors import UserError
+from genseg_betty.faults import merge_alike
 
 _ANY_FORMAT = "|".join(re.escape(extension[1:]) for extension in EXTENSIONS)
 # A * or ? stands for any text in a pattern but for itself in a file name:
@@ -33,6 +34,14 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.code}: {self.file}: {self.message}"
+
+
+def merge_findings(findings: Iterable[Finding]) -> list[str]:
+    """One line for each kind of fault: its code, the number of files with the first few, and what to do."""
+    by_code: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for finding in findings:
+        by_code[finding.code].append((finding.file, finding.message))
+    return [f"{code}: {line}" for code, faults in by_code.items() for line in merge_alike(faults)]
 
 
 class Tree:

@@ -3,13 +3,15 @@
 It is taken of training and validation cases alone: what a test set is like must not shape a training.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from genseg_betty.config.origins import SET
 from genseg_betty.data.case import Sample
 from genseg_betty.data.preprocessing import PERCENTILES, is_eight_bit, is_gray
 from genseg_betty.errors import UserError
@@ -185,36 +187,45 @@ def default_batch_size(image_size: Sequence[int]) -> int:
     return max(2, min(4, PIXELS_OF_A_BATCH // int(np.prod(image_size))))
 
 
-def describe(found: Fingerprint, used: Settings) -> str:
-    """The fingerprint in five to seven lines; behind an arrow what is used, and what would suit if that is another."""
+def describe(found: Fingerprint, used: Settings, origins: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The fingerprint in five to seven lines; behind an arrow what is used, and what would suit if that is another.
+
+    `origins` says what set a key of the config: `set` (the user), or the name of a preset. What nothing has set follows
+    from other settings, and nothing is said to suit better.
+    """
     suits = found.defaults
+
+    def either(used: object, suits: object, key: str) -> str:
+        origin = origins.get(key)
+        if used == suits or origin is None:
+            return f"{used}"
+        return f"{used} (as {'set' if origin == SET else f'{origin} has it'}; {suits} would suit)"
+
     shared = "" if found.groups == found.cases else f" of {found.groups} groups"
     span = "all of them"
     if found.smallest != found.largest:
         span = f"median; {_times(found.smallest)} to {_times(found.largest)}"
     low, *_, high = found.intensities
+    colour = "gray" if found.channels == 1 else "RGB"
     least, middle, greatest = map(_percent, found.foreground)
-    loss = _either(used.loss, suits.loss)
+    loss = either(used.loss, suits.loss, "trainer.loss")
     reason = " (so little foreground needs the Dice term)" if found.foreground[1] < SMALL_FOREGROUND else ""
     lines = [
         f"{found.cases} labelled cases{shared} (train and validation; the test part is not looked at)",
         f"size: {_times(found.median)} px ({span}) → "
-        f"image_size {_either(_times(used.image_size), _times(suits.image_size))}, "
-        f"batch {_either(used.batch_size, suits.batch_size)}",
-        f"colour: {'gray' if found.channels == 1 else 'RGB'} → channels {_either(used.channels, suits.channels)}",
-        f"intensities: {low:g} to {high:g} → {_either(used.normalisation, suits.normalisation)}",
+        f"image_size {either(_times(used.image_size), _times(suits.image_size), 'image_size')}, "
+        f"batch {either(used.batch_size, suits.batch_size, 'trainer.batch_size')}",
+        f"colour: {colour} → channels {either(used.channels, suits.channels, 'dataset.channels')}",
+        f"intensities: {low:g} to {high:g} → {either(used.normalisation, suits.normalisation, 'dataset.intensity')}",
         f"foreground: {middle} of a case (median; {least} to {greatest}) → loss {loss}{reason}",
     ]
     if found.spacing:
-        resampled = f" → {_either(_steps(used.spacing), _steps(suits.spacing))}" if len(found.median) == 3 else ""
+        steps = either(_steps(used.spacing), _steps(suits.spacing), "dataset.spacing")
+        resampled = f" → {steps}" if len(found.median) == 3 else ""
         lines.insert(2, f"spacing: {_steps(found.spacing)} mm (median){resampled}")
     if len(found.classes) > 2:
         lines.append("classes: " + ", ".join(f"{name} {_percent(share)}" for name, share in found.classes.items()))
     return "\n".join(lines)
-
-
-def _either(used: object, suits: object) -> str:
-    return f"{used}" if used == suits else f"{used} (as set; {suits} would suit)"
 
 
 def _times(sides: Sequence[int]) -> str:

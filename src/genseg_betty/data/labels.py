@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from genseg_betty.data.formats import ImageError, pack, unpack
 from genseg_betty.errors import UserError
@@ -135,6 +134,8 @@ def _is_blurred(values: np.ndarray, present: set[int]) -> bool:
     They are few, lie by an edge between dark and bright, and form no flat 3x3 patch: labels do. JPEG noise
     close to 0 and 255 may lie further off and be flat, but then comes in many values.
     """
+    from scipy import ndimage  # takes half a second to import
+
     if min(present) < 0 or not 128 <= max(present) <= 255:
         return False
     other = (values != 0) & (values != 255)

@@ -25,6 +25,7 @@ class Splits:
     validation: list[str]
     test: list[str]
     notes: list[str] = field(default_factory=list)
+    pool: int = 0  # labelled cases that training and validation are drawn from
 
 
 def validation_count(n: int) -> int:
@@ -87,7 +88,7 @@ def _drawn(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: i
         raise TooFew(_too_few(dataset, n_labelled, pool, len(test)))
     train, validation = _roles(pool, n, seed)
     notes = _inexact(dataset, len(test), len(train), len(validation))
-    return Splits(sorted(train), sorted(validation), capped(test, n_test), notes)
+    return Splits(sorted(train), sorted(validation), capped(test, n_test), notes, len(pool))
 
 
 def _is_drawn(dataset: Dataset) -> bool:
@@ -191,7 +192,7 @@ def _own(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int
             f"dataset.n_labelled={n_labelled} takes as many of the {total} labelled cases of dataset.split.file; "
             "dataset.n_labelled=null takes all"
         )
-    return Splits(sorted(train), sorted(validation), capped(test, n_test), notes)
+    return Splits(sorted(train), sorted(validation), capped(test, n_test), notes, total)
 
 
 def _straddling(dataset: Dataset) -> list[str]:

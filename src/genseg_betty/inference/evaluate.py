@@ -27,6 +27,7 @@ from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
+from genseg_betty.faults import merge_alike
 from genseg_betty.files import atomic_write, file_label, remove_leftovers
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.inference.recorded import passive_dataset, read_splits
@@ -111,7 +112,7 @@ def score_cases(
     if not cases:
         raise UserError(f"{dataset.name} has no labelled case to score; expected at least one.")
     rows: list[dict[str, Any]] = []
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     for case in track(cases, description=f"score {escape(harmless(dataset.name))}", console=Console(stderr=True)):
         try:
             sample = dataset.load(case)
@@ -120,10 +121,11 @@ def score_cases(
             scores = case_scores(predictor(image, sample.spacing, sample.affine), sample.mask, predictor.num_classes)
             rows.append({"id": case.id, **scores})
         except UserError as error:
-            faults.append(str(error))
+            place, _, message = str(error).removeprefix(f"{dataset.name}: ").partition(": ")
+            faults.append((place, message))
     if faults:
         title = f"{dataset.name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
-        raise UserError("\n  - ".join([title, *faults]))
+        raise UserError("\n  - ".join([title, *merge_alike(faults)]))
     means = {name: sum(row[name] for row in rows) / len(rows) for name in ("dice", "jaccard")}
     return rows, {**means, "cases": len(rows)}
 

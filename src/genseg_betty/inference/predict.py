@@ -16,6 +16,7 @@ from genseg_betty.data.formats.place import orientation_of
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import scale_of_files
 from genseg_betty.errors import UserError
+from genseg_betty.faults import merge_alike
 from genseg_betty.files import remove_leftovers, whole_file
 from genseg_betty.inference.predictor import Predictor, load
 
@@ -52,12 +53,12 @@ def predict_paths(
             orientations.append(_predict_file(predictor, job))
             written.append(job.mask)
         except (UserError, OSError) as error:
-            failures.append(f"{job.image}: {error}")
+            failures.append((str(job.image), str(error)))
     for note in note_of_turned("the input", orientations, predictor.preprocessing.orientation):
         Console(stderr=True).print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     if failures:
         title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
-        raise UserError("\n  - ".join([title, *failures]))
+        raise UserError("\n  - ".join([title, *merge_alike(failures, "images")]))
     return written
 
 
@@ -67,15 +68,17 @@ def plan(paths: list[Path], out: Path, volumes: bool = False) -> list[Job]:
     Masks are PNG files, of `volumes` NIfTI files; there a folder of DICOM slices is one image.
     """
     jobs: dict[tuple[Path, Path], Job] = {}
+    missing = []
     faults = [] if out.is_dir() or not out.exists() else [f"--out {out} is a file; expected a folder"]
     for path in paths:
         found = _images(path, out, volumes)
         if not found:
             wanted = "no image in this folder" if path.is_dir() else "no such file or folder"
-            faults.append(f"{path}: {wanted}")
+            missing.append((str(path), wanted))
         for image, relative in found:
             mask = out / relative.with_name(split_name(relative.name)[0] + (".nii.gz" if volumes else ".png"))
             jobs.setdefault((image.resolve(), mask), Job(image, mask))
+    faults += merge_alike(missing, "names")
     faults += _conflicts(list(jobs.values()), out)
     if not paths:
         faults.append("no image or folder was named")

@@ -28,6 +28,8 @@ class Generative(Method):
             does: nobody (as in the paper), the segmenter alone, or both it and the generator.
     """
 
+    has_generator = True
+
     def __init__(self, real_weight: float = 1.0, augment_pairs: AugmentPairs = "segmenter") -> None:
         self.real_weight = real_weight
         self.augments_generation = augment_pairs == "both"

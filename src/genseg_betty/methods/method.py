@@ -7,7 +7,7 @@ number of updates, weight averaging and selection are the same, so that a differ
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
@@ -27,6 +27,8 @@ from genseg_betty.tracking import Tracker
 
 class Method(ABC):
     """One way to train a segmenter. A subclass says which levels step, in which phases."""
+
+    has_generator: ClassVar[bool] = False
 
     def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
         """Train within `run`, from its last checkpoint if it has one.
@@ -59,6 +61,8 @@ class Method(ABC):
             run.save_checkpoint("predictor", watch.predictor_state())
         else:
             run.save_checkpoint("predictor", run.load_checkpoint("best") or watch.predictor_state())
+        hypergradient = engine.plan.hypergradient
+        findings["hypergradient"] = None if hypergradient == "none" else hypergradient
         return self._predictor(run, data, workshop), watch.summary() | findings
 
     @abstractmethod

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from omegaconf import DictConfig
 from rich.console import Console
 
+from genseg_betty.config.naming import OPEN
+from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import free_memory, peak_memory
@@ -21,20 +24,48 @@ def _say(*lines: str) -> None:
         console.print(harmless(line), markup=False, soft_wrap=True)
 
 
-def announce(run: Run, data: DataBundle) -> None:
+def announce(run: Run, data: DataBundle, has_generator: bool) -> None:
     """Before the first step."""
-    config, splits = run.config, data.splits
+    config = run.config
     size = "×".join(map(str, data.preprocessing.image_size))
     tests = ", ".join(f"{name} ({len(cases)})" for name, (_, cases) in data.test.items())
-    labelled = len(splits.train) + len(splits.validation)
+    networks = " and ".join(describe_networks(config, has_generator).values())
+    reduced = describe_reduced(config, has_generator)
+    preset = f" (trainer={config.trainer.name})" if reduced else ""
+    origins = config.get("origins") or {}
+    notes = [*([reduced] if reduced else []), *data.dataset.notes, *data.splits.notes]
+    if OPEN in run.path.name:
+        notes.append("an earlier version gave this Run its name, without the number of labelled images; it keeps it")
     _say(
-        f"{config.method.name}: {config.backbone.name} on {labelled} images of {data.dataset.name} "
-        f"({len(splits.train)} train, {len(splits.validation)} validation), {size} px, "
-        f"{data.num_classes} classes; test: {tests or 'none'}; seed {config.seed}",
-        *_indented("data:", *describe(data.fingerprint, settings(config, data)).splitlines()),
-        *_indented("note:", *data.dataset.notes, *splits.notes),
+        f"{config.method.name}: {networks}{preset}, on {data.dataset.name}, {size} px, {data.num_classes} classes; "
+        f"test: {tests or 'none'}; seed {config.seed}",
+        f"cases: {_parts(config, data)}",
+        *_indented("data:", *describe(data.fingerprint, settings(config, data), origins).splitlines()),
+        *_indented("note:", *notes),
         f"{'continues' if run.resuming else 'run directory'}: {run.path}",
     )
+
+
+def unused(data: DataBundle) -> list[str]:
+    """The ids of the labelled cases that a training neither learns from nor tests on."""
+    splits = data.splits
+    used = {*splits.train, *splits.validation, *splits.test}
+    return [case.id for case in data.dataset.cases if case.id not in used]
+
+
+def _parts(config: DictConfig, data: DataBundle) -> str:
+    """How the labelled cases are used, and which keys leave some of them out."""
+    splits, idle = data.splits, len(unused(data))
+    drawn = len(splits.train) + len(splits.validation)
+    parts = [f"{len(splits.train)} train", f"{len(splits.validation)} validation", f"{len(splits.test)} test"]
+    keys = []
+    if splits.pool > drawn:
+        keys.append(f"dataset.n_labelled={drawn}; all: dataset.n_labelled={splits.pool}")
+    if idle > splits.pool - drawn and config.dataset.n_test is not None:
+        keys.append(f"dataset.n_test={config.dataset.n_test}")
+    if idle:
+        parts.append(f"{idle} unused" + (f" ({'; '.join(keys)})" if keys else ""))
+    return f"{len(data.dataset.cases)} labelled cases: {', '.join(parts)}"
 
 
 def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
@@ -55,10 +86,12 @@ def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
         f"memory: about {peak:.1f} GiB at its peak; {free / GIB:.1f} GiB are free",
     )
     if needed > free:
-        _say(
-            "warning: this training may run out of memory. What makes it smaller: trainer.batch_size, image_size, "
-            "generator.base_channels, backbone.base_channels, generator.searched=decoder, hypergradient=none"
-        )
+        keys = ["trainer.batch_size", "image_size", "backbone.base_channels"]
+        if "generation" in found:
+            keys += ["generator.base_channels", "generator.searched=decoder"]
+        if engine.plan.hypergradient != "none":
+            keys.append("hypergradient=none")
+        _say(f"warning: this training may run out of memory. What makes it smaller: {', '.join(keys)}")
 
 
 def tell_origin(run: str, steps: int) -> None:

@@ -1,5 +1,6 @@
 """One training from a config to a finished Run: data, method, test scores, results.json, report."""
 
+import copy
 import platform
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from omegaconf import DictConfig
 
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
+from genseg_betty.config.naming import OPEN, name_count
+from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.data.loading import DataBundle, load_data, settings
 from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
@@ -20,7 +23,7 @@ from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.memory import reuse_freed
 from genseg_betty.methods.method import Method
-from genseg_betty.methods.screen import announce, conclude, nothing_to_do
+from genseg_betty.methods.screen import announce, conclude, nothing_to_do, unused
 from genseg_betty.methods.warm_start import require_beginning
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
@@ -43,7 +46,22 @@ def train(config: DictConfig) -> Run:
     set_float32(config.precision)
     reuse_freed()
     with unfailing_streams(), interruptible():
-        return _train(config, load_data(config))
+        data = load_data(config)
+        return _train(with_count(config, data), data)
+
+
+def with_count(config: DictConfig, data: DataBundle) -> DictConfig:
+    """The config with the number of labelled images in force, in the Run's name too, where the data decide on it.
+
+    A Run that an earlier version named goes on as it is.
+    """
+    open_name = OPEN in str(config.run_dir) and "run_dir" not in (config.get("origins") or {})
+    if not open_name or config.dataset.n_labelled is not None or Path(config.run_dir).expanduser().is_dir():
+        return config
+    count = len(data.splits.train) + len(data.splits.validation)
+    config = copy.deepcopy(config)
+    config.dataset.n_labelled, config.run_dir = count, name_count(config.run_dir, count)
+    return config
 
 
 def _train(config: DictConfig, data: DataBundle) -> Run:
@@ -55,7 +73,7 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
         if is_complete(run):
             nothing_to_do(run)
             return run
-        announce(run, data)
+        announce(run, data, method.has_generator)
         try:
             _fit_and_test(run, method, data, splits)
         except BaseException as error:
@@ -86,7 +104,7 @@ def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, 
     predictor, findings = method.fit(run, data)
     run.status("running", message="testing")
     tested = test(run, data, predictor) if findings["iterations"] else {}  # an untrained segmenter has no score
-    results = describe(run, data) | findings | {"test": tested}
+    results = describe(run, data, method) | findings | {"test": tested}
     results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json("results.json", results)
     build_report([run.path], run.path / "report.html")
@@ -137,28 +155,37 @@ def splits_of(data: DataBundle) -> dict[str, Any]:
     return {**parts, "dataset": data.dataset.name, "root": root, "sha256": data.contents, "data_sha256": data.sha256}
 
 
-def describe(run: Run, data: DataBundle) -> dict[str, Any]:
-    """What results.json says before the first step."""
-    config = run.config
+def describe(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
+    """What results.json says before the first step. A method without a generator has none of its keys' values."""
+    config, has_generator = run.config, method.has_generator
     return {
         "schema": 1,
-        "name": config.name or run.path.name,
+        "name": config.name or _label(run, has_generator),
         "method": config.method.name,
         "dataset": config.dataset.name,
         "backbone": config.backbone.name,
-        "generator": config.generator.name,
+        "generator": config.generator.name if has_generator else None,
+        "networks": describe_networks(config, has_generator),
+        "reduced": describe_reduced(config, has_generator),
+        "trainer": config.trainer.name,
         "seed": config.seed,
         "image_size": list(data.preprocessing.image_size),
         "n_labelled": len(data.splits.train) + len(data.splits.validation),
         "n_train": len(data.splits.train),
         "n_validation": len(data.splits.validation),
-        "warmup_iterations": config.trainer.warmup_iterations,
+        "n_unused": len(unused(data)),
+        "warmup_iterations": config.trainer.warmup_iterations if has_generator else 0,
         "metric": data.metric,
-        "hypergradient": config.hypergradient,
         "device": _device_name(config),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "data_sha256": data.sha256,
     }
+
+
+def _label(run: Run, has_generator: bool) -> str:
+    """The name of the directory, whose third part is a generator whether the method has one or not: here it has."""
+    unused = "" if has_generator else f"-{run.config.generator.name}-{run.config.method.name}-"
+    return run.path.name.replace(unused, f"-{run.config.method.name}-", 1) if unused else run.path.name
 
 
 def _device_name(config: DictConfig) -> str:

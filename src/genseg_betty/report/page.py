@@ -44,10 +44,14 @@ def _single(record: Record) -> str:
 def _lead(record: Record) -> str:
     """One sentence: what was trained on what."""
     results, dataset = record.results, mapping(record.config.get("dataset"))
-    network = record.backbone if record.generator == NONE else f"{record.backbone} with {record.generator}"
+    networks = [str(name) for name in mapping(results.get("networks")).values()]
+    network = " and ".join(networks or [name for name in (record.backbone, record.generator) if name != NONE])
+    if results.get("reduced"):
+        network += f" (trainer={results.get('trainer')}: smaller than usual)"
     images = f"{record.n_labelled if record.n_labelled is not None else 'an unknown number of'} labelled images"
     if results.get("n_train"):
-        images += f" ({results['n_train']} to train, {results.get('n_validation')} to validate)"
+        images += f" ({results['n_train']} to train, {results.get('n_validation')} to validate"
+        images += f"; {results['n_unused']} others unused)" if results.get("n_unused") else ")"
     title = dataset.get("title") or record.dataset
     line = f"{record.method}, {network}, on {images} of {title}, seed {record.seed}"
     return f'<p class="lead">{text(line)}</p>'

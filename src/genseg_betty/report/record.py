@@ -5,7 +5,7 @@ import json
 import math
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,19 @@ NONE = "–"
 MAX_PID = 2**31
 MAX_CASES = 2**27  # bytes of one table of cases
 SCORES = ("dice", "jaccard")
+NOT_LOSSES = ("validation", "architecture", "system")  # phases of metrics.csv
+# Keys of the config that have no part in a Run without a generator, or without a hypergradient.
+OF_GENERATOR = (
+    "generator", "trainer.warmup_iterations", "trainer.finetune_iterations", "trainer.warm_start",
+    "trainer.keep_warmup", "trainer.small.max_channels", "trainer.optimizers.generator",
+    "trainer.optimizers.discriminator",
+)  # fmt: skip
+OF_ARCHITECTURE = ("hypergradient", "precondition", "arch_every", "trainer.optimizers.architecture")
+NOT_SET = ("origins", "reduced")  # found out, and told elsewhere
 # Keys that do not make two Runs different methods: the seed, names, and where and how a Run runs.
 UNRELATED = re.compile(
     r"(seed|name|run_dir|config_dir|resume|device|ood|dataset\.(ood|root|title|task|modality)"
-    r"|trainer\.(name|checkpoint_every|sample_every|warm_start|keep_warmup)|(logger|launcher|ood_roots|dataset\.about)\b.*)"
+    r"|trainer\.(name|checkpoint_every|sample_every|warm_start|keep_warmup)|(logger|launcher|ood_roots|origins|reduced|dataset\.about)\b.*)"
 )
 
 
@@ -60,10 +69,34 @@ class Record:
         return self._choice("backbone")
 
     @property
+    def has_generator(self) -> bool:
+        """Whether the Run trains a generator: by its results, or while there are none by what it has logged."""
+        if "generator" in self.results and not self.results["generator"]:
+            return False
+        if parameters := mapping(self.results.get("parameters")):  # all that earlier versions told
+            return bool(parameters.get("generator"))
+        losses = [row["name"] for row in self.metrics if row["phase"] not in NOT_LOSSES]
+        return not losses or "generation" in losses
+
+    @property
+    def has_hypergradient(self) -> bool:
+        """Whether an architecture is learned."""
+        if "hypergradient" in self.results:
+            found = self.results["hypergradient"]
+        else:
+            found = self.config.get("hypergradient", "exact")
+        return self.has_generator and found not in (None, "none")
+
+    @property
     def generator(self) -> str:
-        """Name of the generator; a dash for a finished method that has none."""
-        parameters = mapping(self.results.get("parameters"))
-        return NONE if parameters and not parameters.get("generator") else self._choice("generator")
+        """Name of the generator; a dash for a method that has none."""
+        return self._choice("generator") if self.has_generator else NONE
+
+    @property
+    def used_config(self) -> dict[str, Any]:
+        """The config without the keys that have no part in this Run: those of a generator and of an architecture."""
+        unused = NOT_SET + (() if self.has_generator else OF_GENERATOR)
+        return _without(self.config, unused + (() if self.has_hypergradient else OF_ARCHITECTURE))
 
     @property
     def seed(self) -> int | str:
@@ -83,7 +116,7 @@ class Record:
     @property
     def settings(self) -> dict[str, Any]:
         """Dotted key -> value of all that makes a method; equal for Runs that differ in the seed alone."""
-        return {key: value for key, value in flatten(self.config).items() if not UNRELATED.fullmatch(key)}
+        return {key: value for key, value in flatten(self.used_config).items() if not UNRELATED.fullmatch(key)}
 
     @property
     def state(self) -> str:
@@ -179,6 +212,15 @@ def number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
+
+
+def _without(tree: dict[str, Any], keys: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    """The tree without these dotted keys."""
+    kept = {key: value for key, value in tree.items() if f"{prefix}{key}" not in keys}
+    return {
+        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in kept.items()
+    }
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,12 +8,11 @@ from omegaconf import OmegaConf
 
 from genseg_betty.report.figures import Series, histogram, line_chart
 from genseg_betty.report.markup import duration, figure, key, listing, picture, score, size, table, text
-from genseg_betty.report.record import Record, flatten, mapping, number
+from genseg_betty.report.record import NOT_LOSSES, Record, flatten, mapping, number
 
-NOT_LOSSES = ("validation", "architecture", "system")
 LOSS_TITLES = {
-    "generator": "Generator loss (stage I)",
-    "discriminator": "Discriminator loss (stage I)",
+    "generation": "Generator loss (stage I)",
+    "discrimination": "Discriminator loss (stage I)",
     "segmentation": "Segmentation loss (stage II)",
     "architecture": "Validation loss of the architecture (stage III)",
 }
@@ -103,7 +102,7 @@ def _curves(record: Record) -> str:
     if loss:
         charts.append(figure("Validation loss", line_chart("Validation loss", [Series("loss", loss)], None, x_range)))
     norm = record.series("architecture", "gradient_norm")
-    if norm:
+    if norm and record.has_hypergradient:
         title = "Norm of the hypergradient"
         charts.append(figure(title, line_chart(title, [Series(title, norm)], None, x_range, log=True)))
     dashed = '<p class="note">Steps from left to right; the dashed line ends the warm-up.</p>' if boundary else ""
@@ -124,7 +123,9 @@ def _validation(record: Record, x_range: tuple[float, float]) -> str:
 
 
 def _architecture(record: Record) -> str:
-    """α of every searched cell over time, and the operations that were kept."""
+    """α of every searched cell over time, and the operations that were kept; nothing where no α is learned."""
+    if not record.has_hypergradient:
+        return ""
     cells: dict[str, list[str]] = {}
     for name in record.names("architecture"):
         if re.fullmatch(r"(down|up)\.\d{1,3}\.\w+", name):
@@ -161,7 +162,7 @@ def _operation(name: str) -> str:
 
 
 def _facts(record: Record) -> str:
-    results, config = record.results, record.config
+    results, config = record.results, record.used_config
     seconds = number(results.get("seconds")) or _latest(record, "seconds")
     each = number(results.get("seconds_per_iteration")) or _latest(record, "seconds_per_step")
     memory = number(results.get("peak_memory_bytes")) or _latest(record, "memory_bytes")
@@ -169,6 +170,8 @@ def _facts(record: Record) -> str:
         "time": f"{duration(seconds)} in all, {duration(each)} a step",
         "peak memory": size(memory),
         "device": results.get("device") or config.get("device"),
+        **mapping(results.get("networks")),
+        "made smaller": results.get("reduced"),
         **{
             f"{name} parameters": f"{int(count):,}"
             for name, value in mapping(results.get("parameters")).items()
@@ -186,7 +189,7 @@ def _facts(record: Record) -> str:
     dump = OmegaConf.to_yaml(config)
     return (
         f'<div class="split">{listing({**single, **groups})}{listing(made)}</div>'
-        f"<details><summary>Whole config</summary><pre>{text(dump)}</pre></details>"
+        f"<details><summary>Config: all keys that have a part in this Run</summary><pre>{text(dump)}</pre></details>"
     )
 
 

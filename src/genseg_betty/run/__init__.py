@@ -1,7 +1,8 @@
 """A Run: one directory on disk that holds all there is to know about one training.
 
 Everything but the appended metrics.csv is written to a temporary name and then renamed. What is not to change by itself
-has a checksum in SHA256SUMS, and is looked at when it is read.
+has a checksum in SHA256SUMS, and is looked at when it is read. PyTorch is imported where checkpoints are: to say that
+there is no Run in a directory takes none.
 """
 
 import csv
@@ -17,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
@@ -25,7 +25,6 @@ from genseg_betty.files import atomic_write, bounded_json, is_full, to_json, who
 from genseg_betty.run.checksums import UNLIKE, Checksums, damaged
 from genseg_betty.run.lock import LOCK, Lock
 from genseg_betty.run.resume import STATES, prepare, read_config, resolve
-from genseg_betty.run.sound_checkpoint import require_plain_values, require_sound_checkpoint
 from genseg_betty.run.tables import read_metrics, table
 
 METRIC_COLUMNS = ("step", "phase", "name", "value")
@@ -144,6 +143,8 @@ class Run:
 
         Raises UserError where the disk is full; the file of before stays as it was.
         """
+        import torch
+
         path = self._inside("checkpoints", f"{name}.pt")
         path.parent.mkdir(exist_ok=True)
         try:
@@ -167,6 +168,10 @@ class Run:
         path = self._inside("checkpoints", f"{name}.pt")
         if not path.exists():
             return None
+        import torch
+
+        from genseg_betty.run.sound_checkpoint import require_plain_values, require_sound_checkpoint
+
         try:
             require_sound_checkpoint(path, in_memory=not mmap)
             if not mmap and not self._sums.matches(path):

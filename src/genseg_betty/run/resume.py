@@ -45,6 +45,8 @@ FREE_KEYS = (
     "launcher",
     "logger",
     "name",
+    "origins",
+    "reduced",
     "resume",
     "run_dir",
     "trainer.checkpoint_every",

@@ -1,0 +1,79 @@
+"""What is judged of a command's arguments before PyTorch is imported, so that a mistyped name is told at once."""
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from genseg_betty.errors import UserError
+from genseg_betty.faults import list_examples
+
+CONFIG = "config.yaml"
+GENERATOR = Path("checkpoints", "generator.pt")
+
+
+def judge(*checks: Callable[[], object]) -> None:
+    """Make every check. Raises one UserError with all that they find."""
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def require_runs(paths: Sequence[Path]) -> None:
+    """Raise UserError where a directory holds no Run, with the Run that was most likely meant."""
+    missing = [path for path in paths if not (path.expanduser() / CONFIG).is_file()]
+    if missing:
+        places = list_examples([str(path.expanduser().absolute()) for path in missing])
+        raise UserError(
+            f"there is no Run in {places}: expected {CONFIG} there. Name a run directory, as given by run_dir=…"
+            + _meant(missing[0].expanduser())
+        )
+
+
+def require_some_run(paths: Sequence[Path]) -> None:
+    """Raise UserError where none of the directories holds a Run."""
+    if not any((path.expanduser() / CONFIG).is_file() for path in paths):
+        require_runs(paths)
+
+
+def require_generator(run: Path) -> None:
+    """Raise UserError for a finished Run that has kept no generator."""
+    folder = run.expanduser()
+    if (folder / "results.json").is_file() and not (folder / GENERATOR).is_file():
+        raise UserError(
+            f"the Run in {run} has no {GENERATOR}: only methods with a generator (genseg, separate) write one"
+        )
+
+
+def require_inputs(paths: Iterable[Path]) -> None:
+    """Raise UserError for images and folders that are not there."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise UserError(f"Nothing was predicted:\n  - {list_examples(missing)}: no such file or folder")
+
+
+def require_folders(paths: Iterable[Path]) -> None:
+    """Raise UserError for folders that are not there."""
+    missing = [str(path.resolve()) for path in paths if not path.is_dir()]
+    if missing:
+        raise UserError(f"No such folder: {' and '.join(missing)}; expected one of images and one of masks.")
+
+
+def require_output_folder(out: Path) -> None:
+    """Raise UserError where files would be written into a file."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; expected a folder")
+
+
+def _meant(path: Path) -> str:
+    """The Runs below a folder, or beside a directory that is not there the one whose name is nearest."""
+    below = sorted(file.parent.name for file in path.glob(f"*/{CONFIG}")) if path.is_dir() else []
+    if below:
+        return f". Below it lie {list_examples(below)}"
+    runs = [file.parent.name for file in path.parent.glob(f"*/{CONFIG}")] if not path.exists() else []
+    alike = difflib.get_close_matches(path.name, runs, n=1)
+    return f". Did you mean {path.parent / alike[0]}?" if alike else ""

@@ -1,0 +1,29 @@
+"""The networks that a config stands for, in a few words: trainer=quick, a preset, trains others than the usual."""
+
+from omegaconf import DictConfig, OmegaConf
+
+KIND = ("arch", "net", "version", "encoder")  # keys of a backbone that say which network of a library it is
+WIDTH = ("base_channels", "max_channels")
+
+
+def describe_networks(config: DictConfig, with_generator: bool) -> dict[str, str]:
+    """What each network is and how wide: segmenter, and of a method that has one, generator."""
+    sections = {"segmenter": config.backbone} | ({"generator": config.generator} if with_generator else {})
+    return {part: _describe(section) for part, section in sections.items()}
+
+
+def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
+    """Which sizes of networks a preset has made smaller; None where it has made none."""
+    groups = ("backbone", "generator") if with_generator else ("backbone",)
+    reduced = {key: usual for key, usual in (config.get("reduced") or {}).items() if key.partition(".")[0] in groups}
+    if not reduced:
+        return None
+    sizes = ", ".join(f"{key} {OmegaConf.select(config, key)} (usually {usual})" for key, usual in reduced.items())
+    return f"trainer={config.trainer.name} trains smaller networks: {sizes}"
+
+
+def _describe(section: DictConfig) -> str:
+    kinds = " ".join(str(section[key]) for key in KIND if section.get(key))
+    widths = ", ".join(f"{key} {section[key]}" for key in WIDTH if section.get(key))
+    name = section.get("name") or section.get("_target_", "?")
+    return f"{name}{f' with {kinds}' if kinds else ''}{f' ({widths})' if widths else ''}"
