@@ -21,7 +21,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.inference import Predictor, predict_paths, score_cases
 
 SHAPE = (12, 10, 9)  # i, j, k of an LPS volume
-AFFINE = np.array([[-1.5, 0, 0.1, 10], [0, -1.0, 0, -20], [0, 0.05, 2.0, 5], [0, 0, 0, 1]])
+AFFINE = np.array([[-1.5, 0, 0, 10], [0, -1.0, 0, -20], [0, 0, 2.0, 5], [0, 0, 0, 1]])
 OTHERS = ("RAS", "LAS", "PSR", "AIL")
 CLASSES = ("background", "foreground")
 

@@ -447,13 +447,13 @@ def test_the_check_tells_what_it_turns(turned_masks: Path, dataset_yaml: Callabl
 
 
 def test_the_check_names_a_mask_that_lies_elsewhere_once(turned_masks: Path, dataset_yaml: Callable) -> None:
-    path = turned_masks / "masks" / "v3.nii"
+    path = turned_masks / "masks" / "v0.nii"
     mask = nibabel.load(path)
     nibabel.save(nibabel.Nifti1Image(np.asarray(mask.dataobj), np.diag([0.7, 1.5, 2.5, 1])), path)
     config = dataset_yaml("folder", root=str(turned_masks))
     report = check_dataset(config)
-    assert [(fault.code, fault.file) for fault in report.errors] == [("spacing_mismatch", "masks/v3.nii")]
+    assert [(fault.code, fault.file) for fault in report.errors] == [("spacing_mismatch", "masks/v0.nii")]
     assert json.loads(json.dumps(report.to_dict()))["pairs"] == 5
     dataset = open_dataset(config)
-    with pytest.raises(UserError, match=r"masks/v3\.nii: .*(lies elsewhere|its voxels are)"):
-        dataset.load(next(case for case in dataset.cases if case.id == "v3"))
+    with pytest.raises(UserError, match=r"masks/v0\.nii: lies elsewhere"):
+        dataset.load(dataset.cases[0])

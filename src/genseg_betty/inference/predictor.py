@@ -97,7 +97,8 @@ class Predictor:
         turn = self.preprocessing.turn(self._size(image), affine)
         if turn is None:
             return image, spacing, None
-        return turned(np.asarray(image), turn), turned_sides(spacing, turn) if spacing else None, turn
+        other = None if spacing is None else turned_sides(spacing, turn)
+        return turned(np.asarray(image), turn), other, turn
 
     def _size(self, image: np.ndarray) -> tuple[int, ...]:
         return np.shape(image)[: self.preprocessing.spatial_dims]
