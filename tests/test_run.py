@@ -230,6 +230,17 @@ def test_a_config_of_few_lines_cannot_fill_the_memory(lines: list[str], reason: 
         Run.open(tmp_path)
 
 
+def test_no_line_is_added_to_a_file_elsewhere(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    (run.path / "metrics.csv").unlink(missing_ok=True)
+    (run.path / "metrics.csv").symlink_to(elsewhere)
+    with pytest.raises(UserError, match=r"metrics\.csv leads to a file outside of the Run"):
+        Run.start(run.path, CONFIG)
+    assert elsewhere.read_text() == "mine"
+
+
 def test_a_path_that_cannot_be_a_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):

@@ -1,6 +1,7 @@
 """Tracker: metrics.csv always, W&B beside it and never in the way."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -90,6 +91,13 @@ def test_wandb_is_offline_and_continues_the_same_run(run: Run, fake_wandb: Any) 
     assert fake_wandb.run.logged[1] == {"step": 5, "samples": f"image of {run.path / 'a.png'}"}
     assert fake_wandb.run.finished
     assert [row["value"] for row in run.metrics()] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("stored", ['{"wandb_id": "../../elsewhere"}', '{"wandb_id": ["x"]}', "[1]", "{}"])
+def test_what_a_stranger_calls_a_run_of_wandb_is_no_path(stored: str, run: Run, fake_wandb: Any) -> None:
+    (run.path / "tracking.json").write_text(stored)
+    Tracker(run, {"name": "wandb"}).close()
+    assert re.fullmatch(r"[0-9a-f]{16}", fake_wandb.started[0]["id"])
 
 
 def test_a_failing_wandb_warns_once_and_the_training_goes_on(run: Run, fake_wandb: Any) -> None:

@@ -72,7 +72,8 @@ def _import_wandb() -> ModuleType:
 def _start_wandb(wandb: ModuleType, run: Run, config: Mapping[str, Any]) -> Any:
     """Start or continue the W&B run of this Run. The step is a value of its own: W&B's must never fall."""
     stored = run.read_json("tracking.json")
-    if not isinstance(stored, dict) or not re.fullmatch(r"\w{1,64}", str(stored.get("wandb_id")), re.ASCII):
+    known = stored.get("wandb_id", "") if isinstance(stored, dict) else ""
+    if not isinstance(known, str) or not re.fullmatch(r"\w{1,64}", known, re.ASCII):
         stored = {"wandb_id": secrets.token_hex(8)}  # W&B makes a folder of that name: no path may be in it
     run.write_json("tracking.json", stored)
     mode = config.get("mode") or "offline"

@@ -46,7 +46,8 @@ def building_from(run: Run, config: DictConfig, parts: Sequence[str], trust: boo
     if trust:
         yield
         return
-    most = 4 * sum(file.stat().st_size for file in run.path.glob("checkpoints/*.pt")) + SPARE_WEIGHTS
+    files = [file for file in run.path.glob("checkpoints/*.pt") if file.is_file()]
+    most = 4 * sum(file.stat().st_size for file in files) + SPARE_WEIGHTS
     with installed_packages_only(), _weights_bounded(most):
         faults = _misplaced() or [fault for part in parts for fault in _faults(config, part)]
         if faults:

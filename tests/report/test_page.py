@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import platform
 import re
 import statistics
 from collections.abc import Callable
@@ -244,6 +246,67 @@ def test_whatever_comes_in_goes_out_escaped(make_run: MakeRun, tmp_path: Path) -
         page = Page(build_report(runs, tmp_path / "page.html"))
         assert evil in page.words
         assert "script" not in {tag for tag, _ in page.tags}
+
+
+HUGE = "9" * 400
+FOREIGN = {
+    "results.json": [
+        "[]", '{"seed": {"a": []}}', '{"name": "\\ud800"}', "[" * 100_000, f'{{"seconds": {HUGE}}}',
+        '{"test": {"nlm_sz": {"dice": 1e308, "cases": {}}}}', '{"parameters": 3, "versions": [], "skipped": "x"}',
+        '{"test": [1], "architecture": {"kept": [{}, 1]}, "n_labelled": [1]}', f'{{"iterations": {HUGE}}}',
+    ],
+    "status.json": [
+        "3", '{"state": {"a": 1}}', '{"state": "running", "host": "HOST", "pid": 1e400}', "",
+        f'{{"state": "running", "host": "HOST", "pid": {HUGE}}}', '{"state": "running", "host": "HOST", "pid": -1}',
+    ],
+    "metrics.csv": [
+        "step,phase,name,value\n" + "9" * 400 + ",joint,a,1\n", "step,phase,name,value\n1,joint\n", "x\n1\n",
+        "step,phase,name,value\n1,joint,a,1e308\n2,joint,a,-1e308\n",
+        f"step,phase,name,value\n1,architecture,up.{HUGE * 12}.x,1\n", 'step,phase,name,value\n"' + "x" * 2**18,
+        "step,phase,name,value\n1,validation,dice,1e300\n2,system,seconds,1e308\n",
+        "step,phase,name,value\n-5,joint,a,1\n",
+    ],
+    "test-nlm_sz.csv": [
+        "id,dice\n\x00,1\n", "id,dice\na,1e308\nb,-1e308\n", "dice,dice_\n1\n", "\n\n", "id,dice\n" + "x" * 2**18,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content"), [(name, text) for name, texts in FOREIGN.items() for text in texts])
+def test_whatever_a_strangers_files_hold_a_page_comes_of_it(
+    name: str, content: str, make_run: MakeRun, tmp_path: Path
+) -> None:
+    run = make_run()
+    (run / name).write_text(content.replace("HOST", platform.node()))
+    for runs in ([run], [run, make_run("vanilla")]):
+        assert "nlm_sz" in Page(build_report(runs, tmp_path / "page.html")).words
+
+
+@pytest.mark.parametrize("name", [*FOREIGN, "samples/step-000450.png"])
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_a_file_without_end_is_said_on_the_page(name: str, kind: str, make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    file = run / name
+    file.unlink()
+    {"device": lambda: file.symlink_to("/dev/zero"), "pipe": lambda: os.mkfifo(file), "folder": file.mkdir}[kind]()
+    assert f"{file.name} cannot be read" in Page(build_report([run], tmp_path / "page.html")).words
+
+
+def test_a_picture_from_outside_the_run_is_not_shown(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    file = run / "samples" / "step-000450.png"
+    private = file.rename(tmp_path / "private.png")
+    file.symlink_to(private)
+    page = Page(build_report([run], tmp_path / "page.html"))
+    assert f"{file.name} cannot be read" in page.words
+    assert "img" not in {tag for tag, _ in page.tags}
+
+
+def test_marks_of_direction_are_shown_as_codes(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run(dataset={"name": "x", "title": "safe\u202egnp.exe\x1b[2J"})
+    page = (build_report([run], tmp_path / "page.html")).read_text()
+    assert r"safe\u202egnp.exe\x1b[2J" in page
+    assert not set("\u202e\x1b") & set(page)
 
 
 def test_several_classes_are_listed(make_run: MakeRun, tmp_path: Path) -> None:

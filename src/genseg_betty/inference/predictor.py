@@ -26,8 +26,8 @@ from genseg_betty.run import Run
 from genseg_betty.trust import building_from
 
 WHITE = 255  # of an 8-bit image
-# What asks SMP, timm or MONAI for weights made elsewhere, and what asks for none.
-PRETRAINED = {"encoder_weights": None, "weights": None, "pretrained": False}
+LIBRARIES = ("segmentation_models_pytorch.", "monai.networks.nets.")
+PRETRAINED = {"weights": None, "pretrained": False}  # what asks MONAI and timm for no weights made elsewhere
 
 
 class Predictor:
@@ -198,9 +198,13 @@ def _intensities(image: np.ndarray) -> np.ndarray:
 def _without_pretrained(config: DictConfig) -> DictConfig:
     """The config without a pretrained encoder: the Run holds all weights, so nothing is to be downloaded."""
     config = copy.deepcopy(config)
-    if str(OmegaConf.select(config, "backbone._target_")).startswith("segmentation_models_pytorch."):
-        config.backbone.encoder_weights = None  # SMP's own classes fetch some unless told not to
-    for section in (OmegaConf.select(config, "backbone"), OmegaConf.select(config, "backbone.arguments")):
-        if isinstance(section, DictConfig):
-            section.update({key: value for key, value in PRETRAINED.items() if key in section})
+    backbone = OmegaConf.select(config, "backbone")
+    if not isinstance(backbone, DictConfig):
+        return config
+    if "encoder_weights" in backbone or str(backbone.get("_target_")).startswith(LIBRARIES[0]):
+        backbone.encoder_weights = None  # SMP's own classes fetch some unless told not to
+    if str(backbone.get("_target_")).startswith(("genseg_betty.", *LIBRARIES)):
+        for section in (backbone, backbone.get("arguments")):
+            if isinstance(section, DictConfig):
+                section.update({key: value for key, value in PRETRAINED.items() if key in section})
     return config

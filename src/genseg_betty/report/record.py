@@ -20,6 +20,7 @@ from genseg_betty.run.checksums import SUMS, damaged
 from genseg_betty.run.lock import LOCK, is_alive, is_locked
 
 NONE = "–"
+LARGEST = 1e15  # of what a Run counts or measures: bytes, seconds, scores
 MAX_PID = 2**31
 MAX_CASES = 2**27  # bytes of one table of cases
 SCORES = ("dice", "jaccard")
@@ -206,12 +207,12 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def number(value: Any) -> float | None:
-    """`value` as a finite float, else None."""
+    """`value` as a float within ±LARGEST, else None."""
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) <= LARGEST else None
 
 
 def _without(tree: dict[str, Any], keys: Sequence[str], prefix: str = "") -> dict[str, Any]:

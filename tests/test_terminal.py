@@ -1,0 +1,54 @@
+"""Text of strangers on the terminal: nothing in it steers it."""
+
+import io
+import warnings
+from pathlib import Path
+
+import pytest
+
+from genseg_betty.cli import main
+from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.progress import Progress
+from genseg_betty.terminal import harmless, harmless_warnings, say
+
+HOSTILE = {
+    "\x1b[2J\x1b]0;title\x07": r"\x1b[2J\x1b]0;title\x07",
+    "a\rb\x08c\x7f": r"a\rb\x08c\x7f",
+    "\x9b31m": r"\x9b31m",  # one character in place of ESC [
+    "scan\u202egnp.exe": r"scan\u202egnp.exe",
+    "\u2066x\u2069\u200f": r"\u2066x\u2069\u200f",
+    "line\u2028line": r"line\u2028line",
+    "byte\udcff": r"byte\udcff",
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), HOSTILE.items())
+def test_what_would_steer_is_shown_as_its_code(
+    text: str, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert harmless(text) == shown
+    assert str(UserError(text)) == shown
+    assert str(ConfigError([text])) == f"1 problem in the configuration:\n  - {shown}"
+    say(text)
+    assert capsys.readouterr().out == f"{shown}\n"
+    stream = io.StringIO()
+    Progress({"joint": 1}, stream=stream).message(text)
+    assert stream.getvalue() == f"{shown}\n"
+    with harmless_warnings():
+        assert shown in warnings.formatwarning(text, UserWarning, "file", 1)
+
+
+def test_text_of_any_language_stays() -> None:
+    text = "Überblick\tнога 肺 קובץ 👩‍⚕️\nzweite Zeile"
+    assert harmless(text) == text
+
+
+def test_an_error_about_a_strangers_file_prints_harmless(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run\x1b[8m"
+    run.mkdir()
+    (run / "config.yaml").write_text("a: !!python/object/apply:os.getcwd []")
+    with pytest.raises(SystemExit):
+        main(["predict", str(run), "x.png", "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert r"run\x1b[8m" in printed.err
