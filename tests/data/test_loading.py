@@ -510,3 +510,8 @@ def test_a_window_of_percentiles_is_that_of_every_image(config_of, folder: Path)
     found = [load_data(config_of(intensity=kind)).preprocessing.intensity for kind in (None, "percentiles")]
     assert found[0] == found[1]
     assert found[0][0] < 255
+
+
+def test_a_window_of_intensities_that_no_image_reaches(config_of):
+    with pytest.raises(UserError, match=r"dataset\.intensity=\[1000, 2000\]: all pixels of the training images"):
+        load_data(config_of(intensity=[1000, 2000]))

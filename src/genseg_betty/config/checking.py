@@ -179,9 +179,10 @@ class _Checker:
         for key in sorted(elsewhere & values.keys() - result.keys()):
             for unknown in _leaves({key: values[key]}, path):
                 del self.unknown[unknown]
+            whole = f"set the whole section: {path}={{{tag}: {chosen}, …}}"
+            instead = "choose a dataset that has it" if path == "dataset" else whole
             self.problems.append(
-                f"{path}.{key}={show(values[key])}: {chosen} has no such key; drop it with ~{path}.{key}, "
-                f"or set the whole section: {path}={{{tag}: {chosen}, …}}"
+                f"{path}.{key}={show(values[key])}: {chosen} has no such key; drop it with ~{path}.{key}, or {instead}"
             )
         return result
 

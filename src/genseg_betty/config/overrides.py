@@ -79,7 +79,11 @@ def expand(overrides: Sequence[Override], members: Members, problems: list[str])
             names = list(members.get(override.key_or_group, ()))
             axes.append([f"{key}={name}" for name in value.filter(names)])
         elif override.is_discrete_sweep():
-            texts = itertools.islice(override.sweep_string_iterator(), MOST_CELLS + 1)
+            try:
+                texts = list(itertools.islice(override.sweep_string_iterator(), MOST_CELLS + 1))
+            except (ValueError, ArithmeticError) as error:  # such as a range in steps of 0
+                problems.append(f"{show(override.input_line)}: {error}")
+                return []
             axes.append([f"{key}={text}" for text in texts])
         elif override.is_sweep_override():
             problems.append(f"{show(override.input_line)}: expected values to try one by one, such as {key}=1,2,3")
