@@ -105,7 +105,7 @@ def test_a_writer_that_takes_a_path_finds_the_ending(tmp_path: Path, name: str, 
 def test_a_volume_is_written_whole_and_in_its_format(tmp_path: Path, name: str) -> None:
     mask = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     with whole_file(tmp_path / name) as temporary:
-        nifti.write_mask(temporary, mask, spacing=(3.0, 2.0, 1.0))
+        nifti.write_mask(temporary, mask, np.diag([1.0, 2.0, 3.0, 1.0]))
     volume = nibabel.load(tmp_path / name)
     np.testing.assert_array_equal(np.asarray(volume.dataobj).T, mask)
     assert volume.header.get_zooms() == (1.0, 2.0, 3.0)
