@@ -14,7 +14,7 @@ from genseg_betty.config.components import Augment as AugmentSection
 from genseg_betty.config.components import Backbone, Component, Generator, Method, Objective, Opponent
 from genseg_betty.config.kinds import Length, Range
 from genseg_betty.config.schema import Config
-from genseg_betty.config.signatures import inspect_target
+from genseg_betty.config.signatures import read_signature
 
 # What only the publisher, a library or another dataset's own rules can judge: plain, finite, not nested too deeply.
 OPEN = ("dataset.about", "backbone.arguments", "dataset.ood", "ood")
@@ -102,7 +102,7 @@ def sections() -> dict[type[Component], set[str]]:
 
 def test_every_rule_of_an_argument_belongs_to_one() -> None:
     for schema, targets in sections().items():
-        taken = {parameter.name for target in targets for parameter in inspect_target(target)[0]}
+        taken = {parameter.name for target in targets for parameter in read_signature(target)[0]}
         assert schema.arguments.keys() <= taken, schema
 
 
