@@ -38,14 +38,14 @@ def require_learnable(dataset: Dataset, train: Sequence[Counts], validation: Seq
             f"none of the {len(validation)} validation masks holds {_listed(unvalidated)}, so that a model which finds "
             f"nothing would be the best; expected masks that are not all empty: {OTHER_CASES}"
         )
-    elif unvalidated:
+    if faults:
+        raise UserError("\n".join(f"{dataset.name}: {fault}" for fault in faults))
+    if unvalidated:
         warnings.warn(
             f"{dataset.name}: none of the {len(validation)} validation masks holds {_listed(unvalidated)}: the best "
             f"step is chosen without it. To change that, {OTHER_CASES}",
             stacklevel=2,
         )
-    if faults:
-        raise UserError("\n".join(f"{dataset.name}: {fault}" for fault in faults))
 
 
 def absent_class_findings(classes: Sequence[str], counts: Sequence[Counts]) -> list[Finding]:
