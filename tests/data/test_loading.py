@@ -375,8 +375,10 @@ def test_damaged_entries_are_rebuilt(config_of, cache: Path, damage: str) -> Non
     assert len(paths) == 11  # nine cases, what is known of the folder, and its copies
     for index, path in enumerate(paths):
         content = whole[index]
-        broken = {"cut": content[:-9], "empty": b"", "swap": whole[index - 1]}
-        path.write_bytes(broken.get(damage, content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]))
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        broken = {"cut": content[:-9], "flip": flipped, "empty": b"", "swap": whole[index - 1]}
+        path.write_bytes(broken[damage])
     assert contents(load_data(config)) == expected
     assert [path.stat().st_size for path in paths] == [len(content) for content in whole]
     assert contents(load_data(config)) == expected

@@ -19,10 +19,10 @@ from genseg_betty.data.labels import LabelMap
 from genseg_betty.data.pairing import Pairing, case_ids, layout, pair
 from genseg_betty.data.scale import Scale
 from genseg_betty.data.split_file import read_split_file
+from genseg_betty.data.test_part import take_test_part
 from genseg_betty.errors import UserError
 
 MAX_SHOWN = 40  # kinds of faults listed in one error message
-MAX_LIST = 2**20  # bytes of a list of groups that are read
 MAX_NAMED = 8  # files of a folder named in one error message
 
 
@@ -92,7 +92,8 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     paired = pair(root, plain)
     findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks))]
     dataset = _from_files(root, plain, paired)
-    dataset.notes = [*converted.notes, *_require_test_part(dataset, plain, findings), *paired.notes]
+    notes = take_test_part(dataset, plain, paired, findings)
+    dataset.notes = [*converted.notes, *notes, *paired.notes]
     dataset.notes += _group_note(dataset, plain)
     if dataset.cases and dataset.unlabelled:
         dataset.notes.append(f"{len(dataset.unlabelled)} images have no mask and count as unlabelled data")
@@ -138,7 +139,7 @@ def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
 
 
 def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Dataset:
-    """The labelled cases, with the test part that the publisher has set aside."""
+    """The labelled cases."""
     labels = LabelMap.declared(*(config.get(key) for key in ("labels", "foreground", "classes", "threshold")))
     files, names = paired.tree.files, list(paired.masks)
     ids = case_ids(names)
@@ -147,9 +148,6 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
         Case(ids[name], files[name], tuple(files[mask] for mask in masks), groups[name], config["name"])
         for name, masks in paired.masks.items()
     ]
-    split = config.get("split") or {}
-    test = {name for pattern in split.get("test") or () for name in paired.tree.match(pattern)}
-    tested = {group for pattern in split.get("test_groups") or () for group in _listed_groups(root, pattern)}
     return Dataset(
         config["name"],
         root,
@@ -157,37 +155,11 @@ def _from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> Datas
         [files[name] for name in paired.unlabelled],
         labels,
         config.get("metric") or "dice",
-        frozenset(ids[name] for name in names if name in test or groups[name] in tested),
-        bool(config.get("scaled_masks")),
-        _scale_of(config),
-        published_split=bool(split.get("published")),
+        scaled_masks=bool(config.get("scaled_masks")),
+        range=_scale_of(config),
+        published_split=bool((config.get("split") or {}).get("published")),
         copies=config.get("copies"),
     )
-
-
-def _listed_groups(root: Path, pattern: str) -> set[str]:
-    """The lines of the text files below the root that match, each the name of a group."""
-    lines: set[str] = set()
-    for path in root.glob(pattern):
-        if path.resolve().is_relative_to(root.resolve()) and path.is_file():
-            with path.open("rb") as file:
-                lines |= set(file.read(MAX_LIST).decode("utf-8", "replace").split())
-    return lines
-
-
-def _require_test_part(dataset: Dataset, config: Mapping[str, Any], findings: list[Finding]) -> list[str]:
-    """A finding, or where it is `optional` a note, if no labelled image lies where the test part should."""
-    split = config.get("split") or {}
-    patterns = [*(split.get("test") or []), *(split.get("test_groups") or [])]
-    if not patterns or dataset.published_test or not dataset.cases:
-        return []
-    listed = patterns[0] if len(patterns) == 1 else f"{patterns[0]} or {len(patterns) - 1} more"
-    if split.get("optional"):
-        instead = "" if config.get("n_test") == 0 else ", so 30 % are set aside instead"
-        return [f"no labelled image of the published test part is there ({listed}){instead}"]
-    message = f"dataset.split: {listed} finds no labelled image to test on; mend it, upper and lower case too"
-    findings.append(Finding("too_few", ".", message))
-    return []
 
 
 def _scale_of(config: Mapping[str, Any]) -> Scale | None:

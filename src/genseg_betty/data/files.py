@@ -65,9 +65,12 @@ class Tree:
         for folder in sorted({fixed_folder(pattern) for pattern in patterns}):
             self._walk(root / folder, frozenset())
         self._names = sorted(self.files)
+        self._by_loose_stem: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for name in self._names:
-            self._by_stem[split_name(posixpath.basename(name))[0]].append(name)
+            stem = split_name(posixpath.basename(name))[0]
+            self._by_stem[stem].append(name)
+            self._by_loose_stem[stem.casefold()].append(name)
 
     @property
     def findings(self) -> list[Finding]:
@@ -95,6 +98,16 @@ class Tree:
             prefix, fits = body + extension[:1], partial(re.compile(_ending(extension)).fullmatch, pos=len(body))
         return [name for name in self._beginning(prefix.translate(_SHOW)) if fits(name) and self._is(name, folders)]
 
+    def match_any_case(self, pattern: str) -> list[str]:
+        """As `match` of a pattern whose last part holds no wildcard, upper and lower case taken as one."""
+        normal = _normal(pattern)
+        stem = posixpath.basename(_parted(normal)[0])
+        if re.search(r"[*?]", stem):
+            return []
+        fits = re.compile(_expression(normal).pattern, re.DOTALL | re.IGNORECASE).fullmatch
+        names = self._by_loose_stem.get(stem.translate(_SHOW).casefold(), ())
+        return [name for name in names if fits(name) and self._is(name, pattern.endswith("/"))]
+
     def _beginning(self, prefix: str) -> Iterator[str]:
         start = bisect.bisect_left(self._names, prefix)
         names = map(self._names.__getitem__, range(start, len(self._names)))
@@ -120,11 +133,23 @@ class Tree:
         elif path.is_dir():
             if real not in above:  # links inside the root may form a loop
                 if self._series and holds_series(path):
-                    self.files[relative] = path
+                    self._take(relative, path)
                     self._folders.add(relative)
                 self._list(path, relative, above | {real}, real)
         elif path.is_file() or not path.exists():  # a dangling link is kept, to be reported as unreadable
-            self.files[relative] = path
+            self._take(relative, path)
+
+    def _take(self, relative: str, path: Path) -> None:
+        """Note an entry; a second one of that name in another Unicode form is a fault, not the end of the first."""
+        first = self.files.setdefault(relative, path)
+        if first != path and (path.is_dir() or relative.lower().endswith(EXTENSIONS)):
+            places = (file.relative_to(self.root).as_posix() for file in (first, path))
+            spelled = [place.encode("unicode_escape").decode() for place in places]
+            message = (
+                f"lies there twice, its name spelled in two Unicode forms ({spelled[0]} and {spelled[1]}); which mask "
+                "belongs to which image cannot be told, so rename or remove one"
+            )
+            self._found[Finding("unsafe", relative, message)] = None
 
     def _list(self, path: Path, relative: str, above: frozenset[Path], real: Path) -> None:
         try:
@@ -164,14 +189,15 @@ def fixed_folder(pattern: str) -> str:
     """
     parts = pattern.split("/")[:-1]
     fixed = "/".join(itertools.takewhile(lambda part: not re.search(r"[*?{]", part), parts))
-    return posixpath.normpath(_below_root(fixed) or ".")
+    return posixpath.normpath(below_root(fixed) or ".")
 
 
 def _normal(pattern: str) -> str:
-    return posixpath.normpath(unicodedata.normalize("NFC", _below_root(pattern)))
+    return posixpath.normpath(unicodedata.normalize("NFC", below_root(pattern)))
 
 
-def _below_root(pattern: str) -> str:
+def below_root(pattern: str) -> str:
+    """A pattern as it is. Raises UserError where it leads out of the root."""
     if posixpath.normpath(pattern).startswith(("/", "..")):
         raise UserError(f"pattern {pattern} leads out of the dataset's root; write it relative to the root")
     return pattern

@@ -4,7 +4,9 @@ The search reads every labelled image, so what it found is kept in the cache wit
 while that does. Drawn phantoms are never copies.
 """
 
+import itertools
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,10 +50,10 @@ def parted_copies(dataset: Dataset) -> list[Pair]:
     parts = _given_parts(dataset)
     if not parts or dataset.root is None:
         return []
-    same = [(group[0], other) for group in groups_of_copies(dataset.cases) for other in group[1:]]
-    known = {case.id for pair in same for case in pair}
-    near = [pair for pair in near_copies(dataset) if not known.issuperset(case.id for case in pair)]
-    return [(a, b) for a, b in same + near if {a.id, b.id} <= parts.keys() and parts[a.id] != parts[b.id]]
+    same = (pair for group in groups_of_copies(dataset.cases) for pair in itertools.combinations(group, 2))
+    pairs = {(a.id, b.id): (a, b) for a, b in (*same, *near_copies(dataset))}
+    placed = [pair for ids, pair in sorted(pairs.items()) if parts.keys() >= set(ids)]
+    return [(a, b) for a, b in placed if parts[a.id] != parts[b.id]]
 
 
 def parting_fault(dataset: Dataset) -> tuple[list[Finding], list[str]]:
@@ -120,7 +122,8 @@ def _searched(dataset: Dataset, signatures: Mapping[str, np.ndarray] | None) -> 
         known = signatures if signatures is not None else _signatures([cases[index] for index in sound])
         pairs = _compared(cases, labels, known)
         if settled_now(state for state in states if state is not None):
-            cache.put(key, pairs)
+            with warnings.catch_warnings(action="ignore"):  # a cache that cannot be written is told by the reader
+                cache.put(key, pairs)
     else:
         pairs = entry.note
     return [(cases[i], cases[j]) for i, j in pairs]

@@ -56,6 +56,7 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
     for name, matches in found.items():
         for mask in set(itertools.chain.from_iterable(matches.values())):
             claims[mask].append(name)
+    _match_other_case(result, found, claims, {*candidates}, config["mask_required"] == "all")
     for name, matches in found.items():
         if any(matches.values()) or name not in claims:
             _sort_in(result, name, matches, config["mask_required"] == "all", name in excused)
@@ -70,6 +71,7 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
     if not named:
         result.groups, without = case_groups(config, list(result.masks))
         result.findings += without
+    _note_other_case(result, images)
     _note_what_is_left(result, config, {*images, *claims, *masks})
     return result
 
@@ -180,6 +182,54 @@ def _sort_in(result: Pairing, name: str, found: dict[str, list[str]], all_needed
         expected = (" and " if all_needed else " or ").join(posixpath.normpath(p) for p in lacking)
         message = f"has no mask; expected {expected}. Add it or remove the image"
         result.findings.append(Finding("missing_mask", name, message))
+
+
+def _match_other_case(
+    result: Pairing,
+    found: dict[str, dict[str, list[str]]],
+    claims: dict[str, list[str]],
+    images: Collection[str],
+    all_needed: bool,
+) -> None:
+    """Give images without a mask the one that is named as they are but for upper and lower case.
+
+    Only where nothing else could be meant: it is one file, no image, no other image's mask, and no second image
+    looks for it.
+    """
+    wanted: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for name, matches in found.items():
+        for pattern, masks in matches.items():
+            if masks or (any(matches.values()) and not all_needed):
+                continue
+            free = [mask for mask in result.tree.match_any_case(pattern) if mask not in claims and mask not in images]
+            if len(free) == 1:
+                wanted[free[0]].append((name, pattern))
+    taken = []
+    for mask, places in wanted.items():
+        owners = {name for name, _ in places}
+        if len(owners) == 1:
+            (name,) = owners
+            found[name][places[0][1]] = [mask]
+            claims[mask].append(name)
+            taken.append(f"{mask} for {name}")
+    if taken:
+        result.notes.append(
+            f"{len(taken)} masks are named as their image but for upper and lower case, and taken for it: "
+            f"{_listed(sorted(taken))}"
+        )
+
+
+def _note_other_case(result: Pairing, images: Sequence[str]) -> None:
+    """Say which images differ in upper and lower case alone: on Windows and most Macs they are one file."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in images:
+        alike[name.casefold()].append(name)
+    told = [" and ".join(names) for names in alike.values() if len(names) > 1]
+    if told:
+        result.notes.append(
+            f"{len(told)} names differ in upper and lower case alone, and are one file on Windows and most Macs: "
+            f"{_listed(told)}"
+        )
 
 
 def _contested(result: Pairing, mask: str, names: Sequence[str]) -> None:

@@ -1,0 +1,206 @@
+"""Names as people bring them: spelled in two ways, in other case, in lists from spreadsheets and editors."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from genseg_betty.data.cases import open_dataset, scan_dataset
+from genseg_betty.data.check import check_dataset
+from genseg_betty.data.name_list import Names, read_list
+from genseg_betty.data.splits import make_splits
+
+COMPOSED, PARTED = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+PATIENTS = ("P00", "P01", "P02", "P03", "Patient 4", "Zoë", "p9", "P9")
+
+
+def test_two_spellings_of_one_name_are_told(folder: Path, dataset_yaml, write_pair) -> None:
+    for seed, name in enumerate((COMPOSED, PARTED)):
+        write_pair(folder, name, seed=100 + seed)
+    _, findings = scan_dataset(dataset_yaml("folder", root=str(folder)))
+    assert [(finding.code, finding.file) for finding in findings] == [
+        ("unsafe", f"images/{COMPOSED}.png"),
+        ("unsafe", f"masks/{COMPOSED}.png"),
+    ]
+    assert r"in two Unicode forms (images/e\u0301.png and images/\xe9.png)" in findings[0].message
+    assert "rename or remove one" in findings[0].message
+
+
+def test_two_spellings_of_a_folder_are_told_where_a_file_is_in_both(tmp_path: Path, dataset_yaml, write_pair) -> None:
+    for spelled in (COMPOSED, PARTED):
+        write_pair(tmp_path / spelled, "a")
+        write_pair(tmp_path / spelled, f"b{len(spelled)}")
+    config = dataset_yaml("folder", root=str(tmp_path), images=["*/images/*.png"], masks=["{dir}/../masks/{stem}.png"])
+    dataset, findings = scan_dataset(config)
+    assert {finding.file for finding in findings} == {f"{COMPOSED}/{part}/a.png" for part in ("images", "masks")}
+    assert {case.id for case in dataset.cases} == {"a", "b1", "b2"}
+
+
+def test_names_that_differ_in_case_are_two_and_told(folder: Path, dataset_yaml, write_pair) -> None:
+    for seed, name in enumerate(("A", "a")):
+        write_pair(folder, name, seed=100 + seed)
+    dataset = open_dataset(dataset_yaml("folder", root=str(folder)))
+    found = {case.id: case.masks[0].name for case in dataset.cases}
+    assert (found["A"], found["a"], len(found)) == ("A.png", "a.png", 22)
+    assert dataset.notes == [
+        "1 names differ in upper and lower case alone, and are one file on Windows and most Macs: "
+        "images/A.png and images/a.png"
+    ]
+
+
+@pytest.mark.parametrize("mask", ["IMG_01.PNG", "Img_01.png", "IMG_01_mask.png"])
+def test_a_mask_in_other_case_is_its_images(folder: Path, dataset_yaml, write_pair, mask: str) -> None:
+    write_pair(folder, "img_01")
+    (folder / "masks" / "img_01.png").rename(folder / "masks" / mask)
+    dataset = open_dataset(dataset_yaml("folder", root=str(folder)))
+    assert {case.id: case.masks[0].name for case in dataset.cases}["img_01"] == mask
+    assert dataset.notes == [
+        "1 masks are named as their image but for upper and lower case, and taken for it: "
+        f"masks/{mask} for images/img_01.png"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "without"),
+    [
+        (("img",), ("Img", "IMG"), {"img"}),  # two masks, neither as the image
+        (("img", "IMG"), ("Img",), {"img", "IMG"}),  # two images, one mask
+        (("img", "IMG"), ("img",), {"IMG"}),  # the mask of the other
+    ],
+)
+def test_other_case_is_no_match_where_two_could_be_meant(
+    folder: Path, dataset_yaml, write_pair, images: tuple, masks: tuple, without: set
+) -> None:
+    for part, names in (("images", images), ("masks", masks)):
+        for name in names:
+            write_pair(folder / "new", name)
+            (folder / "new" / part / f"{name}.png").rename(folder / part / f"{name}.png")
+    dataset, findings = scan_dataset(dataset_yaml("folder", root=str(folder)))
+    missing = {finding.file[7:-4] for finding in findings if finding.code == "missing_mask"}
+    assert missing == without
+    assert not without & {case.id for case in dataset.cases}
+
+
+@pytest.fixture
+def patients(tmp_path: Path, write_pair) -> Path:
+    for index, name in enumerate(PATIENTS):
+        for eye in "ab":
+            write_pair(tmp_path / "data", f"{name}_{eye}", seed=2 * index + (eye == "b"))
+    return tmp_path / "data"
+
+
+LISTS: dict[str, tuple[bytes, set[str]]] = {
+    "plain": (b"P00\nP01\n", {"P00", "P01"}),
+    "no last newline": (b"P00\nP01", {"P00", "P01"}),
+    "byte order mark": (b"\xef\xbb\xbfP00\r\nP01\r\n", {"P00", "P01"}),
+    "old Mac": (b"P00\rP01\r", {"P00", "P01"}),
+    "UTF-16": ("P00\r\nZoë\r\n".encode("utf-16"), {"P00", "Zoë"}),
+    "UTF-16, big end": (b"\xfe\xff" + "P00\nZoë".encode("utf-16-be"), {"P00", "Zoë"}),
+    "UTF-16 without its mark": ("P00\nP01".encode("utf-16-le"), {"P00", "P01"}),
+    "Windows": ("Zoë\r\n".encode("cp1252"), {"Zoë"}),
+    "other form": (unicodedata.normalize("NFD", "Zoë").encode(), {"Zoë"}),
+    "other case": (b"p00\nZO\xc3\x8b\n", {"P00", "Zoë"}),
+    "case that matters": (b"p9\n", {"p9"}),
+    "spaces": (b"  P00 \n\tP01\n\n   \n", {"P00", "P01"}),
+    "a space in a name": (b"Patient 4\nP00\n", {"Patient 4", "P00"}),
+    "two spaces in a name": (b"patient  4\n", {"Patient 4"}),
+    "two a line": (b"P00 P01\n", {"P00", "P01"}),
+    "one line": (b"P00,P01;P02\tPatient 4", {"P00", "P01", "P02", "Patient 4"}),
+    "quotes": (b"\"P00\"\n'P01'\n", {"P00", "P01"}),
+    "remarks": (b"# tested on\nP00 # the first\n#P01\n", {"P00"}),
+    "table": (b"patient,sex,age\nP00,f,63\nP01,m,70\n", {"P00", "P01"}),
+    "table, name last": (b"No;Name\n1;P00\n2;Patient 4\n", {"P00", "Patient 4"}),
+    "a title": (b"Patient ID\nP00\n", {"P00"}),
+    "files": (b"images/P00_a.png\nP01_b.PNG\n", {"P00", "P01"}),
+    "ids": (b"P00_a\np01_B\n", {"P00", "P01"}),
+    "invisible marks": ("P00\u200b\n\u202aP01\u202c\n\xa0P02".encode(), {"P00", "P01", "P02"}),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_list_of_patients_is_read_as_it_is_meant(patients: Path, dataset_yaml, kind: str) -> None:
+    content, expected = LISTS[kind]
+    (patients / "test.txt").write_bytes(content)
+    config = dataset_yaml("folder", root=str(patients), group="/([^/]+)_", split={"test_groups": ["test.txt"]})
+    dataset, findings = scan_dataset(config)
+    assert findings == []
+    assert {case.group for case in dataset.cases if case.id in dataset.published_test} == expected
+    splits = make_splits(dataset, None, None, 0)
+    assert {id.rpartition("_")[0] for id in splits.test} == expected
+    assert not expected & {id.rpartition("_")[0] for id in splits.train + splits.validation}
+
+
+@pytest.mark.parametrize(
+    ("content", "unknown"),
+    [
+        (b"P00\nP77\n", "'P77'"),
+        (b"P00\nP0l\nPatient 5\n", "'P0l', 'Patient 5'"),
+        (b"patient,sex\nP00,f\nP77,m\n", "'P77'"),
+        (b"P00,P77\nP01,P78\n", "'P77', 'P78'"),
+        (b"77\n78\n", "'77', '78'"),
+        (b"patient\n78\n", "'78'"),
+    ],
+)
+def test_a_patient_that_is_not_there_is_refused(patients: Path, dataset_yaml, content: bytes, unknown: str) -> None:
+    (patients / "test.txt").write_bytes(content)
+    split = {"test_groups": ["test.txt"]}
+    config = dataset_yaml("folder", root=str(patients), group="/([^/]+)_", split=split)
+    fault = check_dataset(config).errors[0]
+    assert (fault.code, fault.file) == ("missing_image", "test.txt")
+    assert f"names groups that no labelled image has: {unknown}; expected names of groups" in fault.message
+    config.split.published = True
+    dataset, findings = scan_dataset(config)
+    assert [finding.code for finding in findings] == ([] if dataset.published_test else ["too_few"])
+    assert dataset.notes[0].startswith("test.txt names groups that no labelled image has: ")
+
+
+def test_case_that_fits_two_patients_alike_is_none() -> None:
+    names = Names({"p9_a": "p9", "P9_a": "P9", "Ä_a": "Ä"})
+    assert [names.meant(name) for name in ("p9", "P9", "P9_A", "ä", "A")] == ["p9", "P9", None, "Ä", None]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"P00\n" * 2**21, "more than 4194304 bytes"), (b"\xff\xfeP0\n", "can't decode")]
+)
+def test_what_is_no_list_is_told(patients: Path, dataset_yaml, content: bytes, message: str) -> None:
+    (patients / "test.txt").write_bytes(content)
+    split = {"test_groups": ["test.txt"]}
+    _, findings = scan_dataset(dataset_yaml("folder", root=str(patients), group="/([^/]+)_", split=split))
+    assert [finding.code for finding in findings] == ["unreadable", "too_few"]
+    assert message in findings[0].message
+    with pytest.raises(ValueError, match=message):
+        read_list(patients / "test.txt")
+
+
+@pytest.mark.parametrize("key", ["test", "test_groups"])
+def test_every_pattern_of_a_test_part_must_find_something(patients: Path, dataset_yaml, key: str) -> None:
+    (patients / "test.txt").write_text("P00\n")
+    found, absent = {"test": ("images/P00_*.png", "images/p00_*.png"), "test_groups": ("test.txt", "Test.txt")}[key]
+    keys = {"root": str(patients), "group": "/([^/]+)_"}
+    dataset, findings = scan_dataset(dataset_yaml("folder", split={key: [found, absent]}, **keys))
+    assert len(dataset.published_test) == 2
+    assert [finding.code for finding in findings] == ["too_few"]
+    assert f"{absent} finds no " in findings[0].message
+    for spared in ("optional", "published"):
+        assert scan_dataset(dataset_yaml("folder", split={key: [found, absent], spared: True}, **keys))[1] == []
+
+
+SPLIT = {"train": ["P00_a", "P00_b", "P01_a"], "validation": ["P02_a"], "test": ["Zoë_a"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_split_file_in_any_encoding(patients: Path, dataset_yaml, encoding: str, form: str) -> None:
+    text = unicodedata.normalize(form, json.dumps(SPLIT, ensure_ascii=False))
+    (patients / "mine.json").write_bytes(text.encode(encoding))
+    dataset, findings = scan_dataset(dataset_yaml("folder", root=str(patients), split={"file": "mine.json"}))
+    assert findings == []
+    assert dataset.own_split == SPLIT
+
+
+def test_a_split_file_that_names_cases_in_other_case_is_refused(patients: Path, dataset_yaml) -> None:
+    (patients / "mine.json").write_text(json.dumps(SPLIT | {"test": ["zoë_A"]}))
+    _, findings = scan_dataset(dataset_yaml("folder", root=str(patients), split={"file": "mine.json"}))
+    assert [finding.code for finding in findings] == ["missing_image"]
+    assert "names cases that are not there: zoë_A" in findings[0].message
