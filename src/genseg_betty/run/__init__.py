@@ -167,9 +167,10 @@ class Run:
         if not path.exists():
             return None
         try:
+            state = torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
             if not mmap and not self._sums.matches(path):
                 raise ValueError(UNLIKE)
-            return torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
+            return state
         except UNREADABLE as error:
             reason = str(error).strip().split("\n")[0]
             raise UserError(
