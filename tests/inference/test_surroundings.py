@@ -161,7 +161,7 @@ def test_one_flipped_bit_of_a_checkpoint_is_named(name: str, run: Run, data_root
     content = np.frombuffer(path.read_bytes(), np.uint8).copy()
     content[len(content) // 2] ^= 1
     path.write_bytes(content.tobytes())
-    with pytest.raises(UserError, match=rf"{name}\.pt cannot be read .*SHA-256.*Put back a copy"):
+    with pytest.raises(UserError, match=rf"{name}\.pt cannot be read .*Put back a copy"):
         generate(run.path, 1, tmp_path / "out")
 
 

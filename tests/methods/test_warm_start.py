@@ -27,6 +27,7 @@ from genseg_betty.levels.watch import Watch
 from genseg_betty.methods.warm_start import begin, keep, require_beginning
 from genseg_betty.report.record import UNRELATED
 from genseg_betty.run import Run
+from genseg_betty.run.checksums import SUMS
 from methods.tiny import TINY, built
 from states import different
 
@@ -372,6 +373,7 @@ def edited(edit: Callable) -> Callable:
         saved = torch.load(path, weights_only=True)
         edit(saved)
         torch.save(saved, path)
+        (path.parents[1] / SUMS).unlink(missing_ok=True)  # as of a Run that was put together by hand
 
     return write
 
