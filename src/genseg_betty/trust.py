@@ -49,7 +49,7 @@ def building_from(run: Run, config: DictConfig, parts: Sequence[str], trust: boo
     files = [file for file in run.path.glob("checkpoints/*.pt") if file.is_file()]
     most = 4 * sum(file.stat().st_size for file in files) + SPARE_WEIGHTS
     with installed_packages_only(), _weights_bounded(most):
-        faults = _misplaced() or [fault for part in parts for fault in _faults(config, part)]
+        faults = _misplaced() or [fault for part in parts for fault in foreign_parts(config, part)]
         if faults:
             raise UserError(_refusal(run.path, faults))
         yield
@@ -91,8 +91,8 @@ def _refusal(path: Path, faults: Sequence[str]) -> str:
     )
 
 
-def _faults(config: DictConfig, part: str) -> Iterator[str]:
-    """A line for each thing in a section that is not accepted."""
+def foreign_parts(config: DictConfig, part: str) -> Iterator[str]:
+    """A line for each thing in a section of the config that is not accepted without trust."""
     section = OmegaConf.select(config, part)
     values = OmegaConf.to_container(section) if isinstance(section, DictConfig) else {}
     assert isinstance(values, dict)
