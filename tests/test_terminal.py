@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import genseg_betty
 from genseg_betty.cli import main
 from genseg_betty.errors import ConfigError, UserError
 from genseg_betty.progress import Progress
@@ -52,3 +53,10 @@ def test_an_error_about_a_strangers_file_prints_harmless(tmp_path: Path, capsys:
     printed = capsys.readouterr()
     assert "\x1b" not in printed.out + printed.err
     assert r"run\x1b[8m" in printed.err
+
+
+def test_our_own_warnings_are_told_without_a_line_of_code() -> None:
+    ours = str(Path(genseg_betty.__file__).parent / "run" / "__init__.py")
+    with harmless_warnings():
+        assert warnings.formatwarning("a\x1bb", UserWarning, ours, 1) == "genseg: a\\x1bb\n"
+        assert "UserWarning" in warnings.formatwarning("text", UserWarning, "/elsewhere/library.py", 1)

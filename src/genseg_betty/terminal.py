@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 # Control characters but tab and newline, separators of lines, marks of direction, and halves of surrogate pairs.
@@ -30,12 +31,15 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 
 @contextmanager
 def harmless_warnings() -> Iterator[None]:
-    """Show the warnings of a block harmless, too."""
+    """Show the warnings of a block harmless, too; our own, which are meant for users, without a line of code."""
     usual = warnings.formatwarning
+    ours = str(Path(__file__).parent)
 
     def formatted(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
+        if category is UserWarning and filename.startswith(ours):
+            return f"genseg: {harmless(message)}\n"
         return harmless(usual(message, category, filename, lineno, line))
 
     warnings.formatwarning = formatted
