@@ -49,7 +49,7 @@ def test_an_error_about_a_strangers_file_prints_harmless(tmp_path: Path, capsys:
     run.mkdir()
     (run / "config.yaml").write_text("a: !!python/object/apply:os.getcwd []")
     with pytest.raises(SystemExit):
-        main(["predict", str(run), "x.png", "--out", str(tmp_path / "out")])
+        main(["predict", str(run), str(run), "--out", str(tmp_path / "out")])
     printed = capsys.readouterr()
     assert "\x1b" not in printed.out + printed.err
     assert r"run\x1b[8m" in printed.err
