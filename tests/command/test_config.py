@@ -368,7 +368,7 @@ def test_keys_of_a_dataset_that_fit() -> None:
     keys = ["labels={a: [0, 0, 0], b: [255, 0, 9]}", "foreground=[b]", "split={file: my.json}", "image_size=null"]
     config = load_dataset_config("folder", overrides=[*keys, "group_starts=[1, 26]", "ignore=['**/Thumbs.png']"])
     assert config.labels == {"a": [0, 0, 0], "b": [255, 0, 9]}
-    assert config.split == {"test": None, "test_groups": None, "optional": False, "file": "my.json"}
+    assert config.split == {"test": None, "test_groups": None, "optional": False, "published": False, "file": "my.json"}
     assert (config.image_size, config.group_starts, config.ignore) == (None, [1, 26], ["**/Thumbs.png"])
     keys = ["folds=all", "fold=11", "classes=[a, b, c]", "stem='(.+)_x'", "masks=['{group}/{stem}.png']", "group='(.)'"]
     config = load_dataset_config("folder", overrides=keys)

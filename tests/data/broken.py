@@ -443,8 +443,8 @@ WARNINGS: dict[str, tuple[Told, Spoiler]] = {
         (
             "near_duplicate",
             "images/sound01.png",
-            "looks like the same picture as images/brighter.png (that one: train or validation; this one: test); "
-            "expected a picture in one part alone, so give both the same group (dataset.group) or remove one",
+            "looks like the same picture as images/brighter.png; both are kept in one part, so remove one if it is no "
+            "image of its own",
         ),
         lambda root, name: picture(sound(root, name)[0], (image_of("sound01") * 0.9 + 12).astype(np.uint8)),
     ),

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -134,9 +135,16 @@ def _compared(cases: Sequence[Case], labels: Sequence[str], known: Mapping[str, 
     if len(places) < 2:
         return []
     images = np.stack([known[cases[index].id] for index in places])
-    positions = POSITIONS if len(read_header(cases[places[0]].image).shape) == 2 else UNTURNED
+    positions = POSITIONS if _all_pictures([cases[index] for index in places]) else UNTURNED
     pairs = near_duplicates(images, [[labels[index] for index in places]], positions=positions)
     return [(places[i], places[j]) for i, j in pairs]
+
+
+def _all_pictures(cases: Sequence[Case]) -> bool:
+    """Whether no case is a volume, nor one whose header the check has to tell of."""
+    with suppress(OSError, ImageError):
+        return all(len(read_header(case.image).shape) == 2 for case in cases)
+    return False
 
 
 def _signatures(cases: Sequence[Case]) -> dict[str, np.ndarray]:

@@ -125,9 +125,9 @@ def unseen_cases(
     same_root = len(roots) == 2 and roots[0] == roots[1]
     same_name = dataset.name == trained.name and dataset.name != "folder"
     used = learned if same_root or same_name else set()
-    grouped = {case.id: case.group for case in (_joined(dataset) if used else dataset).cases}
-    groups = {group for id, group in grouped.items() if id in used}  # copies elsewhere are known by their contents
-    cases = {case.id: case for case in dataset.cases if case.id not in used and grouped[case.id] not in groups}
+    groups = {case.group for case in dataset.cases if case.id in used}  # copies are known by their contents
+    alike = _like(dataset, used)
+    cases = {case.id: case for case in dataset.cases if case.id not in used | alike and case.group not in groups}
     known = set(contents)
 
     def is_copy(case: Case) -> bool:
@@ -137,6 +137,13 @@ def unseen_cases(
 
     unseen = (id for id in _order(cases, n_test) if not is_copy(cases[id]))
     return [cases[id] for id in sorted(itertools.islice(unseen, n_test))]
+
+
+def _like(dataset: Dataset, used: Collection[str]) -> set[str]:
+    """The cases that look like the same picture as one of those used, unless that is allowed."""
+    pairs = near_copies(dataset) if used and dataset.copies != "allow" else []
+    ids = ({first.id, second.id} for first, second in pairs)
+    return {id for pair in ids if not pair.isdisjoint(used) for id in pair}
 
 
 def fingerprints(dataset: Dataset, cases: Iterable[Case]) -> dict[str, str]:
