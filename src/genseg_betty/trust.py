@@ -99,7 +99,8 @@ def foreign_parts(config: DictConfig, part: str) -> Iterator[str]:
     target = values.pop("_target_", None)
     if fault := _fault_of_target(part, target):
         yield f"{part}._target_: {_short(target)} ({fault})"
-    if target == "genseg_betty.backbones.monai_nets.monai" and (fault := _fault_of_net(values.get("net", ""))):
+    names_a_net = target == "genseg_betty.backbones.monai_nets.monai" and "net" in values
+    if names_a_net and (fault := _fault_of_net(values["net"])):
         yield f"{part}.net: {_short(values['net'])} ({fault})"
     yield from _foreign_values({key: value for key, value in values.items() if key not in SECTIONS}, part)
 

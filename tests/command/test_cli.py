@@ -174,7 +174,7 @@ def test_the_run_that_was_meant(places: Path, capsys: pytest.CaptureFixture[str]
     (places / "outputs" / "phantom-unet-n9-s0" / "config.yaml").touch()
     assert status_of("report", "outputs/phantom-unet-n9-s1", "--out", "x.html") == 1
     assert "Did you mean outputs/phantom-unet-n9-s0?" in capsys.readouterr().err
-    assert status_of("report", "outputs", "run", "--out", "x.html") == 1
+    assert status_of("report", "outputs", "--out", "x.html") == 1
     assert "Below it lie phantom-unet-n9-s0" in capsys.readouterr().err
 
 

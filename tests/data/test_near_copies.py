@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from genseg_betty.config import load_dataset_config
 from genseg_betty.data import near_copies as module
+from genseg_betty.data import similar
 from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.check import check_dataset, split_or_note
 from genseg_betty.data.dataset import Dataset
@@ -208,7 +209,7 @@ def test_equal_pixels_and_one_given_part_are_no_warning(mirrored: Path, dataset_
 def test_the_search_is_done_once(mirrored: Path, dataset_yaml, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GENSEG_CACHE", str(tmp_path / "cache"))
     searches = []
-    monkeypatch.setattr(module, "near_duplicates", lambda *a, **k: searches.append(1) or [(0, 12)])
+    monkeypatch.setattr(similar, "near_duplicates", lambda *a, **k: searches.append(1) or [(0, 12)])
     monkeypatch.setattr(module, "settled_now", lambda states: True)
 
     def found() -> list[list[str]]:
@@ -236,5 +237,5 @@ def test_unreadable_images_are_left_to_the_check(mirrored: Path, dataset_yaml) -
 
 
 def test_phantoms_are_not_searched(dataset_yaml, monkeypatch) -> None:
-    monkeypatch.setattr(module, "near_duplicates", None)
+    monkeypatch.setattr(similar, "near_duplicates", None)
     assert near_copies(open_dataset(load_dataset_config("phantom"))) == []

@@ -142,7 +142,7 @@ def test_predictions_do_not_depend_on_the_storage(
 ) -> None:
     """The mask of a file that is stored otherwise is the mask, stored otherwise, to the voxel; and in its place."""
     predictor = Predictor(network, preprocessing)
-    monkeypatch.setattr("genseg_betty.inference.predict.load", lambda run, device: predictor)
+    monkeypatch.setattr("genseg_betty.inference.predict.load", lambda run, device, trust: predictor)
     image, _ = volume(0)
     array = np.asarray(image.dataobj).T.astype(np.float32)
     expected = predictor(array, (2.0, 1.0, 1.5))

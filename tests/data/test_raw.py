@@ -31,7 +31,7 @@ def test_rows_columns_byte_order_and_brightness(radiograph: Path) -> None:
     assert split_name(radiograph.name)[1].lower() == ".img"
 
 
-@pytest.mark.parametrize("length", [0, LENGTH - 1, LENGTH + 1, LENGTH // 4])
+@pytest.mark.parametrize("length", [1, LENGTH - 1, LENGTH + 1, LENGTH // 4])
 def test_another_length_is_unreadable(tmp_path: Path, length: int) -> None:
     path = tmp_path / "x.IMG"
     path.write_bytes(bytes(length))

@@ -341,6 +341,7 @@ def test_series_in_a_plain_folder(tmp_path: Path, dataset_yaml) -> None:
         for position, array in enumerate(VOLUME):
             slice_(folder / f"IM{position:03d}", array + patient, SPACING[0] * position)
         slice_(folder / "DICOMDIR", VOLUME[0], series="9.9")
-        nifti(tmp_path / "masks" / f"P{patient}.nii.gz", (VOLUME > 100).astype(np.uint8))
+        mask = np.ascontiguousarray((VOLUME > 100).astype(np.uint8).T)  # x and y of DICOM lead to the left and the back
+        nibabel.save(nibabel.Nifti1Image(mask, np.diag((-0.5, -2, 3, 1))), tmp_path / "masks" / f"P{patient}.nii.gz")
     report = check_dataset(dataset_yaml("folder", root=str(tmp_path)))
     assert (report.pairs, report.errors) == (4, [])

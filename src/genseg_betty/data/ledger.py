@@ -14,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from genseg_betty.data.cache import Cache, key_of
 from genseg_betty.data.formats import content_digest, content_files
 
@@ -110,6 +108,8 @@ def _state(file: Path) -> list[Any]:
 
 def code_version() -> str:
     """A hash of all that may change what reading gives: this package's code, the libraries' versions, the processor."""
+    import torch  # not above: a mistyped name is told before it is loaded
+
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())

@@ -32,6 +32,8 @@ from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 
+BLANK = 1e-5  # of the network's -1 to 1: the rounding of a resize, far below one of 256 levels
+
 DatasetConfig = Callable[..., Mapping[str, Any]]  # (name, config_dir=) -> the keys of a dataset YAML
 
 
@@ -222,7 +224,8 @@ def _bundle(
 
 def _require_contrast(train: LabelledSet, intensity: Any) -> None:
     """Refuse a window of intensities that makes the training images blank."""
-    if isinstance(intensity, tuple) and train.images.min() == train.images.max():
+    spread = float(train.images.max() - train.images.min())
+    if isinstance(intensity, tuple) and spread < BLANK:
         raise UserError(
             f"dataset.intensity={list(intensity)}: all pixels of the training images lie beyond one end of this window "
             "and become the same; expected [low, high] in the units of the files, or null"

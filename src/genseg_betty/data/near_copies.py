@@ -23,8 +23,6 @@ from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import ImageError, read_header, read_image
 from genseg_betty.data.ledger import code_version, settled_now, state_of
-from genseg_betty.data.signatures import file_signature
-from genseg_betty.data.similar import POSITIONS, UNTURNED, near_duplicates
 
 Pair = tuple[Case, Case]
 MANY = 100  # images from which the search is announced: it may take longer than a moment
@@ -134,6 +132,8 @@ def _compared(cases: Sequence[Case], labels: Sequence[str], known: Mapping[str, 
     places = [index for index, case in enumerate(cases) if case.id in known]
     if len(places) < 2:
         return []
+    from genseg_betty.data.similar import POSITIONS, UNTURNED, near_duplicates  # by PyTorch: not before it is needed
+
     images = np.stack([known[cases[index].id] for index in places])
     positions = POSITIONS if _all_pictures([cases[index] for index in places]) else UNTURNED
     pairs = near_duplicates(images, [[labels[index] for index in places]], positions=positions)
@@ -161,6 +161,8 @@ def _signatures(cases: Sequence[Case]) -> dict[str, np.ndarray]:
 
 
 def _signature(case: Case) -> np.ndarray | None:
+    from genseg_betty.data.signatures import file_signature
+
     try:
         return file_signature(case.image)
     except (OSError, ImageError):

@@ -168,7 +168,8 @@ class _Whitening:
     def __init__(self, vectors: Tensor) -> None:
         self._mean = vectors.mean(0)
         centred = vectors - self._mean
-        variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
+        covariance = (centred.T @ centred / len(centred)).double()  # in float32 it may not converge
+        variances, axes = (found.float() for found in torch.linalg.eigh(covariance))
         self._scaled = axes / (variances.clamp(min=0) + 0.2 * variances.mean() + 1e-9).sqrt()
 
     def __call__(self, vectors: Tensor) -> Tensor:

@@ -175,9 +175,9 @@ class Run:
         try:
             require_sound_checkpoint(path, in_memory=not mmap)
             state: dict[str, Any] = torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
+            require_plain_values(state)
             if not mmap and not self._sums.matches(path):
                 raise ValueError(UNLIKE)
-            require_plain_values(state)
             return state
         except UNREADABLE as error:
             reason = str(error).strip().split("\n")[0]
