@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
-# A process for each core, of one thread: the networks of tests are too small to share among threads.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4
+# A process for each core and one more, of one thread: the networks of tests are too small to share among threads, and
+# a quarter of the time a process waits for what it has started.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()) + 1)')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint types bench clean
