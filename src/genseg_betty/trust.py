@@ -49,7 +49,7 @@ def building_from(run: Run, config: DictConfig, parts: Sequence[str], trust: boo
     files = [file for file in run.path.glob("checkpoints/*.pt") if file.is_file()]
     most = 4 * sum(file.stat().st_size for file in files) + SPARE_WEIGHTS
     with installed_packages_only(), _weights_bounded(most):
-        faults = _misplaced() or [fault for part in parts for fault in _faults(config, part)]
+        faults = _misplaced() or [fault for part in parts for fault in foreign_parts(config, part)]
         if faults:
             raise UserError(_refusal(run.path, faults))
         yield
@@ -91,15 +91,15 @@ def _refusal(path: Path, faults: Sequence[str]) -> str:
     )
 
 
-def _faults(config: DictConfig, part: str) -> Iterator[str]:
-    """A line for each thing in a section that is not accepted."""
+def foreign_parts(config: DictConfig, part: str) -> Iterator[str]:
+    """A line for each thing in a section of the config that is not accepted without trust."""
     section = OmegaConf.select(config, part)
     values = OmegaConf.to_container(section) if isinstance(section, DictConfig) else {}
     assert isinstance(values, dict)
     target = values.pop("_target_", None)
     if fault := _fault_of_target(part, target):
         yield f"{part}._target_: {_short(target)} ({fault})"
-    if target == "genseg_betty.backbones.monai_nets.monai" and (fault := _fault_of_net(values.get("net", ""))):
+    if "net" in values and (fault := _fault_of_net(values["net"])):
         yield f"{part}.net: {_short(values['net'])} ({fault})"
     yield from _foreign_values({key: value for key, value in values.items() if key not in SECTIONS}, part)
 
