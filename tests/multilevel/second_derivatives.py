@@ -17,3 +17,9 @@ def derivatives(layer, x, within):
     first = torch.autograd.grad((y * drawn_like(y)).sum() + (y**3).sum(), ends, create_graph=True)
     second = torch.autograd.grad(first, ends, [drawn_like(g) for g in first])
     return [y, *first, *layer.buffers()], list(second)
+
+
+def assert_near(found, expected, rtol):
+    """Each tensor is near the other's, up to `rtol` of its greatest value."""
+    for mine, its in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, its, rtol=rtol, atol=rtol * float(its.abs().max()))

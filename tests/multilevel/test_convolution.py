@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genseg_betty.multilevel.double_backward import WrittenOutDoubleBackward
-from multilevel.second_derivatives import derivatives, drawn_like
+from multilevel.second_derivatives import assert_near, derivatives, drawn_like
 
 LAYERS = {
     "3x3": lambda: nn.Conv2d(4, 6, 3, padding=1),
@@ -40,11 +40,6 @@ def layer_and_input(name, dtype, layout=torch.contiguous_format):
     layer = LAYERS[name]().to(dtype)
     x = torch.randn(2, 4, *SPACE.get(type(layer), (10, 12)), dtype=torch.float64).to(dtype)
     return layer, x.contiguous(memory_format=layout).requires_grad_()
-
-
-def assert_near(found, expected, rtol):
-    for mine, its in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, its, rtol=rtol, atol=rtol * float(its.abs().max()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

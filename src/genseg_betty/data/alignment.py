@@ -39,7 +39,8 @@ def align(fixed: Tensor, moving: Tensor, pose: Tensor, steps: int) -> tuple[Tens
 def warp(images: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
     """The images [N, s, s] seen through `pose` [N, 4], and 1 where that falls inside them, else 0."""
     axis = axis_of(images.shape[-1])
-    x, y = pose[:, 0, None] * axis + pose[:, 1, None], pose[:, 2, None] * axis + pose[:, 3, None]
+    stretch_x, shift_x, stretch_y, shift_y = pose[:, :, None].unbind(1)
+    x, y = stretch_x * axis + shift_x, stretch_y * axis + shift_y
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1)
     moved = F.grid_sample(images[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
     return moved, ((x.abs() <= 1)[:, None, :] & (y.abs() <= 1)[:, :, None]).float()

@@ -109,8 +109,11 @@ def _affixes(stems: Sequence[str]) -> tuple[str, str]:
 
 def _within(stem: str, known: Mapping[str, Any]) -> list[str]:
     """The longest of the known stems that this one begins or ends with."""
-    parts = [stem[:end] for end in range(len(stem) - 1, 0, -1)] + [stem[start:] for start in range(1, len(stem))]
-    return sorted((part for part in parts if part in known), key=len, reverse=True)[:1]
+    places = range(1, len(stem))
+    beginnings = [stem[:place] for place in reversed(places)]
+    endings = [stem[place:] for place in places]
+    found = [part for part in beginnings + endings if part in known]
+    return sorted(found, key=len, reverse=True)[:1]
 
 
 def _cured(finding: Finding, cure: str) -> Finding:

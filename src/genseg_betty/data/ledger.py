@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def _state(file: Path) -> list[Any]:
     return [file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
+@cache
 def code_version() -> str:
     """A hash of all that may change what reading gives: this package's code, the libraries' versions, the processor."""
     import torch  # not above: a mistyped name is told before it is loaded

@@ -6,6 +6,7 @@ content of its image wherever that turns up again.
 
 import hashlib
 import os
+import sys
 import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -34,7 +35,7 @@ from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
 from genseg_betty.run.tables import table
-from genseg_betty.terminal import harmless
+from genseg_betty.terminal import harmless, say
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,7 @@ def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -
     places = places_of(dataset, cases)
     orientations = [places.orientations.get(case.id) for case in cases]
     turned = note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation)
-    for note in [*places.notes(), *turned]:
-        Console(stderr=True).print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    say(*(f"note: {note}" for note in [*places.notes(), *turned]), file=sys.stderr)
 
 
 def _write_scores(run: Run, label: str, content: bytes) -> Path:

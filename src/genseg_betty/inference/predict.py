@@ -4,6 +4,7 @@ A folder is searched with its subfolders, whose structure the masks repeat. All 
 file names (missing inputs, two inputs for one mask, a mask over an input) is found before the first image.
 """
 
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.faults import merge_alike
 from genseg_betty.files import remove_leftovers, whole_file
 from genseg_betty.inference.predictor import Predictor, load
+from genseg_betty.terminal import say
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ def predict_paths(
             written.append(job.mask)
         except (UserError, OSError) as error:
             failures.append((str(job.image), str(error)))
-    for note in note_of_turned("the input", orientations, predictor.preprocessing.orientation):
-        Console(stderr=True).print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    turned = note_of_turned("the input", orientations, predictor.preprocessing.orientation)
+    say(*(f"note: {note}" for note in turned), file=sys.stderr)
     if failures:
         title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
         raise UserError("\n  - ".join([title, *merge_alike(failures, "images")]))

@@ -7,6 +7,7 @@ that of an image has two letters. A turn permutes and flips axes and computes no
 where there is a place: pictures do not wait for it.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -166,7 +167,8 @@ def rescaled_header(header: Header, shape: Sequence[int]) -> Header:
 def corners(header: Header) -> np.ndarray:
     """[8, 4] the voxels at the corners of an image, homogeneous (i, j, k, 1)."""
     last = [side - 1 for side in (*reversed(header.shape), 1)[:3]]
-    return np.array([[i, j, k, 1] for i in (0, last[0]) for j in (0, last[1]) for k in (0, last[2])], dtype=np.float64)
+    ends = [(0, side) for side in last]
+    return np.array([(*voxel, 1) for voxel in itertools.product(*ends)], dtype=np.float64)
 
 
 def voxels_apart(one: Header, other: Header) -> float:
