@@ -33,7 +33,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from genseg_betty.device import peak_memory, set_float32
-from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.multilevel.engine import PhasedEngine
 from rounding import to_float64
 from workload import Row, add_size, build_engine, gradient_of_architecture, machine, markdown, write_result
 
@@ -44,7 +44,7 @@ BEFORE = 6  # steps that are not timed; graphs are captured in them
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def build(options: argparse.Namespace, *given: str) -> GenSegEngine:
+def build(options: argparse.Namespace, *given: str) -> PhasedEngine:
     """An engine about to make its first joint step, with the options of `workload.add_size`."""
     parser = argparse.ArgumentParser()
     add_size(parser)
@@ -99,7 +99,7 @@ def compare_captured(options: argparse.Namespace) -> tuple[str, Any]:
     return markdown(["case", "replayed steps of 12", "largest relative difference"], lines), rows
 
 
-def relative_differences(some: GenSegEngine, other: GenSegEngine) -> dict[str, float]:
+def relative_differences(some: PhasedEngine, other: PhasedEngine) -> dict[str, float]:
     """‖a − b‖ / ‖a‖ of the weights of each level."""
     found = {}
     for level, its in zip(some.levels, other.levels, strict=True):
@@ -179,7 +179,7 @@ def time_one(options: argparse.Namespace, given: Sequence[str]) -> Row:
     return time_engine(options, build(options, *given))
 
 
-def time_engine(options: argparse.Namespace, engine: GenSegEngine) -> Row:
+def time_engine(options: argparse.Namespace, engine: PhasedEngine) -> Row:
     """Milliseconds a step by the wall and of the host, seconds of the first steps, and memory."""
     started = time.perf_counter()
     for _ in range(BEFORE):

@@ -32,7 +32,7 @@ from torch.utils.flop_counter import flop_registry
 
 from genseg_betty.build import count_parameters
 from genseg_betty.device import peak_memory, resolve_autocast
-from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.multilevel.engine import PhasedEngine
 from workload import Clock, Row, add_size, build_engine, machine, markdown, write_result
 
 FORMS = {"get_loss": "forward", "backward": "backward", "optimizer_step": "update"}
@@ -89,7 +89,7 @@ class Ledger:
                 self._open[-1][key] += value
 
 
-def watch(engine: GenSegEngine, ledger: Ledger) -> None:
+def watch(engine: PhasedEngine, ledger: Ledger) -> None:
     """Enter each pass, update and hop of the engine's steps in the ledger."""
     for level in engine.levels:
         for method, form in FORMS.items():

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genseg_betty.data.batches import Batch
-from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.multilevel.engine import PhasedEngine
 from workload import Row, add_size, build_engine, gradient_of_architecture, machine, markdown, write_result
 
 STEPS = (2, 3, 4, 10, 40)
@@ -50,7 +50,7 @@ def _is_operand(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype == torch.float32 and value.ndim > 1  # biases are not multiplied
 
 
-def to_float64(engine: GenSegEngine) -> None:
+def to_float64(engine: PhasedEngine) -> None:
     for level in engine.levels:
         level.module.double()
         level.batches = _in_float64(level.batches)
@@ -77,7 +77,7 @@ def measure(arguments: argparse.Namespace, seed: int, steps: Sequence[int] = STE
             training.advance()
         state = training.state_dict()
 
-        def anew(state: dict[str, Any] = state) -> GenSegEngine:
+        def anew(state: dict[str, Any] = state) -> PhasedEngine:
             engine = build_engine(settings)[1]
             engine.load_state_dict(copy.deepcopy(state))
             return engine

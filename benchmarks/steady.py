@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.multilevel.engine import PhasedEngine
 from workload import Clock, Row, add_size, build_engine, machine, markdown, write_result
 
 READINGS = 10
@@ -29,7 +29,7 @@ def held(device: torch.device) -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def time_batches(engine: GenSegEngine) -> list[float]:
+def time_batches(engine: PhasedEngine) -> list[float]:
     """The list to which every batch from now on adds its seconds."""
     seconds: list[float] = []
 

@@ -34,7 +34,7 @@ from torch import Tensor
 from genseg_betty.build import count_parameters
 from genseg_betty.device import peak_memory
 from genseg_betty.generators.cells import SearchableCell
-from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.multilevel.engine import PhasedEngine
 from workload import (
     Clock,
     Row,
@@ -61,18 +61,18 @@ class Variant:
     name: str
     computes: str  # the gradient of A, in words
     options: dict[str, Any] = field(default_factory=dict)  # what `build_engine` reads otherwise than by default
-    change: Callable[[Any, GenSegEngine], None] | None = None  # of networks and levels that are built
+    change: Callable[[Any, PhasedEngine], None] | None = None  # of networks and levels that are built
     flags: Sequence[str] | None = None  # of versus_reference.py; None: a variant of ours
 
 
-def add_up_branches(workshop: Any, _: GenSegEngine) -> None:
+def add_up_branches(workshop: Any, _: PhasedEngine) -> None:
     """Each cell as one convolution for each of its operations, whatever the size."""
     for module in workshop.generator.modules():
         if isinstance(module, SearchableCell):
             module.fused = "never"
 
 
-def use_darts_of_betty(_: Any, engine: GenSegEngine) -> None:
+def use_darts_of_betty(_: Any, engine: PhasedEngine) -> None:
     """Betty's finite difference for both hops, on our levels: their batch and random numbers replay.
 
     It needs no record of a step, but the synthetic images of stage II in a graph that leads to G. Nothing keeps its
@@ -83,7 +83,7 @@ def use_darts_of_betty(_: Any, engine: GenSegEngine) -> None:
         level.config.type = "darts"
 
     def render(mask: Tensor) -> Any:
-        with torch.enable_grad(), generation.statistics_aside():
+        with torch.enable_grad(), generation.network.restored_buffers():
             return generation.synthesise(mask)
 
     generation.render = render
@@ -107,7 +107,7 @@ REFERENCE = (
 )
 
 
-def build(arguments: argparse.Namespace, variant: Variant, **more: Any) -> tuple[Any, GenSegEngine]:
+def build(arguments: argparse.Namespace, variant: Variant, **more: Any) -> tuple[Any, PhasedEngine]:
     options = {**vars(arguments), "hypergradient": "exact", **variant.options, **more}
     options["override"] = [*arguments.override, *variant.options.get("override", [])]
     return build_engine(argparse.Namespace(**options))
@@ -118,7 +118,7 @@ def measure(arguments: argparse.Namespace, variant: Variant) -> Row:
     workshop, engine = build(arguments, variant)
     if variant.change:
         variant.change(workshop, engine)
-    cycle = engine.plan.arch_every
+    cycle = engine.segmentation.config.unroll_steps
     count = cycle * max(1, arguments.iterations // cycle)
     for _ in range(max(cycle, 2)):
         engine.advance()

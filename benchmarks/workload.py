@@ -20,9 +20,9 @@ from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.device import set_float32
-from genseg_betty.levels.engine import GenSegEngine, find_backend
 from genseg_betty.memory import reuse_freed
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.engine import PhasedEngine, find_backend
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -45,7 +45,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--override", nargs="*", default=[], help="further overrides of the config")
 
 
-def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]:
+def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, PhasedEngine]:
     """Networks and levels of GenSeg, about to make their first joint step, on drawn images.
 
     Time and memory do not depend on what the images show.
@@ -68,10 +68,10 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, GenSegEngine]
     formats = {"first": torch.contiguous_format, "last": torch.channels_last}
     workshop.memory_format = formats.get(arguments.layout, workshop.memory_format)
     backend = find_backend(arguments.graphs, workshop.device)
-    return workshop, GenSegEngine(build_named(config.method).plan(workshop), workshop.device.type, backend=backend)
+    return workshop, PhasedEngine(build_named(config.method).plan(workshop), workshop.device.type, backend=backend)
 
 
-def gradient_of_architecture(engine: GenSegEngine) -> Tensor:
+def gradient_of_architecture(engine: PhasedEngine) -> Tensor:
     """∇_A of the engine's next step, right before A's optimizer sees it, in float64."""
     parameters = engine.architecture.trainable_parameters()
     seen: list[Tensor] = []

@@ -6,7 +6,7 @@ import torch
 import genseg_betty as gs
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
-from genseg_betty.levels.engine import GenSegEngine, find_backend
+from genseg_betty.multilevel.engine import PhasedEngine, find_backend
 from levels.real import OVERRIDES
 from levels.toy import advance
 from methods.tiny import TINY, built
@@ -27,14 +27,14 @@ def _without_atomic_sums(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
 
 
-def make_engine(*overrides: str, graphs: str) -> GenSegEngine:
+def make_engine(*overrides: str, graphs: str) -> PhasedEngine:
     config = compose([*OVERRIDES, "device=cuda", "trainer.iterations=20", *overrides])
     engine = built(config, load_data(config), find_backend(graphs, torch.device("cuda")))[1]
     engine.tell = pytest.fail
     return engine
 
 
-def farthest(some: GenSegEngine, other: GenSegEngine) -> tuple[float, str]:
+def farthest(some: PhasedEngine, other: PhasedEngine) -> tuple[float, str]:
     """The largest ‖a − b‖ / ‖a‖ of what the states of two engines hold, and where it is."""
     left, right = (flat(engine.state_dict()) for engine in (some, other))
     assert left.keys() == right.keys()

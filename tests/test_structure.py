@@ -12,7 +12,7 @@ PACKAGE = Path(genseg_betty.__file__).parent
 ROWS = [
     {
         "errors", "faults", "files", "randomness", "device", "memory", "metrics", "search_path", "statistics",
-        "step_inputs", "terminal",
+        "terminal",
     },
     {"signals", "streams", "plotting"},
     {"config", "run"},

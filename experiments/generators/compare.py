@@ -31,9 +31,9 @@ from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.inference import evaluate_folders, generate, load, score_cases
 from genseg_betty.inference.generate import Renderer
 from genseg_betty.inference.predictor import Predictor
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.genseg import GenSeg
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.randomness import seeded
 from genseg_betty.run import Run
 from genseg_betty.samples import image_pixels, mask_pixels, save_samples
@@ -80,7 +80,7 @@ def seconds_of_steps(run: Run, data: DataBundle) -> tuple[float, float]:
     config = run.config.copy()
     config.trainer.warmup_iterations, config.trainer.iterations = UPDATES + 1, JOINT_STEPS + 1
     config.hypergradient = "exact"
-    engine = GenSegEngine(GenSeg().plan(Workshop(config, data)))
+    engine = PhasedEngine(GenSeg().plan(Workshop(config, data)))
     spent: dict[str, list[float]] = {}
     begun = time.perf_counter()
     while phase := engine.advance():

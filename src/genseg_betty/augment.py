@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genseg_betty.errors import UserError
-from genseg_betty.step_inputs import send_from_host
+from genseg_betty.multilevel.step_inputs import send_from_host
 
 BORDERS = ("zeros", "border", "reflection")
 

@@ -24,11 +24,11 @@ from genseg_betty.config.schema import Config
 from genseg_betty.errors import Interrupted
 from genseg_betty.inference import generate
 from genseg_betty.levels import pictures
-from genseg_betty.levels.engine import GenSegEngine
-from genseg_betty.levels.level import Level
 from genseg_betty.levels.segmentation import SupervisedSegmentation
 from genseg_betty.methods import screen, training, workshop
 from genseg_betty.methods.summary import Size
+from genseg_betty.multilevel.engine import PhasedEngine
+from genseg_betty.multilevel.level import Level
 
 ON_A_GPU = ["device=cuda", "graphs=never"]
 """`graphs=never`: the guard cannot record what a step launches."""
@@ -102,7 +102,7 @@ CASES = [
 def guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoPlaces]:
     """The guard, told when a step begins and ends."""
     with two_places() as places:
-        train_step, optimizer_step = GenSegEngine.train_step, Level.optimizer_step
+        train_step, optimizer_step = PhasedEngine.train_step, Level.optimizer_step
 
         def guarded_step(self, *args, **kwargs):
             with places.step():
@@ -115,7 +115,7 @@ def guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoPlaces]:
             with places.asking():
                 return optimizer_step(self, *args, **kwargs)
 
-        monkeypatch.setattr(GenSegEngine, "train_step", guarded_step)
+        monkeypatch.setattr(PhasedEngine, "train_step", guarded_step)
         monkeypatch.setattr(Level, "optimizer_step", guarded_optimizer_step)
         yield places
         places.refusals.clear()  # the test has looked at them
@@ -168,7 +168,7 @@ def volumes(tmp_path: Path) -> Path:
 @contextmanager
 def stopping_once() -> Iterator[None]:
     """Let a signal come in the step number STOP_AFTER."""
-    advance = GenSegEngine.advance
+    advance = PhasedEngine.advance
 
     def stopping(self):
         if self.global_step == STOP_AFTER - 1:
@@ -176,7 +176,7 @@ def stopping_once() -> Iterator[None]:
         return advance(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GenSegEngine, "advance", stopping)
+        patch.setattr(PhasedEngine, "advance", stopping)
         yield
 
 

@@ -215,7 +215,7 @@ def test_trains_jointly_and_the_architecture_learns(hypergradient: str) -> None:
     assert len(gradients) == 4  # both halves, in two joint steps after the first; one was of the warm-up
     assert all(gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in gradients)
     for level in engine.levels:
-        assert level.skipped == 0
+        assert level.guard.skipped == 0
         assert level.loss.isfinite()
     assert isinstance(workshop.generator, ASAPNet)
 

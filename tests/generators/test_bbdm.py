@@ -16,8 +16,8 @@ from genseg_betty.errors import UserError
 from genseg_betty.generators.bbdm import BBDM, BrownianBridge, as_grey_levels
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import encode_mask
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.engine import PhasedEngine
 
 OVERRIDES = [
     "generator=bbdm", "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32",
@@ -218,7 +218,7 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(half: str) -
 
 def test_joint_training_through_the_real_engine() -> None:
     config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
-    engine = GenSegEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
+    engine = PhasedEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
     seen = []
     step = engine.architecture.optimizer.step
     engine.architecture.optimizer.step = lambda: (
@@ -226,7 +226,8 @@ def test_joint_training_through_the_real_engine() -> None:
     )  # fmt: skip
     for _ in range(5):
         assert engine.advance() is not None
-        assert all(level.skipped == 0 and level.loss.isfinite() for level in engine.levels if level.loss is not None)
+        assert not any(level.guard.skipped for level in engine.levels)
+        assert all(level.loss.isfinite() for level in engine.levels if level.loss is not None)
     assert [level.name for level in engine.levels] == ["generation", "segmentation", "architecture"]
     assert len(seen) == 3
     assert all(g.isfinite().all() and g.abs().max() > 0 for gradients in seen for g in gradients)

@@ -15,8 +15,8 @@ from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask
 from genseg_betty.generators.wgan_gp import WGAN, Critic, WassersteinGAN, gradient_penalty
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.engine import PhasedEngine
 
 LATENT = 5
 OVERRIDES = [
@@ -211,7 +211,7 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(norm: str) -
 
 def test_joint_training_through_the_real_engine() -> None:
     config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
-    engine = GenSegEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
+    engine = PhasedEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
     seen = []
     step = engine.architecture.optimizer.step
     engine.architecture.optimizer.step = lambda: (
@@ -220,6 +220,7 @@ def test_joint_training_through_the_real_engine() -> None:
     )
     for _ in range(5):
         assert engine.advance() is not None
-        assert all(level.skipped == 0 and level.loss.isfinite() for level in engine.levels if level.loss is not None)
+        assert not any(level.guard.skipped for level in engine.levels)
+        assert all(level.loss.isfinite() for level in engine.levels if level.loss is not None)
     assert len(seen) == 3
     assert all(g.isfinite().all() and g.abs().max() > 0 for g in seen)

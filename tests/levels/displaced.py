@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from genseg_betty.data.batches import Batch
-from genseg_betty.levels.engine import GenSegEngine
+from genseg_betty.multilevel.engine import PhasedEngine
 from states import relative_error
 from workload import gradient_of_architecture
 
@@ -29,19 +29,19 @@ class RecordedJointStep:
         loss: L_val of the step.
     """
 
-    engine: GenSegEngine
+    engine: PhasedEngine
     state: dict[str, Any]
     gradient: Tensor
     loss: Tensor
 
 
-def record_joint_step(engine: GenSegEngine, steps_before: int) -> RecordedJointStep:
+def record_joint_step(engine: PhasedEngine, steps_before: int) -> RecordedJointStep:
     """The joint step that follows `steps_before` others."""
     while engine.segmentation.count < steps_before:
         engine.advance()
     state = clone_state(engine.state_dict())
     gradient = gradient_of_architecture(engine)
-    assert all(level.skipped == 0 for level in engine.levels)
+    assert all(level.guard.skipped == 0 for level in engine.levels)
     return RecordedJointStep(engine, state, gradient, engine.architecture.loss.clone())
 
 
@@ -66,7 +66,7 @@ def find_displaced_loss(step: RecordedJointStep, displacement: Tensor, in_images
     generation, segmentation, search = engine.generation, engine.segmentation, engine.architecture
     parameters = search.trainable_parameters()
     undisplaced = parameters_to_vector(parameters).detach().clone()
-    buffers = generation.cloned_buffers()
+    buffers = generation.network.clone_buffers()
     batch_of_generation, batch_of_segmentation = generation.get_batch, segmentation.get_batch
 
     def displace() -> Batch:
@@ -74,7 +74,7 @@ def find_displaced_loss(step: RecordedJointStep, displacement: Tensor, in_images
         # What G drew for H, and for itself to use again, was drawn at the undisplaced A: it is drawn anew.
         for name, buffer in generation.module.named_buffers():
             buffer.copy_(buffers[name])
-        generation.begin()
+        generation.end_step()
         return batch_of_generation()
 
     def put_back() -> Batch:
@@ -83,7 +83,7 @@ def find_displaced_loss(step: RecordedJointStep, displacement: Tensor, in_images
 
     # A level asks for its batch first of all. ∇_A at the displaced point is not asked for, and nothing is kept for it.
     with ExitStack() as stack:
-        stack.enter_context(patch.object(engine, "record_where_due"))
+        stack.enter_context(patch.object(engine, "record_for"))
         for level in (generation, segmentation):
             stack.enter_context(patch.object(level, "recording", "nothing"))
         stack.enter_context(patch.object(generation, "get_batch", displace))

@@ -5,7 +5,10 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from genseg_betty.levels.level import Level
+from genseg_betty.generators.objectives import Objective
+from genseg_betty.multilevel import hypergradient as hops
+from genseg_betty.multilevel.level import Level
+from genseg_betty.multilevel.recorded_step import RecordedStep
 from genseg_betty.randomness import seeded
 from levels.real import real_engine
 from levels.toy import advance, toy_engine
@@ -25,6 +28,13 @@ def test_the_generator_runs_twice_in_a_joint_step(generator):
     assert len(passes) == 2
 
 
+class TwoPasses(Objective):
+    """The losses of another objective, each with a pass of its own."""
+
+    def __init__(self, drawn):
+        self.opponent_loss, self.generator_loss = drawn.opponent_loss, drawn.generator_loss
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -38,7 +48,7 @@ def test_the_generator_runs_twice_in_a_joint_step(generator):
 def test_one_pass_of_the_generator_gives_the_bytes_of_two(overrides):
     """Where nothing is drawn at random, as the two passes would draw apart."""
     once, twice = real_engine(*overrides), real_engine(*overrides)
-    twice.generation.objective.draws_once = False
+    twice.generation.objective = TwoPasses(twice.generation.objective)
     advance(once, 4)
     advance(twice, 4)
     assert not different(once.state_dict(), twice.state_dict())
@@ -53,8 +63,8 @@ def test_the_discriminator_sees_the_images_that_the_generator_is_judged_by():
     alpha = {half: w.detach() for half, w in engine.architecture.module().items()}
     batch = discrimination.batches(discrimination.count)
     condition = batch.mask[:, None].double() * 2 - 1
-    with seeded(generation.moment_of(generation.count + 1).find_seed()), generation.statistics_aside():
-        synthetic = functional_call(generation.module, {**weights, **generation._aside}, (condition, alpha))
+    with seeded(generation.moment_of(generation.count + 1).find_seed()), generation.network.restored_buffers():
+        synthetic = functional_call(generation.module, {**weights, **generation.network._buffers}, (condition, alpha))
     real = functional_call(discrimination.module, opponent, (condition, batch.image))
     fake = functional_call(discrimination.module, opponent, (condition, synthetic))
     advance(engine, 1)
@@ -77,7 +87,7 @@ def test_the_real_images_have_no_part_in_the_mixed_derivative(hypergradient, mon
     engine = advance(toy_engine(hypergradient), 2)
     found = gradient_of_architecture(engine)
     with monkeypatch.context() as patch:
-        patch.setattr(Level, "apart", lambda self, part: part())
+        patch.setattr(Level, "own_loss", lambda self, compute: compute())
         plain = advance(toy_engine(hypergradient), 2)
         expected = gradient_of_architecture(plain)
     assert expected.norm() > 0
@@ -104,17 +114,18 @@ def test_real_images_move_the_segmenter():
 @pytest.mark.parametrize("hypergradient", ["exact", "exact_full"])
 def test_each_recorded_graph_is_walked_once(hypergradient, monkeypatch):
     walked = []
-    differentiate = Level.differentiate_gradients
+    backpropagate = RecordedStep.backpropagate
 
-    def counted(level, direction):
-        walked.append(level.name)
-        differentiate(level, direction)
-        assert not any(gradient.requires_grad for gradient in level.recorded().gradients)
-        assert level.record.graph is None
+    def counted(record, direction, parameters):
+        walked.append([*parameters])
+        backpropagate(record, direction, parameters)
+        assert not any(gradient.requires_grad for gradient in record.gradients)
+        assert record.graph is None
 
-    monkeypatch.setattr(Level, "differentiate_gradients", counted)
+    monkeypatch.setattr(RecordedStep, "backpropagate", counted)
     advance(toy_engine(hypergradient), 2)
-    assert sorted(walked) == ["generation", "segmentation"]
+    direct = ["architecture"] if hypergradient == "exact_full" else []
+    assert sorted(map(sorted, walked)) == [["architecture"], sorted(["generation", *direct])]
 
 
 # -- the recorded graph of stage II, cut at the synthetic image --------------------------------------------------
@@ -125,7 +136,7 @@ def test_the_cut_changes_no_derivative(hypergradient, monkeypatch):
     engine = advance(toy_engine(hypergradient), 2)
     found = gradient_of_architecture(engine)
     with monkeypatch.context() as patch:
-        patch.setattr(Level, "seam", lambda self, *made: made)
+        patch.setattr(Level, "cut_graph", lambda self, *outputs: outputs)
         expected = gradient_of_architecture(advance(toy_engine(hypergradient), 2))
     assert expected.norm() > 0
     assert (found - expected).norm() < 1e-12 * expected.norm()
@@ -135,7 +146,7 @@ def test_what_comes_through_the_cut_counts(monkeypatch):
     """So that the test above can fail: with nothing behind the cut, stage II gives A nothing."""
     engine = advance(toy_engine(), 2)
     with monkeypatch.context() as patch:
-        patch.setattr(Level, "seam", lambda self, *made: tuple(tensor.detach() for tensor in made))
+        patch.setattr(Level, "cut_graph", lambda self, *outputs: tuple(tensor.detach() for tensor in outputs))
         assert gradient_of_architecture(engine).norm() == 0
 
 
@@ -146,16 +157,16 @@ def test_what_comes_through_the_cut_counts(monkeypatch):
 def test_a_replay_at_the_same_weights_is_the_step(generator, monkeypatch):
     """Also where a pass moves what the next one reads, as the power iteration of spectral norm does."""
     compared = []
-    replay = Level.replay
+    replay = hops.replay_gradients
 
     def watched(level, weights, parameters):
         if level.name == "generation":
-            there = level.record.trainable
-            again = replay(level, there, there)
+            weights_before = level.record.trainable
+            again = replay(level, weights_before, weights_before)
             compared.extend(torch.equal(*pair) for pair in zip(level.record.gradients, again, strict=True))
         return replay(level, weights, parameters)
 
-    monkeypatch.setattr(Level, "replay", watched)
+    monkeypatch.setattr(hops, "replay_gradients", watched)
     advance(real_engine(f"generator={generator}", "hypergradient=finite_difference"), 3)
     assert compared
     assert all(compared)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from genseg_betty.levels.engine import Diverged
+from genseg_betty.multilevel.engine import Diverged
 from levels.toy import advance, batches, toy_engine
 from states import different
 
@@ -47,10 +47,10 @@ def test_architecture_moves(hypergradient):
 
 def test_without_hypergradient_the_architecture_rests_and_the_generator_trains():
     engine = toy_engine("none")
-    architecture = engine.generation.choices.to_lists()
+    architecture = engine.generation.search_weights.to_lists()
     generator = weights(engine, "generation")
     advance(engine, 2)
-    assert engine.generation.choices.to_lists() == architecture
+    assert engine.generation.search_weights.to_lists() == architecture
     assert counts(engine)["segmentation"] == 2
     assert any(not torch.equal(v, generator[k]) for k, v in weights(engine, "generation").items())
 
@@ -90,8 +90,8 @@ def test_nan_validation_images_harm_nothing():
     advance(engine, 5)
     assert not different(weights(engine, "architecture"), before)
     assert all(torch.isfinite(value.double()).all() for value in weights(engine).values())
-    assert engine.architecture.skipped == 4
-    assert engine.segmentation.skipped == engine.generation.skipped == 0
+    assert engine.architecture.guard.skipped == 4
+    assert engine.segmentation.guard.skipped == engine.generation.guard.skipped == 0
 
 
 def test_nan_training_images_are_skipped_and_counted():
@@ -105,7 +105,7 @@ def test_nan_training_images_are_skipped_and_counted():
     advance(engine, 2)
     assert not different(parameters(), before)
     assert all(torch.isfinite(value.double()).all() for value in weights(engine).values())
-    assert engine.generation.skipped == 2
+    assert engine.generation.guard.skipped == 2
     with pytest.raises(Diverged, match="not finite in 3 steps in a row"):
         engine.advance()
 
@@ -118,8 +118,8 @@ def test_state_goes_on_to_the_bit():
     rest = toy_engine(warmup=2, joint=6, arch_every=2)
     rest.load_state_dict(state)
     for level, before in zip(rest.levels, half.levels, strict=True):  # what a report between two steps of α would say
-        assert level.gradient_norm is not None
-        assert (level.loss, level.gradient_norm) == (before.loss, before.gradient_norm)
+        assert level.guard.gradient_norm is not None
+        assert (level.loss, level.guard.gradient_norm) == (before.loss, before.guard.gradient_norm)
     advance(rest, 3)
     assert rest.advance() is None
     assert not different(weights(rest), weights(whole))

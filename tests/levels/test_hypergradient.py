@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from genseg_betty.levels.hypergradient import exact
+from genseg_betty.multilevel.hypergradient import exact
 from genseg_betty.randomness import seeded
 from levels.toy import OPTIMIZERS, batches, toy_engine
 from states import joined, relative_error
@@ -37,6 +37,11 @@ def unrolled_update(optimizer, state, weights, gradients):
         unrolled.step()
         updated.append(parameter)
     return updated
+
+
+def find_step_seed(level):
+    """The seed of the random numbers of the level's last step."""
+    return level.moment_of(level.count).find_seed()
 
 
 def snapshot(level):
@@ -75,7 +80,7 @@ def generator_step(engine, before):
     leaves_g = [w.clone().requires_grad_() for w in weights]
     batch = generation.batches(generation.count - 1)
     condition = batch.mask[:, None].double() * 2 - 1
-    with seeded(generation.step_seed):
+    with seeded(find_step_seed(generation)):
         fake = functional_call(module, named(module, leaves_g), (condition, alpha(before, leaves_a)))
         verdict = engine.discrimination.module(condition, fake)
         loss = bce(verdict, torch.ones_like(verdict)) + 10.0 * (fake - batch.image).abs().mean()
@@ -90,7 +95,7 @@ def segmenter_step(engine, before, new_g, leaves_a):
     generator = before["generation"][2]
     leaves_s = [w.clone().requires_grad_() for w in weights]
     batch = segmentation.batches(segmentation.count - 1)
-    with seeded(segmentation.step_seed):
+    with seeded(find_step_seed(segmentation)):
         mask = segmentation.augment.mask(batch.mask)
         condition = mask[:, None].double() * 2 - 1
         image = functional_call(generator, named(generator, new_g), (condition, alpha(before, leaves_a)))

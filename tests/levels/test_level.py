@@ -11,7 +11,7 @@ from torch.optim import Adam
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.generators.cells import SearchableCell
-from genseg_betty.levels import level as level_module
+from genseg_betty.multilevel import level as level_module
 from levels.toy import advance, toy_engine
 from methods.tiny import TINY, built
 from states import different, joined
@@ -86,7 +86,7 @@ def test_gradients_have_the_strides_of_their_parameters(fused, layout):
 
 def test_autograd_alone_would_lay_gradients_out_otherwise(monkeypatch):
     """So that the test above can fail: without the copy, gradients of weights in channels-last order have another."""
-    monkeypatch.setattr(level_module, "as_laid_out", lambda gradient, parameter: gradient)
+    monkeypatch.setattr(level_module, "match_strides", lambda gradient, parameter: gradient)
     engine = real_engine("image_size=64", "generator.fused=always", layout=torch.channels_last)
     assert strided_apart(engine, 3)[1]
 
@@ -132,18 +132,22 @@ def test_what_a_hypergradient_goes_through_is_computed_in_float32():
         module.register_forward_hook(lambda _, __, output, name=name: seen.add((stepping[-1], name, output.dtype)))
     for level in engine.levels:
 
+        def begin_step(level=level, begin=level.begin_step):
+            stepping.append(level.name)  # the generator draws the images of its step, for the discriminator's too
+            begin()
+
         def training_step(batch, level=level, step=level.training_step):
             stepping.append(level.name)
             return step(batch)
 
-        level.training_step = training_step
+        level.begin_step, level.training_step = begin_step, training_step
 
     advance(engine, 2)  # the warm-up's step, and a joint one that A waits out
     assert engine.architecture.count == 0
     assert {engine.generation.recording, engine.segmentation.recording} == {"nothing"}
     low = torch.bfloat16
     assert seen == {
-        ("discrimination", "generation", low), ("discrimination", "discrimination", low),
+        ("generation", "generation", low), ("discrimination", "discrimination", low),
         ("generation", "discrimination", low),
         ("segmentation", "generation", low), ("segmentation", "segmentation", low),
     }  # fmt: skip
@@ -153,7 +157,7 @@ def test_what_a_hypergradient_goes_through_is_computed_in_float32():
     assert {engine.generation.recording, engine.segmentation.recording} == {"graph"}
     full = torch.float32
     assert seen == {
-        ("discrimination", "generation", full), ("discrimination", "discrimination", low),
+        ("generation", "generation", full), ("discrimination", "discrimination", low),
         ("generation", "discrimination", full),
         ("segmentation", "generation", full), ("segmentation", "segmentation", full),
         ("architecture", "segmentation", full),
@@ -164,7 +168,7 @@ def test_bfloat16_turns_alphas_gradient_little():
     low = real_engine("precision=bf16")
     advance(low, 5)
     assert all(torch.isfinite(v).all() for level in low.levels for v in level.module.state_dict().values())
-    assert not any(level.skipped for level in low.levels)
+    assert not any(level.guard.skipped for level in low.levels)
     full = real_engine("precision=fp32")
     full.load_state_dict(copy.deepcopy(low.state_dict()))
     found = {}
@@ -196,19 +200,19 @@ def test_a_skipped_segmenter_step_leaves_average_and_buffers(overrides):
         return replace(batch, image=torch.full_like(batch.image, torch.inf)) if count == 1 else batch
 
     def held():
-        parts = {"module": segmentation.module, "average": segmentation.average, "A": engine.generation.choices}
+        parts = {"module": segmentation.module, "average": segmentation.average, "A": engine.generation.search_weights}
         return {f"{part}.{n}": v.clone() for part, m in parts.items() for n, v in m.state_dict().items()}
 
     segmentation.batches = spoiled
     before, moments = held(), copy.deepcopy(segmentation.optimizer.state_dict()["state"])
     advance(engine, 1)
-    assert (segmentation.count, segmentation.skipped, engine.generation.skipped) == (2, 1, 0)
+    assert (segmentation.count, segmentation.guard.skipped, engine.generation.guard.skipped) == (2, 1, 0)
     assert not different(held(), before)
     after = segmentation.optimizer.state_dict()["state"]
     for key in moments:
         assert not different(after[key], moments[key])
     advance(engine, 1)
-    assert segmentation.skipped == 1
+    assert segmentation.guard.skipped == 1
     rested = {name for name, value in held().items() if torch.equal(value, before[name])}
     assert not {name for name in rested if "running" in name or "n_averaged" in name}
     assert all(torch.isfinite(value).all() for value in held().values())

@@ -12,11 +12,12 @@ from genseg_betty.data.batches import Batch
 from genseg_betty.generators.cells import Architecture, SearchableCell
 from genseg_betty.generators.objectives import ConditionalGAN
 from genseg_betty.levels.architecture import ArchitectureSearch
-from genseg_betty.levels.engine import GenSegEngine, Phase, hop_configs, joint_plan
 from genseg_betty.levels.generation import Discrimination, Generation
-from genseg_betty.levels.level import Conditions
+from genseg_betty.levels.graph import hop_configs, joint_plan
 from genseg_betty.levels.segmentation import Segmentation
 from genseg_betty.losses import segmentation_loss
+from genseg_betty.multilevel.engine import Phase, PhasedEngine
+from genseg_betty.multilevel.stateful_problem import Conditions
 
 SIZE = 8
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -78,7 +79,7 @@ def toy_engine(
     validation: Callable[[int], Batch] | None = None,
     training: Callable[[int], Batch] | None = None,
     max_nonfinite: int = 20,
-) -> GenSegEngine:
+) -> PhasedEngine:
     torch.manual_seed(3)
     networks = [ToyDiscriminator(), ToyGenerator(), toy_segmenter(), Architecture(1, 1)]
     for network in networks:
@@ -109,11 +110,11 @@ def toy_engine(
     )
     leaves = ("discrimination", "generation")
     phases = [Phase("warmup", warmup, leaves), Phase("joint", joint, leaves)]
-    plan = joint_plan([discrimination, generation], segmentation, search, phases, hypergradient, arch_every)
-    return GenSegEngine(plan, max_nonfinite=max_nonfinite)
+    plan = joint_plan([discrimination, generation], segmentation, search, phases, hypergradient)
+    return PhasedEngine(plan, max_nonfinite=max_nonfinite)
 
 
-def advance(engine: GenSegEngine, steps: int) -> GenSegEngine:
+def advance(engine: PhasedEngine, steps: int) -> PhasedEngine:
     """The engine, `steps` steps on; none of them is past its end."""
     for _ in range(steps):
         assert engine.advance() is not None

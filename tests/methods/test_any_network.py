@@ -94,8 +94,8 @@ def test_every_architecture_of_smp_makes_a_joint_step(arch: str) -> None:
     workshop, engine = built(config, load_data(config))
     while engine.segmentation.count < 2:
         engine.advance()
-    assert all(level.skipped == 0 for level in engine.levels)
-    norm = engine.architecture.gradient_norm
+    assert all(level.guard.skipped == 0 for level in engine.levels)
+    norm = engine.architecture.guard.gradient_norm
     assert norm is not None
     assert float(norm) > 0
     assert any(bool(logits.detach().any()) for logits in workshop.architecture.parameters())
@@ -127,7 +127,7 @@ def test_every_generator_steps_in_half_precision(generator: str) -> None:
     _, engine = built(config, load_data(config))
     while engine.segmentation.count < 2:
         engine.advance()
-    assert all(level.skipped == 0 for level in engine.levels)
+    assert all(level.guard.skipped == 0 for level in engine.levels)
 
 
 def save_volume(path: Path, array: np.ndarray, affine: np.ndarray) -> None:

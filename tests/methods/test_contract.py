@@ -158,14 +158,14 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
     network = held.called(G.module, leaves)
     condition = encode_mask(batch.mask, G.num_classes).double()
     opponent = engine.discrimination.module if G.objective.has_opponent else None  # H has made its step by then
-    with seeded(G.step_seed):
+    with seeded(G.moment_of(G.count).find_seed()):
         loss = G.objective.generator_loss(lambda *inputs: network(*inputs, alpha), opponent, condition, batch.image)
     new_g = descended(G, held, leaves, loss)
 
     drawing = held.called(G.module, new_g)
     held, batch = before["segmentation"], S.batches(S.count - 1)
     leaves = held.leaves()
-    with seeded(S.step_seed):
+    with seeded(S.moment_of(S.count).find_seed()):
         mask = S.augment.mask(batch.mask)
         condition = encode_mask(mask, G.num_classes).double()
         image, drawn = G.objective.draw(lambda *inputs: drawing(*inputs, at_rest), condition)
@@ -197,7 +197,7 @@ def test_joint_steps(generator: str, backbone: str, classes: int, volumes: bool)
     step = search.optimizer.step
     search.optimizer.step = lambda: (seen.extend(p.grad.clone() for p in search.trainable_parameters()), step())
     engine.advance()
-    assert all(level.skipped == 0 for level in engine.levels)  # losses and gradients were finite
+    assert all(level.guard.skipped == 0 for level in engine.levels)  # losses and gradients were finite
     found, expected = joined(seen), reference(engine, before)
     assert expected.norm() > 0
     assert relative_error(found * RATES["generator"] * RATES["segmenter"], expected) < 1e-7

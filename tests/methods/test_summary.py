@@ -100,5 +100,11 @@ def test_the_bytes_that_stage_one_keeps_are_those_of_real_steps(generator):
     batch = Batch(torch.rand(2, 1, 32, 32), torch.randint(0, 2, (2, 32, 32)), ["a", "b"])
     networks = [level.module for level in engine.levels]
     stage_one = engine.levels[:-2]  # together: G may run once for both
-    expected = kept_in_earnest(networks, lambda: [level.training_step(batch) for level in stage_one])
+
+    def step():
+        engine.generation.batch_of = lambda count: batch
+        engine.generation.begin_step()
+        return [level.training_step(batch) for level in stage_one]
+
+    expected = kept_in_earnest(networks, step)
     assert sum(found[level.name].of_step for level in stage_one) == pytest.approx(expected, rel=0.15)

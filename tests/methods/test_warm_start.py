@@ -22,9 +22,9 @@ from genseg_betty.config import compose
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.errors import UserError
 from genseg_betty.levels import pictures
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.levels.watch import Watch
 from genseg_betty.methods.warm_start import begin, keep, require_beginning
+from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.report.record import UNRELATED
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
@@ -115,7 +115,7 @@ def test_with_another_seed_joint_steps_begin_at_the_donors_generator(donor, tmp_
         found.append((engine.phase().name, engine.state_dict()))
         raise Stop
 
-    monkeypatch.setattr(GenSegEngine, "advance", first_step)
+    monkeypatch.setattr(PhasedEngine, "advance", first_step)
     others = ["seed=1", "backbone.base_channels=8", f"dataset.split={{file: {donor.path / 'splits.json'}}}"]
     with pytest.raises(Stop):
         gs.train([*OVERRIDES, *others, f"trainer.warm_start={donor.path}", f"run_dir={tmp_path / 'run'}"])
@@ -132,7 +132,7 @@ def test_a_resume_needs_the_donor_no_more(donor, unbroken, tmp_path, monkeypatch
     gone = tmp_path / "gone"
     shutil.copytree(donor.path, gone)
     command = [*OVERRIDES, f"trainer.warm_start={gone}", f"run_dir={tmp_path / 'run'}"]
-    advance = GenSegEngine.advance
+    advance = PhasedEngine.advance
 
     def killed(engine):
         if engine.global_step == 10:  # two steps behind its checkpoint
@@ -140,7 +140,7 @@ def test_a_resume_needs_the_donor_no_more(donor, unbroken, tmp_path, monkeypatch
         return advance(engine)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GenSegEngine, "advance", killed)
+        patch.setattr(PhasedEngine, "advance", killed)
         with pytest.raises(Stop):
             gs.train(command)
     shutil.rmtree(gone)
@@ -404,12 +404,12 @@ def test_files_that_are_no_warm_up(spoil, told, donor, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def engine() -> GenSegEngine:
+def engine() -> PhasedEngine:
     """Before its first step."""
     return built(base(), data_of())[1]
 
 
-def begin_from(source: Path, engine: GenSegEngine) -> None:
+def begin_from(source: Path, engine: PhasedEngine) -> None:
     config, description = described(f"trainer.warm_start={source}")
     begin(Run(source, config), engine, description)
 
@@ -431,7 +431,7 @@ def first(moments: dict) -> dict:
     [
         (lambda levels: levels.pop("discrimination"), "levels.discrimination is missing"),
         (lambda levels: levels.update(segmentation={}), "levels.segmentation is not expected"),
-        (generation(lambda state: state.pop("skipped")), "levels.generation.skipped is missing"),
+        (generation(lambda state: state.pop("skipped")), "levels.generation.guard.skipped is missing"),
         (generation(lambda state: state.update(count="6")), "count is of type str, expected of type int"),
         (generation(lambda state: state.update(count=5)), "generation has made 5 steps, expected 6"),
         (generation(lambda state: state.update(loss="low")), "loss is of type str, expected one number"),
@@ -501,5 +501,5 @@ def comes_back_whole(config: DictConfig, description: dict, path: Path) -> None:
     with Run.start(path, config) as run:
         keep(run, warm, description)
         begin(run, cold, description)
-    unsound = {"/levels/generation/gradient_norm"} if warm.generation.skipped else set()  # nan is not equal to nan
+    unsound = {"/levels/generation/gradient_norm"} if warm.generation.guard.skipped else set()  # nan ≠ nan
     assert {*different(cold.state_dict(), warm.state_dict())} <= unsound

@@ -64,7 +64,7 @@ class Before:
 
 def one_searched_step(engine):
     """Advance to a step of A; return what held before it and the gradient that A's optimizer got."""
-    every = engine.plan.arch_every
+    every = engine.segmentation.config.unroll_steps
     while engine.segmentation.count < STEPS_BEFORE or (engine.segmentation.count + 1) % every:
         engine.advance()
     before = {level.name: Before(level) for level in engine.levels}
@@ -74,7 +74,7 @@ def one_searched_step(engine):
     search.optimizer.step = lambda: (seen.extend(p.grad.clone() for p in search.trainable_parameters()), step())
     engine.advance()
     assert len(seen) == 2  # the encoder's logits and the decoder's
-    assert all(level.skipped == 0 for level in engine.levels)
+    assert all(level.guard.skipped == 0 for level in engine.levels)
     return before, joined(seen)
 
 
@@ -120,7 +120,7 @@ def generator_step(engine, before, leaves_a):
     leaves = [w.clone().requires_grad_() for w in held.weights]
     batch = level.batches(level.count - 1)
     condition = batch.mask[:, None].double() * 2 - 1
-    with seeded(level.step_seed):
+    with seeded(level.moment_of(level.count).find_seed()):
         fake = functional_call(level.module, held.named(leaves), (condition, softmax(before["architecture"], leaves_a)))
     verdict = engine.discrimination.module(condition, fake)  # H has made its step of Eq. 6 by then
     loss = bce(verdict, torch.ones_like(verdict)) + L1_WEIGHT * (fake - batch.image).abs().mean()
@@ -142,7 +142,7 @@ def segmenter_step(engine, before, new_g, leaves_a):
     buffers = {name: value.clone() for name, value in held.buffers.items()}
     aside = {name: value.clone() for name, value in held.buffers.items()}
     batch = level.batches(level.count - 1)
-    with seeded(level.step_seed):
+    with seeded(level.moment_of(level.count).find_seed()):
         mask = level.augment.mask(batch.mask)
         inputs = mask[:, None].double() * 2 - 1, softmax(before["architecture"], leaves_a)
         image = functional_call(generation.module, before["generation"].named(new_g), inputs)

@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 from genseg_betty.build import build_named
 from genseg_betty.cli import main
 from genseg_betty.data.loading import DataBundle
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.cuda_graphs import Backend
+from genseg_betty.multilevel.engine import PhasedEngine
 
 TINY = [
     "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",
@@ -27,11 +27,11 @@ def train(overrides: list[str]) -> None:
 
 def built(
     config: DictConfig, data: DataBundle, backend: Backend | None = None, **form: Any
-) -> tuple[Workshop, GenSegEngine]:
+) -> tuple[Workshop, PhasedEngine]:
     """The networks of a run in another `form` (dtype=, memory_format=) and its method's engine before a step."""
     workshop = Workshop(config, data)
     for network in (workshop.segmenter, workshop.generator, workshop.discriminator, workshop.architecture):
         if network is not None:
             network.to(**form)
     plan = build_named(config.method).plan(workshop)
-    return workshop, GenSegEngine(plan, workshop.device.type, backend=backend)
+    return workshop, PhasedEngine(plan, workshop.device.type, backend=backend)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
-from genseg_betty.levels import guard
-from genseg_betty.levels.engine import GenSegEngine, find_backend
+from genseg_betty.multilevel import finite_steps
+from genseg_betty.multilevel.engine import PhasedEngine, find_backend
 from levels.real import OVERRIDES
 from levels.toy import advance
 from methods.tiny import built
@@ -20,7 +20,7 @@ STEPS = 8
 @pytest.fixture(autouse=True)
 def _as_on_a_gpu(monkeypatch):
     """Verdicts stay on the device, and what is drawn on the host has a generator of its own, as beside a GPU."""
-    monkeypatch.setattr(guard, "answers_at_once", lambda device: False)
+    monkeypatch.setattr(finite_steps, "answers_at_once", lambda device: False)
     host, seed_all, draw = torch.Generator(), torch.manual_seed, torch.randint
 
     def seed_both(seed):
@@ -35,14 +35,14 @@ def _as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(torch, "randint", draw_on_the_host)
 
 
-def tensors_of(engine: GenSegEngine) -> list[Tensor]:
+def tensors_of(engine: PhasedEngine) -> list[Tensor]:
     """All tensors that a step changes and leaves."""
     states = [value for level in engine.levels for value in flat(level.state_dict()).values()]
-    tallies = [tally for level in engine.levels for tally in (level._skipped, level._skipped_in_row)]
+    tallies = [tally for level in engine.levels for tally in (level.guard._skipped, level.guard._skipped_in_row)]
     return [*(value for value in states if isinstance(value, Tensor)), *tallies]
 
 
-def make_engine(*overrides: str, captured: bool) -> GenSegEngine:
+def make_engine(*overrides: str, captured: bool) -> PhasedEngine:
     config = compose([*OVERRIDES, "trainer.iterations=20", *overrides])
     backend = ReenactedBackend(lambda: tensors_of(engine)) if captured else None
     engine = built(config, load_data(config), backend)[1]
@@ -100,7 +100,7 @@ def test_a_state_that_is_loaded_takes_the_place_of_what_was_captured():
 # -- what a capture refuses ------------------------------------------------------------------------------------------
 
 
-def break_step(engine: GenSegEngine, fault) -> list[str]:
+def break_step(engine: PhasedEngine, fault) -> list[str]:
     """Let the segmenter's loss do `fault` as well; returns what the engine tells of its graphs after some steps."""
     told: list[str] = []
     engine.tell = told.append

@@ -21,7 +21,6 @@ class Objective:
 
     has_opponent = True
     draws_masks = False  # whether a drawn image comes with a mask of its own
-    draws_once = False  # whether both losses look at one and the same generator(condition), and call it for that alone
 
     def draw(self, generator: Network, condition: Tensor) -> tuple[Tensor, Tensor]:
         """An image [B, C, H, W] in [-1, 1], and the encoded mask [B, M, H, W] that it belongs to.
@@ -39,31 +38,49 @@ class Objective:
         raise NotImplementedError
 
 
-class ConditionalGAN(Objective):
+class DrawnObjective(Objective):
+    """Both losses look at one and the same image, generator(condition): it is drawn once for the two.
+
+    `synthetic` is that image [B, C, H, W]; where the opponent learns it carries no gradient.
+    """
+
+    def loss_of_opponent(self, synthetic: Tensor, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+        """`opponent_loss` with the image drawn."""
+        raise NotImplementedError
+
+    def loss_of_generator(self, synthetic: Tensor, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+        """`generator_loss` with the image drawn."""
+        raise NotImplementedError
+
+    def opponent_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+        with torch.no_grad():
+            synthetic = generator(condition)
+        return self.loss_of_opponent(synthetic, opponent, condition, image)
+
+    def generator_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+        return self.loss_of_generator(generator(condition), opponent, condition, image)
+
+
+class ConditionalGAN(DrawnObjective):
     """Pix2Pix: cross-entropy against a patch discriminator and an L1 distance (Isola et al., CVPR 2017, Eq. 1-4).
 
     Args:
         l1_weight: λ, weight of the L1 distance to the real image.
     """
 
-    draws_once = True
-
     def __init__(self, l1_weight: float = 100.0) -> None:
         self.l1_weight = l1_weight
 
-    def opponent_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
-        with torch.no_grad():
-            synthetic = generator(condition)
+    def loss_of_opponent(self, synthetic: Tensor, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
         real = verdict_loss(opponent(condition, image), real=True)
         return 0.5 * (real + verdict_loss(opponent(condition, synthetic), real=False))
 
-    def generator_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
-        synthetic = generator(condition)
+    def loss_of_generator(self, synthetic: Tensor, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
         deceived = verdict_loss(opponent(condition, synthetic), real=True)
         return deceived + self.l1_weight * l1_loss(synthetic, image)
 
 
-class HingeGAN(Objective):
+class HingeGAN(DrawnObjective):
     """SPADE, ASAPNet: hinge loss and feature matching against discriminators at several scales.
 
     Lim and Ye, arXiv:1705.02894 (hinge); Wang et al., CVPR 2018, Eq. 3-4 (feature matching); Park et al., CVPR 2019
@@ -78,20 +95,15 @@ class HingeGAN(Objective):
         l1_weight: weight of the L1 distance to the real image; 0 leaves it out.
     """
 
-    draws_once = True
-
     def __init__(self, feature_weight: float = 10.0, l1_weight: float = 10.0) -> None:
         self.feature_weight = feature_weight
         self.l1_weight = l1_weight
 
-    def opponent_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
-        with torch.no_grad():
-            synthetic = generator(condition)
+    def loss_of_opponent(self, synthetic: Tensor, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
         real = hinge_loss(opponent(condition, image), real=True)
         return real + hinge_loss(opponent(condition, synthetic), real=False)
 
-    def generator_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
-        synthetic = generator(condition)
+    def loss_of_generator(self, synthetic: Tensor, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
         judged = opponent(condition, synthetic)
         loss = -torch.stack([logits.mean() for *_, logits in by_scale(judged)]).mean()
         if self.feature_weight:

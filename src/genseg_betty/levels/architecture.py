@@ -11,29 +11,27 @@ from typing import Any
 from torch import Tensor, nn
 
 from genseg_betty.data.batches import Batch
-from genseg_betty.levels.level import Level
 from genseg_betty.levels.segmentation import validation_loss
 from genseg_betty.memory import return_freed
+from genseg_betty.multilevel.level import Level
 
 
 class ArchitectureSearch(Level):
     """A minimises the validation loss of the segmenter that its images trained (Eq. 3 and 8)."""
 
     @property
-    def may_round(self) -> bool:
+    def allows_bfloat16(self) -> bool:
         return False
 
-    def begin(self) -> None:
-        super().begin()
-        return_freed()  # the graphs of stage I and II are held yet, and now comes that of L_val
-
     def training_step(self, batch: Batch) -> Tensor:
+        return_freed()  # the graphs of stage I and II are still held, and now comes that of L_val
         return validation_loss(self.segmentation, batch)  # L_seg(S′, D_val)
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below is known to have rested."""
-        if not (self.segmentation.rested or self.generation.rested):
+        if not (self.segmentation.guard.step_skipped or self.generation.guard.step_skipped):
             super(Level, self).backward(loss, params, paths, **betty)
 
-    def _find_sound(self) -> Tensor:
-        return super()._find_sound() & self.segmentation.sound & self.generation.sound
+    def find_finite(self) -> Tensor:
+        lower_steps = self.segmentation.guard.step_finite & self.generation.guard.step_finite
+        return super().find_finite() & lower_steps

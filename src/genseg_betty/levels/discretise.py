@@ -12,9 +12,9 @@ from torch.nn.functional import l1_loss
 from torch.optim import Optimizer
 
 from genseg_betty.generators.cells import Architecture
-from genseg_betty.levels.engine import GenSegEngine, Phase, Plan
 from genseg_betty.levels.generation import Discrimination, Generation
-from genseg_betty.levels.level import Level
+from genseg_betty.multilevel.engine import Phase, PhasedEngine, Plan
+from genseg_betty.multilevel.level import Level
 from genseg_betty.randomness import seeded
 
 COMPARED_BATCHES = 8
@@ -37,7 +37,7 @@ def _reconstruction(generation: Generation) -> float:
 def discretise(
     generator: nn.Module,
     architecture: Architecture,
-    engine: GenSegEngine,
+    engine: PhasedEngine,
     steps: int,
     optimizer: Callable[[str, nn.Module], Optimizer],
 ) -> tuple[nn.Module, dict[str, float]]:
@@ -70,7 +70,7 @@ def discretise(
     levels.append(generation)
     plan = Plan(levels, [Phase("finetune", steps, tuple(level.name for level in levels))])
     never = steps + 1  # what diverges here must not cost the training that is over
-    finetuning = GenSegEngine(plan, torch.device(engine.device).type, never, engine.backend)
+    finetuning = PhasedEngine(plan, torch.device(engine.device).type, never, engine.backend)
     comparable = not searched.objective.draws_masks
     losses = {"searched": _reconstruction(searched), "before": _reconstruction(generation)} if comparable else {}
     while finetuning.advance() is not None:

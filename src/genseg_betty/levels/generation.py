@@ -13,14 +13,14 @@ from genseg_betty.augment import Augmentation
 from genseg_betty.data.batches import Batch
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask, encode_mask
-from genseg_betty.generators.objectives import Objective
-from genseg_betty.levels.level import Level
-from genseg_betty.step_inputs import seed_generators
+from genseg_betty.generators.objectives import DrawnObjective, Objective
+from genseg_betty.multilevel.level import Level
+from genseg_betty.multilevel.step_inputs import seed_generators
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Real images, their encoded masks, and the images that G makes of these."""
+class Draw:
+    """Real images [B, C, H, W], their encoded masks [B, M, H, W], and the images that G makes of these."""
 
     image: Tensor
     condition: Tensor
@@ -32,14 +32,12 @@ class Discrimination(Level):
 
     def training_step(self, batch: Batch) -> Tensor:
         generation = self.generation
-        objective = generation.objective
-        if objective.draws_once:
-            drawn = generation.draw_ahead(batch)
-            synthetic = drawn.synthetic.detach()
-            return objective.opponent_loss(lambda condition: synthetic, self, drawn.condition, drawn.image)
-        image, mask = generation.pairs(batch)
-        with generation.statistics_aside():
-            return objective.opponent_loss(generation.at_choices, self, generation.condition(mask), image)
+        objective, draw = generation.objective, generation.shared_draw
+        if draw is not None:
+            return objective.loss_of_opponent(draw.synthetic.detach(), self, draw.condition, draw.image)
+        image, mask = generation.real_pairs(batch)
+        with generation.network.restored_buffers():
+            return objective.opponent_loss(generation.generate, self, generation.encode_condition(mask), image)
 
 
 class Generation(Level):
@@ -64,64 +62,64 @@ class Generation(Level):
         super().__init__(*args, **kwargs)
         self.objective = objective
         self.augment = augment
-        self.choices = architecture
+        self.search_weights = architecture
         self.num_classes = num_classes
-        self._drawn_ahead: Drawn | None = None
+        self.shared_draw: Draw | None = None
+
+    def begin_step(self) -> None:
+        """Draw the images of the coming step, where one draw serves the losses of both H and G.
+
+        G's weights stay as they are until G's own step, and H's step needs no gradient of G.
+        """
+        super().begin_step()
+        if not isinstance(self.objective, DrawnObjective):
+            return
+        weights = self.record.weights if self.record else None
+        with self.network.with_weights(weights), self.computing(self.moment_of(self._count + 1)):
+            self.shared_draw = self._draw_images(self.cur_batch)
+
+    def _draw_images(self, batch: Batch) -> Draw:
+        image, mask = self.real_pairs(batch)
+        condition = self.encode_condition(mask)
+        return Draw(image, condition, self.generate(condition))
 
     def training_step(self, batch: Batch) -> Tensor:
         opponent: Any = self.discrimination if self.objective.has_opponent else None
-        if not self.objective.draws_once:
-            image, mask = self.pairs(batch)
-            return self.objective.generator_loss(self.at_choices, opponent, self.condition(mask), image)
-        drawn, self._drawn_ahead = self._drawn_ahead or self._draw(batch), None
-        # A seed of its own: what H may draw must not depend on whether G drew just now or ahead.
+        if not isinstance(self.objective, DrawnObjective):
+            image, mask = self.real_pairs(batch)
+            return self.objective.generator_loss(self.generate, opponent, self.encode_condition(mask), image)
+        draw, self.shared_draw = self.shared_draw or self._draw_images(batch), None
+        # A seed of its own: what H draws at random must not depend on whether G drew just now or before H's step.
         with seed_generators(self.moment_of(self._count, "verdict")):
-            return self.objective.generator_loss(
-                lambda condition: drawn.synthetic, opponent, drawn.condition, drawn.image
-            )
+            return self.objective.loss_of_generator(draw.synthetic, opponent, draw.condition, draw.image)
 
-    def draw_ahead(self, batch: Batch) -> Drawn:
-        """What this level's coming step begins with, for H to look at before: G runs once for both.
+    def end_step(self) -> None:
+        super().end_step()
+        self.shared_draw = None
 
-        G's weights do not change in between, and H's step needs no gradient of G.
-        """
-        self.begin()
-        with self.at(self.record.weights if self.record else None), self.computing(self.moment_of(self._count + 1)):
-            self._drawn_ahead = self._draw(batch)
-        return self._drawn_ahead
-
-    def _draw(self, batch: Batch) -> Drawn:
-        image, mask = self.pairs(batch)
-        condition = self.condition(mask)
-        return Drawn(image, condition, self.at_choices(condition))
-
-    def release(self) -> None:
-        super().release()
-        self._drawn_ahead = None
-
-    def pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def real_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image and mask of the real pairs that stage I learns from."""
         return (batch.image, batch.mask) if self.augment is None else self.augment.pair(batch.image, batch.mask)
 
-    def condition(self, mask: Tensor) -> Tensor:
+    def encode_condition(self, mask: Tensor) -> Tensor:
         """The generator's input for label masks [B, H, W]: float [B, M, H, W] in {-1, 1}."""
         dtype = next(self.module.parameters()).dtype
         return encode_mask(mask, self.num_classes).to(dtype)
 
-    def at_choices(self, *inputs: Tensor) -> Tensor:
+    def generate(self, *inputs: Tensor) -> Tensor:
         """G at the architecture A."""
-        return self(*inputs, self.choices() if self.choices is not None else None)
+        return self(*inputs, self.search_weights() if self.search_weights is not None else None)
 
     def synthesise(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Î(M, G, A) for label masks [B, H, W]: images [B, C, H, W] in [-1, 1] and the masks that they belong to.
 
         These are the masks given; of a family that draws both they are its own, as shares [B, O, H, W] of the classes.
         """
-        condition = self.condition(mask)
-        image, drawn = self.objective.draw(self.at_choices, condition)
+        condition = self.encode_condition(mask)
+        image, drawn = self.objective.draw(self.generate, condition)
         return image, mask if drawn is condition else decode_mask(drawn)
 
     def render(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Î(M̂, G′, A) for stage II, and its mask. No buffer of G learns from it."""
-        with self.statistics_aside():
+        with self.network.restored_buffers():
             return self.synthesise(mask)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from genseg_betty.data.batches import LabelledSet
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.encoding import class_masks
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.levels.generation import Generation
 from genseg_betty.levels.segmentation import predict_logits
+from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.randomness import seeded
 from genseg_betty.samples import image_pixels, mask_pixels, overlay, save_samples
 
@@ -20,7 +20,7 @@ ROWS = 4
 
 
 @torch.no_grad()
-def draw_samples(folder: Path, step: int, engine: GenSegEngine, data: DataBundle) -> list[Path]:
+def draw_samples(folder: Path, step: int, engine: PhasedEngine, data: DataBundle) -> list[Path]:
     """Write `synthetic-<step>.png` (with a generator) and `validation-<step>.png` (with a trained segmenter)."""
     written = []
     generation = getattr(engine, "generation", None)
@@ -43,7 +43,7 @@ def _draw_synthetic(path: Path, generation: Generation, labelled: LabelledSet) -
     if labelled.patch is not None:
         batch = labelled.batch(list(range(len(images))))
         images, masks = batch.image, batch.mask.to(generation.device)
-    with seeded(0), generation.statistics_aside():
+    with seeded(0), generation.network.restored_buffers():
         moved = generation.segmentation.augment.mask(masks)
         (again, shares), (synthetic, _) = (generation.synthesise(given) for given in (masks, moved))
     if generation.objective.draws_masks:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from genseg_betty.augment import Augmentation
 from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.batches import Batch
-from genseg_betty.levels.average import Average
-from genseg_betty.levels.level import Level
+from genseg_betty.multilevel.average import Average
+from genseg_betty.multilevel.level import Level
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -35,7 +35,7 @@ class SegmenterLevel(Level):
 
     def param_callback(self) -> None:
         """Betty calls this after each step of the optimizer, also one that was not made."""
-        self.average.follow(self.module, self.sound)
+        self.average.follow(self.module, self.guard.step_finite)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -79,18 +79,26 @@ class Segmentation(SegmenterLevel):
         self.augment_real = augment_real
 
     def training_step(self, batch: Batch) -> Tensor:
-        mask = self.augment.mask(batch.mask)  # M̂
-        with torch.set_grad_enabled(self.reaches_below):
-            rendered = self.generation.render(mask)
-        image, mask = self.seam(*rendered)  # Î(M̂, G′, A); M̂, but of generators that draw both
-        with self.statistics_aside():
+        image, mask = self.render_synthetic(batch)
+        with self.network.restored_buffers():
             synthetic = self.criterion(self(image), mask)
-        image, mask = self.real_pairs(batch)  # I, M
-        return synthetic + self.apart(lambda: self.real_weight * self.criterion(self(image), mask))  # γ
+        real = self.own_loss(lambda: self.real_weight * self.real_loss(batch))  # γ L(S(I), M)
+        return synthetic + real
 
-    def real_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Image and mask of the real pairs."""
-        return self.augment.pair(batch.image, batch.mask) if self.augment_real else (batch.image, batch.mask)
+    def render_synthetic(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Î(M̂, G′, A) and its mask: M̂, but of generators that draw both."""
+        mask = self.augment.mask(batch.mask)  # M̂
+        with torch.set_grad_enabled(self.needs_lower_gradients):
+            image, mask = self.generation.render(mask)
+        image, mask = self.cut_graph(image, mask)
+        return image, mask
+
+    def real_loss(self, batch: Batch) -> Tensor:
+        """L(S(I), M) on the real pairs."""
+        image, mask = batch.image, batch.mask
+        if self.augment_real:
+            image, mask = self.augment.pair(image, mask)
+        return self.criterion(self(image), mask)
 
 
 class SupervisedSegmentation(SegmenterLevel):

@@ -18,10 +18,11 @@ from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
 from genseg_betty.generators.cells import Architecture, operation_name
 from genseg_betty.generators.encoding import class_masks
-from genseg_betty.levels.engine import WARMUP, GenSegEngine, Phase
+from genseg_betty.levels.graph import WARMUP
 from genseg_betty.levels.pictures import draw_samples
 from genseg_betty.levels.segmentation import SegmenterLevel, predict_logits
 from genseg_betty.metrics import case_scores
+from genseg_betty.multilevel.engine import Phase, PhasedEngine
 from genseg_betty.progress import Progress
 from genseg_betty.run import Run
 from genseg_betty.signals import interruption
@@ -49,7 +50,7 @@ class Watch:
 
     def __init__(
         self,
-        engine: GenSegEngine,
+        engine: PhasedEngine,
         run: Run,
         tracker: Tracker,
         data: DataBundle,
@@ -116,7 +117,7 @@ class Watch:
 
     def _skipped(self) -> dict[str, int]:
         """Steps that each level did not make, as their loss or gradient was not finite."""
-        return {level.name: level.skipped for level in self.engine.levels}
+        return {level.name: level.guard.skipped for level in self.engine.levels}
 
     def _count_skipped(self) -> int:
         return sum(self._skipped().values())
@@ -144,7 +145,7 @@ class Watch:
             self.plateau.step(score)
 
     def _hypergradient(self) -> dict[str, float]:
-        norm = next((level.gradient_norm for level in self.engine.levels if level.name == "architecture"), None)
+        norm = next((level.guard.gradient_norm for level in self.engine.levels if level.name == "architecture"), None)
         return {} if norm is None else {"gradient_norm": float(norm)}
 
     def _system(self) -> dict[str, float]:

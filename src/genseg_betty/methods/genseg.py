@@ -10,10 +10,11 @@ from genseg_betty.build import build_optimizer, count_parameters
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.discretise import discretise
-from genseg_betty.levels.engine import WARMUP, GenSegEngine, Phase, Plan, hop_configs, joint_plan
+from genseg_betty.levels.graph import WARMUP, hop_configs, joint_plan
 from genseg_betty.methods.method import Method
 from genseg_betty.methods.warm_start import Description, describe
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.engine import Phase, PhasedEngine, Plan
 from genseg_betty.run import Run
 
 AugmentPairs = Literal["none", "segmenter", "both"]
@@ -42,7 +43,7 @@ class Generative(Method):
     def warm_up(self, config: DictConfig, data: DataBundle) -> Description:
         return describe(config, data, self.warmup_steps(config.trainer), self.augments_generation)
 
-    def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
+    def finish(self, run: Run, workshop: Workshop, engine: PhasedEngine) -> dict[str, Any]:
         architecture, data = workshop.architecture, workshop.data
         common = {
             "num_classes": data.num_classes,
@@ -92,7 +93,6 @@ class GenSeg(Generative):
             workshop.search(),
             [Phase(WARMUP, self.warmup_steps(trainer), names), Phase("joint", trainer.iterations, names)],
             kind,
-            config.arch_every,
         )
 
     def architecture(self, workshop: Workshop) -> Architecture:

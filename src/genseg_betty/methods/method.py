@@ -15,12 +15,13 @@ from genseg_betty.build import build_segmenter, count_parameters
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
-from genseg_betty.levels.engine import WARMUP, GenSegEngine, Plan, find_backend
+from genseg_betty.levels.graph import WARMUP
 from genseg_betty.levels.watch import Watch
 from genseg_betty.methods.screen import introduce
 from genseg_betty.methods.warm_start import Description, begin, keep, origin
 from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.cuda_graphs import Backend
+from genseg_betty.multilevel.engine import PhasedEngine, Plan, find_backend
 from genseg_betty.run import Run
 from genseg_betty.tracking import Tracker
 
@@ -45,7 +46,7 @@ class Method(ABC):
         self, run: Run, data: DataBundle, workshop: Workshop, backend: Backend | None
     ) -> tuple[Predictor, dict[str, Any]]:
         trainer = run.config.trainer
-        engine = GenSegEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite, backend)
+        engine = PhasedEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite, backend)
         introduce(engine, data, settings(run.config, data).batch_size)
         described = self.warm_up(run.config, data)
         begin(run, engine, described)
@@ -77,7 +78,7 @@ class Method(ABC):
         """A, if the method learns it: logged as the training goes on."""
         return None
 
-    def finish(self, run: Run, workshop: Workshop, engine: GenSegEngine) -> dict[str, Any]:
+    def finish(self, run: Run, workshop: Workshop, engine: PhasedEngine) -> dict[str, Any]:
         """What is left to do after the last step; returns what results.json says of it."""
         sizes = {"segmenter": count_parameters(workshop.segmenter), "generator": None, "discriminator": None}
         return {"architecture": None, "parameters": sizes}

@@ -11,8 +11,8 @@ from torch.func import functional_call
 from genseg_betty.backbones.probe import State, first_line, state_of, without_values
 from genseg_betty.errors import UserError
 from genseg_betty.levels.generation import Discrimination, Generation
-from genseg_betty.levels.level import Level
 from genseg_betty.levels.segmentation import Segmentation
+from genseg_betty.multilevel.level import Level
 
 Calls = Sequence[Callable[..., Any]]  # networks as functions
 Run = Callable[[Calls, Tensor, Tensor], Any]  # of those, images and encoded masks
@@ -108,6 +108,6 @@ def _at_choices(level: Generation, call: Callable[..., Any]) -> Callable[..., An
     """G at the architecture A."""
     # No graph of α's own may outlive this: its nodes would tie α to the stream of the rehearsal.
     with torch.no_grad():
-        weights = {} if level.choices is None else level.choices()
+        weights = {} if level.search_weights is None else level.search_weights()
     choices = {half: weight.detach().requires_grad_() for half, weight in weights.items()} or None
     return lambda *inputs: call(*inputs, choices)

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from genseg_betty.build import build_optimizer
-from genseg_betty.levels.level import Level
+from genseg_betty.multilevel.level import Level
 
 
 def misfits(levels: Sequence[Level], optimizers: Mapping[str, DictConfig], found: Any, steps: int) -> list[str]:

@@ -11,9 +11,9 @@ from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import free_memory, peak_memory
 from genseg_betty.generators.encoding import mask_channels
-from genseg_betty.levels.engine import GenSegEngine
 from genseg_betty.methods.rehearsal import check_stage_one
 from genseg_betty.methods.summary import GIB, needed_memory, sizes
+from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.run import Run
 from genseg_betty.terminal import harmless
 
@@ -68,7 +68,7 @@ def _parts(config: DictConfig, data: DataBundle) -> str:
     return f"{len(data.dataset.cases)} labelled cases: {', '.join(parts)}"
 
 
-def introduce(engine: GenSegEngine, data: DataBundle, batch_size: int) -> None:
+def introduce(engine: PhasedEngine, data: DataBundle, batch_size: int) -> None:
     """The size of each network, and whether they fit each other and the memory. Raises UserError where they do not."""
     preprocessing = data.preprocessing
     side = preprocessing.image_size

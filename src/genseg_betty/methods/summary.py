@@ -10,8 +10,8 @@ from torch.optim import SGD, Optimizer, RMSprop
 from torch.utils.flop_counter import FlopCounterMode
 
 from genseg_betty.build import count_parameters
-from genseg_betty.levels.engine import RECORDING, GenSegEngine
 from genseg_betty.methods.rehearsal import Run, Shape, one_pass, one_step, rehearse
+from genseg_betty.multilevel.engine import RECORDING, PhasedEngine
 
 MIB, GIB = 2**20, 2**30
 # Copies of a level's weights beside weight, gradient and moments, and of its activations, that a recorded step holds
@@ -39,7 +39,7 @@ class Size:
         return ", ".join(parts)
 
 
-def sizes(engine: GenSegEngine, image: Shape, condition: Shape) -> dict[str, Size]:
+def sizes(engine: PhasedEngine, image: Shape, condition: Shape) -> dict[str, Size]:
     """The size of each level's network by the level's name, for a batch of images and encoded masks of these shapes."""
     found = {}
     for level in engine.levels:
@@ -51,7 +51,7 @@ def sizes(engine: GenSegEngine, image: Shape, condition: Shape) -> dict[str, Siz
     return found
 
 
-def needed_memory(engine: GenSegEngine, found: dict[str, Size]) -> float:
+def needed_memory(engine: PhasedEngine, found: dict[str, Size]) -> float:
     """About how many bytes the training takes at its peak, beside the data and the libraries."""
     total = 0.0
     records = RECORDING[engine.plan.hypergradient] == "graph"

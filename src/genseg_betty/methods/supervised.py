@@ -1,8 +1,8 @@
 """Baselines on real pairs alone: as they are (Vanilla), or rotated, flipped and shifted (Combine)."""
 
-from genseg_betty.levels.engine import Phase, Plan
 from genseg_betty.methods.method import Method
 from genseg_betty.methods.workshop import Workshop
+from genseg_betty.multilevel.engine import Phase, Plan
 
 
 class Supervised(Method):

@@ -18,10 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import resolve_autocast, resolve_device
 from genseg_betty.errors import UserError
-from genseg_betty.levels.engine import WARMUP, GenSegEngine
-from genseg_betty.levels.level import Level
+from genseg_betty.levels.graph import WARMUP
 from genseg_betty.methods.saved_states import misfits
 from genseg_betty.methods.screen import tell_origin, tell_unused
+from genseg_betty.multilevel.engine import PhasedEngine
+from genseg_betty.multilevel.level import Level
 from genseg_betty.run import Run
 
 Description = dict[str, Any]
@@ -78,7 +79,7 @@ def require_beginning(config: DictConfig, described: Description | None) -> None
         _read(source, described, mmap=True)
 
 
-def begin(run: Run, engine: GenSegEngine, described: Description | None) -> None:
+def begin(run: Run, engine: PhasedEngine, described: Description | None) -> None:
     """Have a Run that begins anew go on from the generator of trainer.warm_start, if that names a Run.
 
     Raises UserError, with the engine as it was, if what is found there is no such warm-up.
@@ -107,13 +108,13 @@ def begin(run: Run, engine: GenSegEngine, described: Description | None) -> None
     tell_origin(source, steps)
 
 
-def keep(run: Run, engine: GenSegEngine, described: Description) -> None:
+def keep(run: Run, engine: PhasedEngine, described: Description) -> None:
     """Write checkpoints/warmup.pt."""
     levels = {level.name: level.state_dict() for level in _levels(engine)}
     run.save_checkpoint(WARMUP, {"form": FORM, "description": described, "levels": levels})
 
 
-def origin(run: Run, engine: GenSegEngine, described: Description | None) -> dict[str, str] | None:
+def origin(run: Run, engine: PhasedEngine, described: Description | None) -> dict[str, str] | None:
     """For results.json: the Run that the generator comes from, as it was named, and the SHA-256 of the description."""
     if described is None or not run.config.trainer.warm_start:
         return None
@@ -121,7 +122,7 @@ def origin(run: Run, engine: GenSegEngine, described: Description | None) -> dic
     return {"run": run.config.trainer.warm_start, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _levels(engine: GenSegEngine) -> list[Level]:
+def _levels(engine: PhasedEngine) -> list[Level]:
     """Those that the warm-up trains."""
     names = next(phase.leaves for phase in engine.plan.phases if phase.name == WARMUP)
     return [level for level in engine.levels if level.name in names]

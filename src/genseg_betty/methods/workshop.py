@@ -27,9 +27,10 @@ from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.objectives import Objective
 from genseg_betty.levels.architecture import ArchitectureSearch
 from genseg_betty.levels.generation import Discrimination, Generation
-from genseg_betty.levels.level import Conditions, Level
 from genseg_betty.levels.segmentation import Segmentation, SupervisedSegmentation
 from genseg_betty.losses import segmentation_loss
+from genseg_betty.multilevel.level import Level
+from genseg_betty.multilevel.stateful_problem import Conditions
 from genseg_betty.randomness import derived_seed
 
 

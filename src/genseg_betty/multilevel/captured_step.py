@@ -7,12 +7,9 @@ The host's part of a step stays outside of the graph (see `step_inputs.py`). Bef
 that augmentation draws on the host are written into places that the graph reads from, and the generator of each
 stretch of random numbers is seeded as the plain step would seed it. A replay therefore draws the same numbers as the
 plain step, and a resumed run equals one that was never stopped.
-
-A kind of step (with or without a hypergradient, of the warm-up) is captured the third time it comes: the first step may
-create the state of optimizers, the second tells which inputs it takes from the host.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,11 +20,11 @@ from torch.optim import Optimizer
 
 from genseg_betty.device import sent
 from genseg_betty.multilevel.cuda_graphs import Backend, Graph
+from genseg_betty.multilevel.step_inputs import Moment, listen
 from genseg_betty.randomness import seeded
-from genseg_betty.step_inputs import Moment, listen
 
 
-class Batch(Protocol):
+class CapturableBatch(Protocol):
     """What a level learns from in one step."""
 
     def overwrite(self, other: Any) -> None:
@@ -58,7 +55,10 @@ class CapturableLevel(Protocol):
         """What a step changes in Python alone, such as the count."""
 
     def restore_host_state(self, state: dict[str, Any]) -> None:
-        """Go back to such a state, and forget what a broken step left behind."""
+        """Go back to such a state."""
+
+    def end_step(self) -> None:
+        """Forget what a step left behind, also one that broke off."""
 
 
 @dataclass
@@ -143,7 +143,7 @@ class CapturedStep:
         self.levels = levels
         self.counts = counts
         self.stretches = stretches
-        self.batches: dict[str, Batch] = {}
+        self.batches: dict[str, CapturableBatch] = {}
         self.graph: Graph | None = None
 
     def capture(self, step: Callable[[], None], backend: Backend) -> None:
@@ -167,90 +167,8 @@ class CapturedStep:
             stretch.refill(steps[stretch.moment.level])
 
 
-class StepGraphs:
-    """Makes the steps of an engine, by replaying captured ones where there are any.
-
-    Args:
-        levels: all levels of the engine.
-        backend: what captures.
-        tell: is told, once, why steps are launched kernel by kernel.
-    """
-
-    def __init__(self, levels: Sequence[CapturableLevel], backend: Backend, tell: Callable[[str], None]) -> None:
-        self.levels = levels
-        self.backend = backend
-        self.tell = tell
-        self.refused = False
-        self.replayed = 0
-        self._seen: set[Hashable] = set()
-        self._learned: dict[Hashable, CapturedStep] = {}
-
-    def forget(self) -> None:
-        """Drop all graphs: tensors that they write to were replaced."""
-        self._seen.clear()
-        self._learned.clear()
-
-    def run(self, kind: Hashable, step: Callable[[], None]) -> None:
-        """Make one step.
-
-        Args:
-            kind: steps of one kind run the same Python and the same kernels.
-            step: makes it plainly.
-        """
-        with self.backend.on_own_stream():
-            if self.refused or kind not in self._seen:
-                self._seen.add(kind)
-                step()
-            elif kind not in self._learned:
-                self._listen_to(kind, step)
-            else:
-                self._replay(self._learned[kind], step)
-
-    def _listen_to(self, kind: Hashable, step: Callable[[], None]) -> None:
-        """Make the step plainly and learn its inputs; refuse to capture a step that waits for the device."""
-        before = {level.name: level.count for level in self.levels}
-        listener = InputListener(self.backend)
-        with listen(listener), self.backend.find_waits() as waits:
-            step()
-        stepped = [level for level in self.levels if level.count > before[level.name]]
-        if waits:
-            self._refuse(f"it waits for the GPU ({waits[0]})")
-        elif any(level.count != before[level.name] + 1 for level in stepped):
-            self._refuse("a level makes several updates in it")
-        else:
-            self._learned[kind] = CapturedStep(stepped, before, listener.stretches)
-
-    def _replay(self, captured: CapturedStep, step: Callable[[], None]) -> None:
-        before = {level.name: level.host_state() for level in captured.levels}
-        if captured.graph is None:
-            try:
-                captured.capture(step, self.backend)
-            except Exception as error:  # whatever an operator or CUDA finds wrong: the plain step is still there
-                self._restore(before)
-                self._refuse(_first_line(error.__context__ or error))  # ending a broken capture raises as well
-                step()
-                return
-            self._restore(before)
-        captured.fill_inputs()
-        assert captured.graph is not None
-        captured.graph.replay()
-        for level in captured.levels:
-            level.advance_count()
-        self.replayed += 1
-
-    def _restore(self, states: dict[str, dict[str, Any]]) -> None:
-        for level in self.levels:
-            if level.name in states:
-                level.restore_host_state(states[level.name])
-
-    def _refuse(self, reason: str) -> None:
-        self.refused = True
-        self._learned.clear()
-        self.tell(f"steps are launched kernel by kernel, which is slower: no CUDA graph of a step, since {reason}")
-
-
 @contextmanager
-def _holding(level: CapturableLevel, batch: Batch) -> Iterator[None]:
+def _holding(level: CapturableLevel, batch: CapturableBatch) -> Iterator[None]:
     """Let the level take `batch` for its step."""
     level.held_batch = batch
     try:
@@ -274,8 +192,3 @@ def _capturable(optimizer: Optimizer) -> Iterator[None]:
     finally:
         for group, value in zip(groups, before, strict=True):
             group["capturable"] = value
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0]}"

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
-from genseg_betty.levels import guard
-from genseg_betty.levels.average import Average
+from genseg_betty.multilevel import finite_steps
+from genseg_betty.multilevel.average import Average
 from levels.toy import OPTIMIZERS, advance, batches, toy_engine
 from methods.tiny import TINY, built
 from states import different
@@ -29,7 +29,7 @@ FUSED = {
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """As if to ask for a number were to wait."""
-    monkeypatch.setattr(guard, "answers_at_once", lambda device: False)
+    monkeypatch.setattr(finite_steps, "answers_at_once", lambda device: False)
 
 
 class NothingIsAsked(TorchDispatchMode):
@@ -57,7 +57,7 @@ def stepped(make, verdicts):
         for weight in weights:
             gradient = torch.randn(5, generator=source)
             weight.grad = gradient if sound else gradient / 0
-        guard.step_if(torch.tensor(sound), optimizer)
+        finite_steps.step_if(torch.tensor(sound), optimizer)
     return {"weights": [w.detach().clone() for w in weights], "state": copy.deepcopy(optimizer.state_dict()["state"])}
 
 
@@ -65,7 +65,7 @@ def stepped(make, verdicts):
 @pytest.mark.parametrize("verdicts", [(True, False, True), (False, True, False, False, True)], ids=str)
 def test_a_device_that_is_not_asked_leaves_the_same_weights_and_state(name, verdicts, monkeypatch):
     asked = stepped(FUSED[name], verdicts)
-    monkeypatch.setattr(guard, "answers_at_once", lambda device: False)
+    monkeypatch.setattr(finite_steps, "answers_at_once", lambda device: False)
     found = stepped(FUSED[name], verdicts)
     for state in (asked["state"], found["state"]):
         for values in state.values():
@@ -97,9 +97,9 @@ def test_levels_that_ask_nothing_make_the_same_steps(optimizer, level, monkeypat
         return batch
 
     asked = advance(toy_engine(optimizer=optimizer, joint=5, **{level: spoiled}), 5)
-    monkeypatch.setattr(guard, "answers_at_once", lambda device: False)
+    monkeypatch.setattr(finite_steps, "answers_at_once", lambda device: False)
     found = advance(toy_engine(optimizer=optimizer, joint=5, **{level: spoiled}), 5)
-    assert asked.architecture.skipped == 2
+    assert asked.architecture.guard.skipped == 2
     states = [engine.state_dict()["levels"] for engine in (found, asked)]
     for state in (part for levels in states for part in levels.values()):
         del state["gradient_norm"], state["loss"]  # nan is not equal to nan
@@ -136,8 +136,8 @@ def test_no_step_asks_for_a_number(overrides):
 def test_that_a_number_is_asked_for_would_be_seen():
     """So that the test above can fail."""
     engine = advance(toy_engine(), 2)
-    find = engine.segmentation._find_sound
-    engine.segmentation._find_sound = lambda: torch.tensor(bool(find()))
+    find = engine.segmentation.find_finite
+    engine.segmentation.find_finite = lambda: torch.tensor(bool(find()))
     with NothingIsAsked(), pytest.raises(AssertionError, match="_local_scalar_dense waits"):
         advance(engine, 1)
 

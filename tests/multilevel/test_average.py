@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from genseg_betty.levels import average
-from genseg_betty.levels.average import Average
+from genseg_betty.multilevel import average
+from genseg_betty.multilevel.average import Average
 from operators import Operators
 
 

@@ -5,8 +5,8 @@ import torch
 from torch.optim import SGD, Adam, RMSprop
 
 from genseg_betty.errors import UserError
-from genseg_betty.levels import updates
-from genseg_betty.levels.updates import check_optimizer, chunk_update_derivatives
+from genseg_betty.multilevel import optimizer_derivatives
+from genseg_betty.multilevel.optimizer_derivatives import check_optimizer, chunk_update_derivatives
 from levels.toy import OPTIMIZERS
 from operators import Operators
 
@@ -98,7 +98,7 @@ def stepped(name, dtype=torch.float32, shapes=SHAPES):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_chunks_give_the_bits_of_one_parameter_at_a_time(name, dtype, chunk, monkeypatch):
-    monkeypatch.setattr(updates, "CHUNK", chunk)
+    monkeypatch.setattr(optimizer_derivatives, "CHUNK", chunk)
     optimizer, before, gradients = stepped(name, dtype)
     found = update_derivatives(optimizer, [*before], [*gradients])
     for group in optimizer.param_groups:
@@ -110,7 +110,7 @@ def test_chunks_give_the_bits_of_one_parameter_at_a_time(name, dtype, chunk, mon
 
 
 def test_chunks_are_bounded_and_of_one_type(monkeypatch):
-    monkeypatch.setattr(updates, "CHUNK", 10)
+    monkeypatch.setattr(optimizer_derivatives, "CHUNK", 10)
     parameters = [torch.zeros(size, requires_grad=True) for size in (4, 6, 1, 11, 12, 5)]
     parameters += [torch.zeros(2, dtype=torch.float64, requires_grad=True), torch.zeros(1, requires_grad=True)]
     chunks = chunk_update_derivatives(SGD(parameters, lr=1.0), parameters, parameters)

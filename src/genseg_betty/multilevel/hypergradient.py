@@ -12,14 +12,15 @@ The learning rate, a factor common to the whole chain, is left out; where two te
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor
 
-from genseg_betty.levels.level import Level
-from genseg_betty.levels.updates import chunk_update_derivatives
 from genseg_betty.memory import return_freed
+from genseg_betty.multilevel.level import Level, find_peers
+from genseg_betty.multilevel.optimizer_derivatives import chunk_update_derivatives
+from genseg_betty.multilevel.replay import find_record, replay_gradients
 
 RADIUS = 0.01
 """Length of the displacement of `finite_difference` (DARTS, section 2.3).
@@ -29,20 +30,20 @@ large at 0.01, 16 times at 1e-4, and right to 6e-6 at 1e-7, which float32 does n
 """
 
 
-def preconditioned(level: Level, vector: Sequence[Tensor], with_rate: bool) -> list[Tensor]:
+def precondition(level: Level, vector: Sequence[Tensor], with_rate: bool) -> list[Tensor]:
     """diag(du/d∇) · vector, divided by the learning rate unless `with_rate`.
 
     A list is emptied on the way: as large as the level's weights, it is not needed beside the product.
     """
-    record = level.recorded()
-    identity = level.precondition == "identity"
-    remaining, products = drained(vector), []
+    record = find_record(level)
+    identity = level.conditions.precondition == "identity"
+    remaining, products = drain(vector), []
     for chunk in chunk_update_derivatives(level.optimizer, record.trainable, record.gradients, identity):
         products += chunk.multiply([*islice(remaining, chunk.parameters)], with_rate)
     return products
 
 
-def drained(vector: Sequence[Tensor]) -> Iterator[Tensor]:
+def drain(vector: Sequence[Tensor]) -> Iterator[Tensor]:
     """The tensors in their order; a list lets go of each."""
     if not isinstance(vector, list):
         yield from vector
@@ -59,36 +60,46 @@ def _hand_over(gradients: list[Tensor], lower: Level, sync: bool) -> list[Tensor
     return gradients
 
 
-def _exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool, with_rate: bool) -> list[Tensor]:
-    mixed = curr.recorded().mixed
-    if prev.name not in mixed:
+def _multiply_exactly(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool, with_rate: bool) -> list[Tensor]:
+    products = find_record(curr).mixed_products
+    if prev.name not in products:
         return_freed()
-        direction = preconditioned(curr, vector, with_rate)
+        direction = precondition(curr, vector, with_rate)
         torch._foreach_neg_(direction)
-        curr.differentiate_gradients(direction)
-    return _hand_over(mixed.pop(prev.name), prev, sync)
+        # One walk for every level that a hop leads to from here: they all come with the same vector.
+        parameters = {level.name: level.trainable_parameters() for level in find_next_levels(curr)}
+        find_record(curr).backpropagate(direction, parameters)
+    return _hand_over(products.pop(prev.name), prev, sync)
+
+
+def find_next_levels(level: Level) -> list[Level]:
+    """The levels that follow this one on the paths of a hypergradient, each once."""
+    paths = [path for peer in find_peers(level) for path in peer.paths]
+    hops = [hop for path in paths for hop in pairwise(path[1:])]
+    return list(dict.fromkeys(lower for upper, lower in hops if upper is level))
 
 
 def exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
     """Eq. 10 or 11 by double backward through the recorded step, without the learning rate."""
-    return _exact(vector, curr, prev, sync, with_rate=False)
+    return _multiply_exactly(vector, curr, prev, sync, with_rate=False)
 
 
 def exact_with_rate(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
     """The same with the learning rate: the generator's hop of `exact_full`."""
-    return _exact(vector, curr, prev, sync, with_rate=True)
+    return _multiply_exactly(vector, curr, prev, sync, with_rate=True)
 
 
 def finite_difference(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
     """Eq. 10 or 11 by a central difference of ∇_φ L at the weights before the step, ± a small displacement."""
     parameters = prev.trainable_parameters()
-    direction = preconditioned(curr, vector, with_rate=False)
+    direction = precondition(curr, vector, with_rate=False)
     length = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(d) for d in direction]))
     epsilon = RADIUS / length.clamp_min(1e-15)
+    before = [weight.detach() for weight in find_record(curr).trainable]
     sides = []
     for sign in (1, -1):
-        displaced = [b.detach() + sign * epsilon * d for b, d in zip(curr.recorded().trainable, direction, strict=True)]
-        sides.append(curr.replay(displaced, parameters))
+        displaced = [weight + sign * epsilon * d for weight, d in zip(before, direction, strict=True)]
+        sides.append(replay_gradients(curr, displaced, parameters))
     difference = [(minus - plus) / (2 * epsilon) for plus, minus in zip(*sides, strict=True)]
     return _hand_over(difference, prev, sync)
 
@@ -98,4 +109,4 @@ HYPERGRADIENTS = {
     "exact_with_rate": exact_with_rate,
     "finite_difference": finite_difference,
 }
-"""What `GenSegEngine` adds to Betty's own table."""
+"""What `PhasedEngine` adds to Betty's own table."""
