@@ -253,7 +253,8 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "dicom-deflated.dcm": (
         "unsafe",
-        "is a deflated DICOM file; expected another transfer syntax, convert it",
+        "is a deflated DICOM file, which unpacks to any size; expected another transfer syntax, "
+        "convert it to Explicit VR Little Endian (dcmconv +te)",
         lambda path: bombs.dicom(path, syntax="1.2.840.10008.1.2.1.99"),
     ),
     "dicom-frame.dcm": (

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from data.dicoms import VOLUME, series, slice_file
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
 from genseg_betty.inference import predict_paths
+from genseg_betty.inference.predict import note_of_files_beside_slices, plan
 from genseg_betty.run import Run
 
 GRAY = np.random.default_rng(1).integers(0, 256, (40, 48), dtype=np.uint8)
@@ -84,6 +86,44 @@ def test_folders_keep_their_structure(bright_run: Run, tmp_path: Path) -> None:
     written = predict_paths(bright_run.path, [images, single, single, images], out)
     assert files(out) == {"x.png", "north/x.png", "north/deep/y.png", "single.png"}
     assert len(written) == 4
+
+
+def test_every_series_below_a_folder_is_predicted(tmp_path: Path) -> None:
+    """Also where a stray slice lies beside the folders of the patients."""
+    for name in ("P1", "P1/other", "P2/CT", ".hidden"):
+        series(tmp_path / "in" / name, VOLUME[:2])
+    out = tmp_path / "out"
+    planned = [job.mask.relative_to(out).as_posix() for job in plan([tmp_path / "in"], out, volumes=True)]
+    assert planned == ["P1.nii.gz", "P1/other.nii.gz", "P2/CT.nii.gz"]
+    slice_file(tmp_path / "in" / "stray", VOLUME[0])
+    planned = [job.mask.relative_to(out).as_posix() for job in plan([tmp_path / "in"], out, volumes=True)]
+    assert planned == ["in.nii.gz", "in/P1.nii.gz", "in/P1/other.nii.gz", "in/P2/CT.nii.gz"]
+
+
+def test_a_series_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = series(tmp_path / "data" / "P1", VOLUME[:2])
+    monkeypatch.chdir(folder)
+    for named, out in ((".", "../masks"), ("../P1", ".."), (folder, tmp_path)):
+        (job,) = plan([Path(named)], Path(out), volumes=True)
+        assert job.mask == Path(out) / "P1.nii.gz"
+
+
+def test_images_beside_slices_are_told(tmp_path: Path) -> None:
+    folder = series(tmp_path / "P1", VOLUME[:2])
+    jobs = plan([folder], tmp_path / "out", volumes=True)
+    (folder / "README.txt").write_text("litter")
+    assert note_of_files_beside_slices(jobs) == []
+    save(folder / "x.png")
+    found = f"1 images that lie among the slices of a DICOM series are not predicted: {folder / 'x.png'}"
+    assert note_of_files_beside_slices(jobs) == [found]
+
+
+def test_dicom_images_of_any_name_are_predicted(bright_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    slice_file(tmp_path / "in" / "IM1", GRAY.astype(np.uint16))
+    (tmp_path / "in" / "README").write_text("litter")
+    (written,) = predict_paths(bright_run.path, [tmp_path / "in"], tmp_path / "out")
+    assert written == tmp_path / "out" / "IM1.png"
 
 
 def test_an_output_folder_inside_the_input_is_not_read(bright_run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A folder is searched with its subfolders, whose structure the masks repeat. All 
 file names (missing inputs, two inputs for one mask, a mask over an input) is found before the first image.
 """
 
+import os
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,7 +13,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from genseg_betty.data.formats import holds_series, read_header, read_image, split_name, write_mask, write_volume
+from genseg_betty.data.formats import (
+    content_files,
+    holds_series,
+    is_image_file,
+    read_header,
+    read_image,
+    split_name,
+    write_mask,
+    write_volume,
+)
 from genseg_betty.data.formats.place import orientation_of
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import scale_of_files
@@ -21,6 +31,8 @@ from genseg_betty.faults import merge_alike
 from genseg_betty.files import remove_leftovers, whole_file
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.terminal import say
+
+MAX_NAMED = 3  # files in one note
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,9 @@ def predict_paths(
             written.append(job.mask)
         except (UserError, OSError) as error:
             failures.append((str(job.image), str(error)))
-    turned = note_of_turned("the input", orientations, predictor.preprocessing.orientation)
-    say(*(f"note: {note}" for note in turned), file=sys.stderr)
+    notes = note_of_turned("the input", orientations, predictor.preprocessing.orientation)
+    notes += note_of_files_beside_slices(jobs)
+    say(*(f"note: {note}" for note in notes), file=sys.stderr)
     if failures:
         title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
         raise UserError("\n  - ".join([title, *merge_alike(failures, "images")]))
@@ -91,22 +104,38 @@ def plan(paths: list[Path], out: Path, volumes: bool = False) -> list[Job]:
 
 def _images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]]:
     """Image files at `path` with their places below the output folder."""
-    if path.is_file() or (volumes and path.is_dir() and holds_series(path)):
+    if path.is_file():
         return [(path, Path(path.name))]
     inside = out.resolve() if out.resolve() != path.resolve() else None
-    files = sorted(path.rglob("*"))
-    series = {folder for folder in files if volumes and folder.is_dir() and holds_series(folder)}
+    visible = [file for file in sorted(path.rglob("*")) if not _is_hidden(file.relative_to(path))]
+    series = {folder for folder in (path, *visible) if volumes and folder.is_dir() and holds_series(folder)}
+    files = [file for file in visible if file.is_file() and file.parent not in series and is_image_file(file)]
     found = [
-        (file, file.relative_to(path))
-        for file in files
-        if file in series or (split_name(file.name)[1] and file.is_file() and file.parent not in series)
+        file
+        for file in sorted({*series, *files})
+        if file == path or inside is None or inside not in file.resolve().parents
     ]
-    return [
-        (file, relative)
-        for file, relative in found
-        if not any(part.startswith((".", "__MACOSX")) for part in relative.parts)
-        and (inside is None or inside not in file.resolve().parents)
-    ]
+    # What lies below a series that was named itself goes into a folder of its name, as several such may be named.
+    above = Path(os.path.abspath(path).rpartition("/")[2]) if path in series else Path()
+    return [(file, above / file.relative_to(path)) for file in found]
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in relative.parts)
+
+
+def note_of_files_beside_slices(jobs: list[Job]) -> list[str]:
+    """A sentence if files in the folders of DICOM series are images of other formats, which are not predicted."""
+    beside = []
+    for folder in [job.image for job in jobs if job.image.is_dir()]:
+        slices = set(content_files(folder))
+        visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        beside += [str(path) for path in visible if path not in slices and split_name(path.name)[1]]
+    if not beside:
+        return []
+    more = f" and {len(beside) - MAX_NAMED} more" if len(beside) > MAX_NAMED else ""
+    shown = ", ".join(beside[:MAX_NAMED])
+    return [f"{len(beside)} images that lie among the slices of a DICOM series are not predicted: {shown}{more}"]
 
 
 def _conflicts(jobs: list[Job], out: Path) -> list[str]:

@@ -29,6 +29,7 @@ __all__ = [
     "content_digest",
     "content_files",
     "holds_series",
+    "is_image_file",
     "mismatch",
     "pack",
     "read_colours",
@@ -52,6 +53,11 @@ def split_name(name: str) -> tuple[str, str]:
     lower = name.lower()
     known = max((extension for extension in EXTENSIONS if lower.endswith(extension)), key=len, default="")
     return (name[: -len(known)], name[-len(known) :]) if known else (name, "")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is one that is read: by its extension, or as DICOM, which may have any name."""
+    return bool(split_name(path.name)[1]) or dicom.is_named_otherwise(path)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -108,7 +114,7 @@ def content_digest(path: Path) -> bytes:
 def content_files(path: Path) -> list[Path]:
     """The files that make an image: itself, a series' slices, a header and its data. Raises ImageError."""
     if path.is_dir():
-        return dicom.slices(path)
+        return dicom.find_slices(path)
     extension = split_name(path.name)[1].lower()
     for reader in DETACHED:
         if extension in reader.EXTENSIONS:
@@ -153,6 +159,8 @@ def _reader(path: Path) -> ModuleType:
         if extension in reader.EXTENSIONS:
             _require_named_rightly(path, extension, reader)
             return reader
+    if dicom.is_named_otherwise(path):
+        return dicom
     raise ImageError("unreadable", f"has the extension {path.suffix!r}; expected one of {', '.join(EXTENSIONS)}")
 
 

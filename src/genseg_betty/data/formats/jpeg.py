@@ -12,7 +12,8 @@ from genseg_betty.data.formats.common import ImageError
 MAX_SCANS = 50  # encoders write up to about 15
 START_OF_IMAGE, START_OF_SCAN, END = b"\xff\xd8", b"\xda", b"\xd9"
 # Frame headers of all kinds of JPEG, lossless ones among them, and of JPEG-LS.
-FRAMES = frozenset(bytes([code]) for code in (*range(0xC0, 0xD0), 0xF7) if code not in (0xC4, 0xC8, 0xCC))
+FRAME_CODES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+FRAMES = frozenset(bytes([code]) for code in FRAME_CODES)
 # Between scans: what follows a scan's header is data in which each 0xff stands before 0x00 or a restart marker.
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 
@@ -24,10 +25,10 @@ def require_few_scans(content: bytes | mmap.mmap) -> None:
         scans += found[1] == START_OF_SCAN
         if scans > MAX_SCANS:
             raise ImageError("unsafe", f"holds more than {MAX_SCANS} scans; expected a JPEG file as encoders write it")
-        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+        place = _find_end(content, found.end())
 
 
-def frame_size(content: bytes) -> tuple[int, int] | None:
+def read_frame_size(content: bytes) -> tuple[int, int] | None:
     """Width and height as the first frame header of a JPEG or JPEG-LS file states them; None where there is none."""
     frame = _find_frame(content)
     if frame is None:
@@ -52,5 +53,11 @@ def _find_frame(content: bytes | mmap.mmap) -> int | None:
     while (found := MARKER.search(content, place)) and found[1] not in (START_OF_SCAN, END):
         if found[1] in FRAMES:
             return found.end()
-        place = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+        place = _find_end(content, found.end())
     return None
+
+
+def _find_end(content: bytes | mmap.mmap, segment: int) -> int:
+    """Where a segment ends that begins with its length, of 2 bytes."""
+    length = content[segment : segment + 2]
+    return segment + int.from_bytes(length, "big")
