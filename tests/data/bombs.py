@@ -401,7 +401,11 @@ BOMBS: dict[str, tuple[Writer, str]] = {
         lambda path: dicom(path, Rows=2**14, Columns=2**14, BitsAllocated=64),
         f"too_large: holds 1 x 16384 x 16384 x 1 values of 8 bytes; {SHRINK}",
     ),
-    "rest.dcm": (lambda path: dicom(path, bytes(BLOCK)), WHOLE),
+    "rest.dcm": (
+        lambda path: dicom(path, bytes(BLOCK)),
+        "unreadable: holds more frames than the 1 that its header states; expected as many, mend its NumberOfFrames or "
+        "export it anew",
+    ),
     "runs.dcm": (
         run_lengths,
         "too_large: holds 17 MB of run-length encoded values in a frame; expected at most 17 MB, save it uncompressed",
