@@ -12,6 +12,7 @@ import pytest
 from data.dicoms import ENHANCED_CT, SPACING, VOLUME, enhanced, series, slice_file, without_preamble
 from genseg_betty.data.check import check_dataset
 from genseg_betty.data.formats import ImageError, content_files, holds_series, read_header, read_image, read_mask
+from genseg_betty.data.pairing import pair
 
 N = len(VOLUME)
 SEGMENTATION, STRUCTURES, REPORT, PRESENTATION = (
@@ -276,6 +277,18 @@ def test_series_of_ima_files_pair_with_their_masks(tmp_path: Path, dataset_yaml)
         nibabel.save(mask, tmp_path / f"masks/P{patient}.nii.gz")
     report = check_dataset(dataset_yaml("folder", root=str(tmp_path)))
     assert (report.pairs, report.errors) == (4, [])
+
+
+def test_series_that_no_pattern_takes_are_told(tmp_path: Path, dataset_yaml) -> None:
+    """Masks that are series themselves, series a folder further down, and one below a patient's."""
+    for number, name in enumerate(("images/P0", "images/P0/scout", "images/P1/CT", "masks/P0")):
+        series(tmp_path / name, VOLUME[:2], SeriesInstanceUID=f"1.{number}")
+    (note,) = pair(tmp_path, dataset_yaml("folder")).notes
+    left = "3 DICOM series in images, masks are no image and no mask by the patterns: images/P0/scout/, images/P1/CT/, "
+    assert note.startswith(f"{left}masks/P0/; a pattern that ends in / takes such folders, as dataset.masks=")
+    assert note.endswith("['masks/{stem}/']\" does")
+    taken = pair(tmp_path, dataset_yaml("folder", masks=["masks/{stem}/"], images=["images/*/", "images/*/*/"]))
+    assert (taken.masks, len(taken.notes)) == ({"images/P0": ["masks/P0"]}, 0)
 
 
 def test_a_single_ima_file_is_an_image(tmp_path: Path) -> None:

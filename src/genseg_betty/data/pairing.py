@@ -15,6 +15,7 @@ from genseg_betty.data.files import Finding, Tree, expand, fixed_folder
 from genseg_betty.data.formats import EXTENSIONS, split_name
 
 MAX_LISTED = 5  # files named in one message
+FOLDERS_OF_MASKS = "dataset.masks=\"['masks/{stem}/']\""
 
 
 @dataclass
@@ -241,18 +242,18 @@ def _contested(result: Pairing, mask: str, names: Sequence[str]) -> None:
 
 
 def _note_what_is_left(result: Pairing, config: Mapping[str, Any], taken: Collection[str]) -> None:
-    """Say which files lie in a folder that a pattern names, and are neither images nor masks."""
-    patterns = [*config["images"], *config["masks"]]
-    folders = tuple(f"{folder}/" for pattern in patterns if (folder := fixed_folder(pattern)) != ".")
-    series = tuple(f"{name}/" for name in taken if result.tree.files[name].is_dir())
-    left = [
-        name
-        for name, path in result.tree.files.items()
-        if name.startswith(folders or ("/",)) and name not in taken and not name.startswith(series or ("/",))
-        if not path.is_dir()
-    ]
-    if left:
-        result.notes.append(
-            f"{len(left)} files in {', '.join(sorted({folder[:-1] for folder in folders}))} are no image and no mask "
-            f"by the patterns: {_listed(sorted(left))}"
-        )
+    """Say what lies in a folder that a pattern names, and is neither image nor mask: files, and DICOM series."""
+    fixed = {fixed_folder(pattern) for pattern in [*config["images"], *config["masks"]]} - {"."}
+    inside = tuple(f"{folder}/" for folder in fixed) or ("/",)
+    files = result.tree.files
+    series = {name for name in files if files[name].is_dir()}
+    free = [name for name in files if name not in taken and name.startswith(inside)]
+    left_series = [f"{name}/" for name in free if name in series]
+    slices = tuple(f"{name}/" for name in series & {*taken, *free}) or ("/",)
+    left_files = [name for name in free if name not in series and not name.startswith(slices)]
+    where = f"in {', '.join(sorted(fixed))} are no image and no mask by the patterns"
+    if left_files:
+        result.notes.append(f"{len(left_files)} files {where}: {_listed(sorted(left_files))}")
+    if left_series:
+        advice = f"a pattern that ends in / takes such folders, as {FOLDERS_OF_MASKS} does"
+        result.notes.append(f"{len(left_series)} DICOM series {where}: {_listed(sorted(left_series))}; {advice}")
