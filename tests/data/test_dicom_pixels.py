@@ -211,6 +211,7 @@ def test_more_frames_than_are_stated_are_not_left_out(tmp_path: Path, syntax: st
             read(path)
 
 
+@pytest.mark.filterwarnings("ignore:The pixel data is")
 def test_padding_is_no_frame(tmp_path: Path) -> None:
     """A value of one byte is padded to two; some writers pad further."""
     for side, more in ((1, b""), (3, bytes(5))):

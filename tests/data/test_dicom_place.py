@@ -155,6 +155,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda path: series(path, PixelSpacing=lambda i: [0.75, 0.5] if i != 2 else [1, 1]),
         "holds 1 of 6 slices whose pixels have another size (2.dcm)",
     ),
+    "no pixel size": (
+        lambda path: series(path, PixelSpacing=None),
+        "holds 6 slices that say where they lie, and not how large their pixels are; expected PixelSpacing",
+    ),
     "a gap": (
         lambda path: series(path, ImagePositionPatient=lambda i: place(i + (i > 3), ORIENTATIONS["axial"])),
         "has slices 2.5 to 5 mm apart; expected equal distances, one is missing between 3.dcm and 4.dcm",

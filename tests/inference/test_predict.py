@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from data.dicoms import VOLUME, series, slice_file
+from data.dicoms import VOLUME, enhanced, series, slice_file
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
 from genseg_betty.inference import predict_paths
@@ -106,6 +106,16 @@ def test_a_series_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest
     for named, out in ((".", "../masks"), ("../P1", ".."), (folder, tmp_path)):
         (job,) = plan([Path(named)], Path(out), volumes=True)
         assert job.mask == Path(out) / "P1.nii.gz"
+
+
+def test_files_that_are_volumes_are_predicted_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("A.dcm", "B"):
+        enhanced(tmp_path / "in" / name, VOLUME[:2])
+    out = tmp_path / "out"
+    assert [job.mask for job in plan([tmp_path / "in"], out, volumes=True)] == [out / "A.nii.gz", out / "B.nii.gz"]
+    slice_file(tmp_path / "in" / "slice", VOLUME[0])
+    assert [job.mask for job in plan([tmp_path / "in"], out, volumes=True)] == [out / "in.nii.gz"]  # refused when read
 
 
 def test_images_beside_slices_are_told(tmp_path: Path) -> None:

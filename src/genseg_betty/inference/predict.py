@@ -16,6 +16,7 @@ from rich.progress import track
 from genseg_betty.data.formats import (
     content_files,
     holds_series,
+    holds_volumes,
     is_image_file,
     read_header,
     read_image,
@@ -108,7 +109,7 @@ def _images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]]:
         return [(path, Path(path.name))]
     inside = out.resolve() if out.resolve() != path.resolve() else None
     visible = [file for file in sorted(path.rglob("*")) if not _is_hidden(file.relative_to(path))]
-    series = {folder for folder in (path, *visible) if volumes and folder.is_dir() and holds_series(folder)}
+    series = {folder for folder in (path, *visible) if volumes and folder.is_dir() and _is_one_volume(folder)}
     files = [file for file in visible if file.is_file() and file.parent not in series and is_image_file(file)]
     found = [
         file
@@ -118,6 +119,10 @@ def _images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]]:
     # What lies below a series that was named itself goes into a folder of its name, as several such may be named.
     above = Path(os.path.abspath(path).rpartition("/")[2]) if path in series else Path()
     return [(file, above / file.relative_to(path)) for file in found]
+
+
+def _is_one_volume(folder: Path) -> bool:
+    return holds_series(folder) and not holds_volumes(folder)
 
 
 def _is_hidden(relative: Path) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from genseg_betty.data.formats import arrays, content, dicom, metaimage, nifti, nrrd, pictures, raw
 from genseg_betty.data.formats.common import Header, ImageError
-from genseg_betty.data.formats.dicom import holds_series
+from genseg_betty.data.formats.dicom import holds_series, holds_volumes
 from genseg_betty.data.formats.pictures import mismatch, pack, unpack, write_mask
 from genseg_betty.data.formats.place import affine_from_orientation, is_proper
 
@@ -29,6 +29,7 @@ __all__ = [
     "content_digest",
     "content_files",
     "holds_series",
+    "holds_volumes",
     "is_image_file",
     "mismatch",
     "pack",

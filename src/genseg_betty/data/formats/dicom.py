@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genseg_betty.data.formats.common import Header, as_image, labels
+from genseg_betty.data.formats.common import Header, ImageError, as_image, labels
 from genseg_betty.data.formats.dicom_file import open_dicom, read_number, read_sizes, tell_damage
 from genseg_betty.data.formats.dicom_folder import EXTENSIONS, find_slices, holds_series, require_slices
 from genseg_betty.data.formats.dicom_pixels import read_intensities
 from genseg_betty.data.formats.dicom_place import Stack, has_frame_groups, read_planes, stack_planes
 from genseg_betty.data.formats.dicom_series import (
-    is_single_volume,
+    is_volume,
     read_series_header,
     read_series_image,
     read_series_mask,
@@ -27,7 +27,16 @@ from genseg_betty.data.formats.dicom_stored import read_stored
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["EXTENSIONS", "find_slices", "holds_series", "is_named_otherwise", "read_header", "read_image", "read_mask"]
+__all__ = [
+    "EXTENSIONS",
+    "find_slices",
+    "holds_series",
+    "holds_volumes",
+    "is_named_otherwise",
+    "read_header",
+    "read_image",
+    "read_mask",
+]
 
 
 def is_named_otherwise(path: Path) -> bool:
@@ -35,6 +44,15 @@ def is_named_otherwise(path: Path) -> bool:
     try:
         return path.is_file() and begins_as_dicom(path)
     except OSError:
+        return False
+
+
+def holds_volumes(folder: Path) -> bool:
+    """Whether a folder holds several DICOM files, each of several frames: volumes by themselves, and no series."""
+    try:
+        paths = require_slices(folder)
+        return len(paths) > 1 and all(is_volume(path) for path in paths)
+    except (ImageError, OSError):
         return False
 
 
@@ -75,7 +93,8 @@ def read_header(path: Path) -> Header:
 def _find_files(path: Path) -> tuple[list[Path], bool]:
     """The files at a path, and whether they are slices: a folder may hold one file that is a volume by itself."""
     paths = require_slices(path) if path.is_dir() else [path]
-    return paths, path.is_dir() and not is_single_volume(paths)
+    alone = len(paths) == 1 and is_volume(paths[0])
+    return paths, path.is_dir() and not alone
 
 
 def _stack_frames(data: "Dataset") -> Stack:

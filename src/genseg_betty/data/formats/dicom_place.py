@@ -53,7 +53,8 @@ def find_frame_groups(data: "Dataset", sequence: str) -> list["Dataset"]:
     """
     if not has_frame_groups(data):
         return [data]
-    frames, own = read_sizes(data)[0], list(data.get("PerFrameFunctionalGroupsSequence") or ())
+    frames, _, _ = read_sizes(data)
+    own = list(data.get("PerFrameFunctionalGroupsSequence") or ())
     shared = list(data.get("SharedFunctionalGroupsSequence") or ())[:1]
     if own and len(own) != frames:
         message = f"describes {len(own)} frames and holds {frames}; expected as many, export it anew"
@@ -75,20 +76,29 @@ def has_frame_groups(data: "Dataset") -> bool:
 
 def read_planes(data: "Dataset", name: str = "") -> list[Plane]:
     """Where each frame lies that a file describes; one without functional groups describes its first alone."""
-    described = [
-        find_frame_groups(data, sequence)
-        for sequence in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-    ]
-    return [
-        Plane(
-            name or f"frame {index + 1}",
-            read_numbers(position, "ImagePositionPatient", 3),
-            read_numbers(orientation, "ImageOrientationPatient", 6),
-            read_numbers(measures, "PixelSpacing", 2) or read_numbers(measures, "ImagerPixelSpacing", 2),
-            read_number(measures, "SpacingBetweenSlices") or read_number(measures, "SliceThickness"),
+    positions = find_frame_groups(data, "PlanePositionSequence")
+    orientations = find_frame_groups(data, "PlaneOrientationSequence")
+    measures = find_frame_groups(data, "PixelMeasuresSequence")
+    found = []
+    for index, position in enumerate(positions):
+        plane = Plane(
+            name=name or f"frame {index + 1}",
+            position=read_numbers(position, "ImagePositionPatient", 3),
+            directions=read_numbers(orientations[index], "ImageOrientationPatient", 6),
+            spacing=_read_pixel_spacing(measures[index]),
+            thickness=_read_thickness(measures[index]),
         )
-        for index, (position, orientation, measures) in enumerate(zip(*described, strict=True))
-    ]
+        found.append(plane)
+    return found
+
+
+def _read_pixel_spacing(measures: "Dataset") -> tuple[float, ...] | None:
+    """Of rows and of columns; on the detector where a projection states that alone."""
+    return read_numbers(measures, "PixelSpacing", 2) or read_numbers(measures, "ImagerPixelSpacing", 2)
+
+
+def _read_thickness(measures: "Dataset") -> float | None:
+    return read_number(measures, "SpacingBetweenSlices") or read_number(measures, "SliceThickness")
 
 
 def stack_planes(found: Sequence[Plane]) -> Stack:
@@ -100,6 +110,9 @@ def stack_planes(found: Sequence[Plane]) -> Stack:
     if unplaced:
         raise _not_placed(len(found), unplaced)
     normal = _find_common_normal(found)
+    if not alone and found[0].spacing is None:
+        message = f"holds {len(found)} slices that say where they lie, and not how large their pixels are"
+        raise ImageError("unreadable", f"{message}; expected PixelSpacing, mend their headers or convert to NIfTI")
     places = np.array([plane.position for plane in found])
     heights = places @ normal
     order = [int(index) for index in np.argsort(heights, kind="stable")]

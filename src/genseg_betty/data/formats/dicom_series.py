@@ -76,11 +76,10 @@ def read_series_header(paths: Sequence[Path]) -> Header:
     return Header(series.shape, series.stack.spacing, series.stack.affine)
 
 
-def is_single_volume(paths: Sequence[Path]) -> bool:
-    """Whether the only DICOM file of a folder is a volume of several frames by itself. Raises ImageError."""
-    if len(paths) > 1:
-        return False
-    frames, _, _ = read_sizes(open_dicom(paths[0], pixels=False))
+def is_volume(path: Path) -> bool:
+    """Whether a DICOM file is a volume of several frames by itself. Raises ImageError."""
+    with tell_damage(path):
+        frames, _, _ = read_sizes(open_dicom(path, pixels=False))
     return frames > 1
 
 
