@@ -195,6 +195,10 @@ REFUSED: dict[str, tuple[str, tuple[np.ndarray, dict[str, Any]]]] = {
     "multiplied": ("multiplied by their", channels("u2", 4, photometric="rgb", extrasamples=["assocalpha"])),
     "signed white": ("signed or floating", (drawn("i2", HEIGHT, WIDTH), {"photometric": "miniswhite"})),
     "complex": ("64 bits in 1 channels and of the kind COMPLEXIEEEFP", (drawn("f4", HEIGHT, WIDTH).astype("c8"), {})),
+    "dark palette": (
+        "palette has colours of 8 bits",
+        (drawn("u1", HEIGHT, WIDTH), {"photometric": "palette", "colormap": np.arange(768).reshape(3, 256) % 256}),
+    ),
     "reduced": ("reduced pictures alone", (GRAY16, {"subfiletype": 1})),
     "deep": ("slices in one page", (drawn("u1", 16, 16, 16), {"volumetric": True, "tile": (16, 16, 16)})),
 }
@@ -332,6 +336,15 @@ def test_masks_of_16_bits_in_colour(tmp_path: Path) -> None:
         read_mask(write(tmp_path / "hidden.tif", hidden, **keys))
     veiled = np.stack([labels] * 3 + [np.full_like(labels, 7)], -1)
     np.testing.assert_array_equal(read_mask(write(tmp_path / "veiled.tif", veiled, **keys)), labels)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH, 3)])
+def test_colours_of_8_bits_whoever_reads_them(tmp_path: Path, order: str, shape: tuple[int, ...]) -> None:
+    array = drawn("u1", *shape)
+    path = write(tmp_path / "x.tif", array, photometric=None, bigtiff=True, byteorder=ORDERS[order])
+    rgb = np.broadcast_to(array.reshape(HEIGHT, WIDTH, -1), (HEIGHT, WIDTH, 3)).astype(np.int32)
+    np.testing.assert_array_equal(read_colours(path), rgb @ np.array([65536, 256, 1]))
 
 
 def test_a_file_in_place_of_its_offsets(tmp_path: Path) -> None:

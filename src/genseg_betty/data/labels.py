@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genseg_betty.data.formats import ImageError, pack, unpack
+from genseg_betty.data.formats.common import MAX_LABEL
 from genseg_betty.errors import UserError
 
 MAX_BLURRED = 0.05  # share of in-between pixels up to which a 0/255 mask counts as resized, not as wrong
@@ -90,7 +91,7 @@ class LabelMap:
         if present <= {0, 255}:
             return (values > 0).astype(np.int64), False
         if not _is_blurred(values, present):
-            raise ImageError("unexpected_label", _unexpected(present, "0 and 1, or 0 and 255"))
+            raise ImageError("unexpected_label", _not_binary(present))
         return (values > HALF).astype(np.int64), True
 
     def _decode_declared(self, values: np.ndarray, lookup: Mapping[int, int]) -> np.ndarray:
@@ -98,8 +99,7 @@ class LabelMap:
         if others and self.in_colour:
             raise ImageError("unexpected_label", _unexpected_colours(values, others, sorted(lookup)))
         if others:
-            expected = ", ".join(map(str, sorted(lookup)))
-            raise ImageError("unexpected_label", _unexpected(others, expected) + _other_spelling(others, lookup))
+            raise ImageError("unexpected_label", _undeclared(others, lookup))
         known = sorted(lookup)
         indices = np.array([lookup[value] for value in known], dtype=np.int64)
         return indices[np.searchsorted(np.array(known), values)]
@@ -146,13 +146,45 @@ def _is_blurred(values: np.ndarray, present: set[int]) -> bool:
     return bool(between.mean() <= MAX_BLURRED and not (suspicious & (flat | (contrast < 128))).any())
 
 
-def _unexpected(found: set[int], expected: str) -> str:
-    shown = ", ".join(map(str, sorted(found)[:MAX_SHOWN])) + (", ..." if len(found) > MAX_SHOWN else "")
-    highest = max(found) if len(found) == 2 and 0 in found else 1
-    return (
-        f"holds the values {shown}; expected {expected}. Mend the mask, or declare its labels, "
-        f"as in dataset.labels={{background: 0, ulcer: {highest}}}"
-    )
+def _not_binary(found: set[int]) -> str:
+    """What to say of a mask without declared labels, with those to declare where they are few."""
+    values = sorted(found | {0}) if len(found) == 1 else sorted(found)
+    if len(values) > MAX_SHOWN:  # a photograph, or more classes than one reads in a line
+        values = [0, 1]
+    others = {"ulcer": values[1]} if len(values) == 2 else _as_labels(values[1:])
+    labels = _as_yaml({"background": values[0]} | others)
+    declare = f"declare its labels, as in dataset.labels={{{labels}}}"
+    return f"holds the values {_shown(found)}; expected 0 and 1, or 0 and 255. {_mend(found, declare)}"
+
+
+def _undeclared(found: set[int], lookup: Mapping[int, int]) -> str:
+    """What to say of values that are not among the declared ones."""
+    expected = ", ".join(map(str, sorted(lookup)))
+    add = f"add them to dataset.labels, as {_as_yaml(_as_labels(sorted(found)[:MAX_SHOWN]))}"
+    mend = _mend(found, add) + _other_spelling(found, lookup)
+    return f"holds the values {_shown(found)}; expected {expected}. {mend}"
+
+
+def _mend(found: set[int], declare: str) -> str:
+    """The advice; what no label can be is not to be declared."""
+    if all(map(_is_value, found)):
+        return f"Mend the mask, or {declare}"
+    return f"Mend the mask: labels are whole numbers within 0..{MAX_LABEL}"
+
+
+def _as_labels(values: Sequence[int]) -> dict[str, int]:
+    """Names to begin with for values that have none."""
+    return {f"label{value}": value for value in values}
+
+
+def _as_yaml(labels: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in labels.items())
+
+
+def _shown(found: set[int]) -> str:
+    """The lowest values of a message."""
+    more = ", ..." if len(found) > MAX_SHOWN else ""
+    return ", ".join(map(str, sorted(found)[:MAX_SHOWN])) + more
 
 
 def _unexpected_colours(values: np.ndarray, others: set[int], known: Sequence[int]) -> str:
@@ -188,7 +220,7 @@ def _faults(labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) 
     odd = [name for name, value in labels.items() if not (_is_colour if in_colour else _is_value)(value)]
     if odd:
         colours = "colours [red, green, blue] within 0..255, as labels are numbers or colours, all of them"
-        expected = colours if in_colour else "whole numbers within 0..65535"
+        expected = colours if in_colour else f"whole numbers within 0..{MAX_LABEL}"
         faults.append(f"the values of {', '.join(odd)} are not {expected}")
     elif len({_number(_as_value(value)) for value in labels.values()}) < len(labels):
         faults.append("two labels share one value; every label needs its own")
@@ -205,4 +237,4 @@ def _faults(labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) 
 
 
 def _is_value(value: object) -> bool:
-    return type(value) is int and 0 <= value <= 65535
+    return type(value) is int and 0 <= value <= MAX_LABEL

@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 
 from genseg_betty.data.formats import tiff
 from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, require_short
-from genseg_betty.data.formats.jpeg import require_eight_bits, require_few_scans
+from genseg_betty.data.formats.jpeg import require_few_scans, require_readable_frame
 from genseg_betty.data.formats.orientation import ORIENTATION, SIDEWAYS, upright
 from genseg_betty.data.formats.picture_values import Page, intensities, label_values, pack, packed_colours, unpack
-from genseg_betty.data.formats.png import read_deep_png, read_png_header
+from genseg_betty.data.formats.png import is_turned_late, read_deep_png, read_png_header
 
 __all__ = [
     "EXTENSIONS",
@@ -36,6 +36,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # Only these decoders: a file's extension must not reach the others (EPS, for one, runs a program).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow itself refuses: 178 956 970
+LOSSY = ("JPEG", "MPO", "WEBP")
 JPEG_START = b"\xff\xd8"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")  # the last two against the standard
 
@@ -76,8 +77,9 @@ def read_header(path: Path) -> Header:
         with _opened(path) as image:
             width, height = image.size
             # Image's own method: that of PNG would decode every pixel in search of a tag behind them.
-            sideways = Image.Image.getexif(image).get(ORIENTATION) in SIDEWAYS
-    return Header((width, height) if sideways else (height, width))
+            exif = image.getexif() if is_turned_late(path) else Image.Image.getexif(image)
+            is_sideways = exif.get(ORIENTATION) in SIDEWAYS
+    return Header((width, height) if is_sideways else (height, width))
 
 
 def bit_depth(path: Path) -> int:
@@ -112,10 +114,14 @@ def write_mask(path: Path, mask: np.ndarray, colours: Sequence[Sequence[int]] = 
 def mismatch(mask: Sequence[int], image: Sequence[int]) -> str:
     """The message of a size_mismatch; sizes are (height, width) or (depth, height, width)."""
     found, expected = ("x".join(str(side) for side in reversed(size)) for size in (mask, image))
-    turned = tuple(mask) == tuple(image)[::-1]
-    hint = " (turned: one of them has lost its EXIF orientation)" if turned and len(image) == 2 else ""
     unit = "pixels" if len(image) == 2 else "voxels"
-    return f"mask is {found} {unit} and its image {expected}{hint}; expected equal sizes, bring both to one size"
+    sizes = f"mask is {found} {unit} and its image {expected}"
+    if len(image) == 2 and tuple(mask) == tuple(image)[::-1]:
+        return (
+            f"{sizes} (turned: one of them has lost its EXIF orientation); expected equal sizes, turn the mask until "
+            "it lies on the image as a viewer shows that"
+        )
+    return f"{sizes}; expected equal sizes, bring both to one size"
 
 
 @contextmanager
@@ -145,12 +151,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     with path.open("rb") as file:
         if file.read(2) == JPEG_START:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                require_eight_bits(content)
-                require_few_scans(content)
+                require_readable_frame(content)
+                require_few_scans(content, whole=True)
     with Image.open(path, formats=FORMATS) as image:
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in ("TIFF", "MPO"):  # MPO: a photograph with previews behind it
-            raise ImageError("unreadable", f"holds {frames} frames; expected one image a file")
+            raise ImageError("unreadable", f"holds {frames} frames; expected one image a file, split it")
         yield image
 
 
@@ -178,8 +184,10 @@ def _only_page(path: Path) -> Page:
     header = read_png_header(path)
     with _opened(path) as image:
         if header and header.deep:
-            return Page(upright(read_deep_png(path, header), image.getexif().get(ORIENTATION)), header.bits)
-        return Page(_loaded(image, 1), header.bits if header else 8)
+            pixels = upright(read_deep_png(path, header), image.getexif().get(ORIENTATION))
+            return Page(pixels, header.bits)
+        bits = header.bits if header else 8
+        return Page(_loaded(image, 1), bits, lossy=image.format in LOSSY)
 
 
 def _loaded(image: Image.Image, count: int) -> Image.Image:

@@ -22,6 +22,7 @@ SEPARATE = 2  # PlanarConfiguration
 MULTIPLIED, ALPHA = 1, (1, 2)  # ExtraSamples: transparency that colours were multiplied by, or any
 NO_SLICE = 0b101  # NewSubfileType: a page of reduced resolution, or a transparency mask
 METAMORPH_PLANES = 33629  # UIC2: as many values as planes lie in one page of a MetaMorph stack
+COLOUR_STEP = 256  # by which a colour of 16 bits differs from the next one of 8
 SIGNED_BITS = 16  # at least, of intensities that may lie outside of 0..255
 # SampleFormat and bits of gray pages of more than 8 bits.
 DEEP_BY_PILLOW = ((UNSIGNED, 16),)
@@ -100,7 +101,16 @@ def _fault_of_colour(page: "TiffPage") -> str:
         return "is a TIFF whose white is 0 and whose values are signed or floating point; expected black at 0"
     if page.photometric == PALETTE and (page.bitspersample > 8 or page.sampleformat != UNSIGNED):
         return f"is a TIFF with a palette for values of {page.bitspersample} bits; {EXPECTED}"
+    if page.photometric == PALETTE and _has_dark_palette(page):
+        return (
+            f"is a TIFF whose palette has colours of 8 bits, and the format says 16, so that all are black; {EXPECTED}"
+        )
     return ""
+
+
+def _has_dark_palette(page: "TiffPage") -> bool:
+    """Whether the colours of a palette, which are numbers of 16 bits, lie within 8: a fault of old programs."""
+    return page.colormap is not None and 0 < page.colormap.max() < COLOUR_STEP
 
 
 def _fault_of_storage(page: "TiffPage") -> str:
