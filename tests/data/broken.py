@@ -277,7 +277,7 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     "words.npy": ("unreadable", "holds <U1; expected numbers", lambda path: np.save(path, [["a", "b"]])),
     "nan.npy": (
         "unreadable",
-        "holds NaN or infinite intensities; expected finite numbers",
+        "holds NaN or infinite intensities; expected finite numbers, write that of the background instead",
         lambda path: np.save(path, np.where(ROWS == COLUMNS, np.nan, 1.0)),
     ),
     "complex.npy": (

@@ -112,6 +112,15 @@ def test_twelve_bits_are_unpacked(tmp_path: Path) -> None:
     assert bit_depth(path) == 16
 
 
+@pytest.mark.parametrize("compression", [1, 32773])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_predictor_that_readers_ignore_or_apply_is_refused(tmp_path: Path, compression: int, bits: int) -> None:
+    stated = {"bits": (258, 3, 1, bits), "compression": (259, 3, 1, compression), "predictor": (317, 3, 1, 2)}
+    (tmp_path / "x.tif").write_bytes(tags(4, 4, bytes(16 * bits // 8), **stated))
+    with pytest.raises(ImageError, match=r"states a predictor.*save it anew"):
+        read_image(tmp_path / "x.tif")
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("photometric", [0, 1])
 def test_few_bits_are_gray_from_black_to_white(tmp_path: Path, bits: int, photometric: int) -> None:

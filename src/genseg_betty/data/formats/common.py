@@ -71,9 +71,11 @@ def require_short(path: Path) -> None:
 
 def as_image(values: np.ndarray) -> np.ndarray:
     """[..., C] float32 from values in file units. Raises ImageError for NaN or infinity."""
-    array = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and are told here
+        array = values.astype(np.float32)
     if not np.isfinite(array).all():
-        raise ImageError("unreadable", "holds NaN or infinite intensities; expected finite numbers")
+        message = "holds NaN or infinite intensities; expected finite numbers, write that of the background instead"
+        raise ImageError("unreadable", message)
     return array
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6  # PhotometricInterpretation, tag 262
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # samples of a pixel without alpha
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # SampleFormat
-UNCOMPRESSED, JPEG, DEFLATE = 1, (6, 7), (8, 32946)  # Compression
+UNCOMPRESSED, PACKBITS, JPEG, DEFLATE = 1, 32773, (6, 7), (8, 32946)  # Compression
+NO_PREDICTOR, HORIZONTAL = 1, 2  # Predictor
 SEPARATE = 2  # PlanarConfiguration
 MULTIPLIED, ALPHA = 1, (1, 2)  # ExtraSamples: transparency that colours were multiplied by, or any
 NO_SLICE = 0b101  # NewSubfileType: a page of reduced resolution, or a transparency mask
@@ -43,7 +44,7 @@ def orientation_of(page: "TiffPage") -> int:
 def suits_tifffile(page: "TiffPage") -> bool:
     """Whether tifffile reads the page without further packages."""
     numbers = page.dtype is not None and page.dtype.kind in "uif" and page.bitspersample in (8, 16, 32, 64)
-    packed = page.compression in DEFLATE and page.predictor in (1, 2)
+    packed = page.compression in DEFLATE and page.predictor in (NO_PREDICTOR, HORIZONTAL)
     return numbers and (page.compression == UNCOMPRESSED or packed) and page.photometric not in (PALETTE, YCBCR)
 
 
@@ -119,12 +120,14 @@ def _fault_of_storage(page: "TiffPage") -> str:
     depth = max(page.imagedepth, planes.count if planes is not None else 1)
     if depth > 1:
         return f"holds {depth} slices in one page; expected a page a slice, or NIfTI: save it so, as ImageJ does"
+    if page.predictor != NO_PREDICTOR and page.compression in (UNCOMPRESSED, PACKBITS):
+        return "states a predictor, which readers apply or ignore where nothing else compresses it; save it anew"
     if orientation_of(page) in SIDEWAYS:
         return "is a TIFF turned by its orientation tag; save it upright"
     if suits_pillow(page) or suits_tifffile(page):
         return ""
     kind = f"holds values of {page.bitspersample} bits in {page.samplesperpixel} channels"
-    if page.compression in (UNCOMPRESSED, *DEFLATE) and page.predictor in (1, 2):
+    if page.compression in (UNCOMPRESSED, *DEFLATE) and page.predictor in (NO_PREDICTOR, HORIZONTAL):
         return f"{kind} and of the kind {_name(page.sampleformat)}; expected whole numbers of 8 or 16 bits, save it so"
     packed = f"compressed by {_name(page.compression)}, predictor {_name(page.predictor)}"
     return f"{kind}, {packed}; expected such values uncompressed or by deflate (ZIP), save it so"
