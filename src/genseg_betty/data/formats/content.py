@@ -65,7 +65,7 @@ STARTS: tuple[tuple[bytes, Content], ...] = (
     (b"\xfd7zXZ\0", Content("packed by xz", advice=UNPACK)),
     (b"(\xb5/\xfd", Content("packed by Zstandard", advice=UNPACK)),
     (b"\0\x05\x16\x07", Content("what macOS keeps beside a file (AppleDouble)", advice="delete it")),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Content("an OLE file, as Thumbs.db is", advice="delete it, or export its pictures")),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Content("an OLE file", advice="delete it, or export it as PNG")),
     (b"SIMPLE  =", Content("a FITS file", advice="export its array as .npy, or as NIfTI")),
     (b"7z\xbc\xaf\x27\x1c", Content("a 7z archive", advice=UNPACK)),
     (b"Rar!\x1a\x07", Content("a RAR archive", advice=UNPACK)),
@@ -102,13 +102,13 @@ def recognise(path: Path) -> Content | None:
     if not head:
         return EMPTY
     if head.startswith(b"\x1f\x8b"):
-        return PACKED_VOLUME if _signed(_unpacked(head)) is NIFTI else PACKED
+        return PACKED_VOLUME if _find_signature(_unpack_start(head)) is NIFTI else PACKED
     if head.startswith(ZIP):
-        return _of_archive(head)
-    return _signed(head)
+        return _recognise_archive(head)
+    return _find_signature(head)
 
 
-def _signed(head: bytes) -> Content | None:
+def _find_signature(head: bytes) -> Content | None:
     """The kind of file that has this signature."""
     text = head.lstrip(TEXT_START).lower()
     found = [kind for start, kind in STARTS if head.startswith(start)]
@@ -117,7 +117,7 @@ def _signed(head: bytes) -> Content | None:
     return found[0] if found else None
 
 
-def _unpacked(head: bytes) -> bytes:
+def _unpack_start(head: bytes) -> bytes:
     """The beginning of what gzip has packed; nothing where it is damaged."""
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD)
@@ -125,7 +125,7 @@ def _unpacked(head: bytes) -> bytes:
         return b""
 
 
-def _of_archive(head: bytes) -> Content:
+def _recognise_archive(head: bytes) -> Content:
     """A ZIP archive is NumPy's if its first member is an array."""
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     if name.endswith(b".npy"):

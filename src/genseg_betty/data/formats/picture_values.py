@@ -21,6 +21,7 @@ COLOUR_NOISE = 16  # JPEG leaves a gray RGB mask with channels this far apart
 MAX_SHOWN = 8  # indices named in one message
 MAX_LABELS_IN_COLOUR = 16  # more colours than these, so close to gray, are noise and no labels
 DARK = 127  # up to which numbers are labels rather than gray values
+MODES_OF_NUMBERS = ("I", "F")  # what Pillow's modes of more than 8 bits begin with
 WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")  # Pillow's modes
 
 
@@ -39,12 +40,12 @@ def intensities(page: Page) -> np.ndarray:
     pixels = page.pixels
     if isinstance(pixels, np.ndarray):
         return _without_alpha(pixels)
-    if pixels.mode.startswith("I") or pixels.mode == "F":
+    if pixels.mode.startswith(MODES_OF_NUMBERS):
         array = np.asarray(pixels)
     elif _is_gray(pixels):
-        array = np.asarray(_gray(pixels))
+        array = np.asarray(_to_gray(pixels))
     else:
-        array = np.asarray(_rgb(pixels))
+        array = np.asarray(_to_rgb(pixels))
     return array[:, :, None] if array.ndim == 2 else array
 
 
@@ -66,7 +67,7 @@ def _label_values(pixels: Image.Image | np.ndarray, lossy: bool) -> np.ndarray:
     if isinstance(pixels, np.ndarray):
         colours = _without_alpha(pixels)
         is_gray = colours.shape[-1] == 1
-        return whole_numbers(colours[..., 0] if is_gray else _gray_value(colours, lossy))
+        return whole_numbers(colours[..., 0] if is_gray else _read_gray_value(colours, lossy))
     if pixels.mode == "1" or pixels.mode.startswith("I"):
         return np.asarray(pixels)
     if pixels.mode == "F":
@@ -74,8 +75,8 @@ def _label_values(pixels: Image.Image | np.ndarray, lossy: bool) -> np.ndarray:
     if pixels.mode == "P":
         return _values_of_palette(pixels)
     if _is_gray(pixels):
-        return np.asarray(_gray(pixels))
-    return _gray_value(np.asarray(_rgb(pixels)), lossy)
+        return np.asarray(_to_gray(pixels))
+    return _read_gray_value(np.asarray(_to_rgb(pixels)), lossy)
 
 
 def packed_colours(page: Page) -> np.ndarray:
@@ -83,14 +84,16 @@ def packed_colours(page: Page) -> np.ndarray:
     pixels = page.pixels
     _require_idle_alpha(pixels)
     if isinstance(pixels, np.ndarray):
-        kind, is_colour = f"{pixels.dtype}", pixels.dtype == np.uint8
+        kind = str(pixels.dtype)
+        has_colours = pixels.dtype == np.uint8
     else:
-        kind, is_colour = pixels.mode, not (pixels.mode.startswith("I") or pixels.mode == "F")
-    if not is_colour:
+        kind = pixels.mode
+        has_colours = not kind.startswith(MODES_OF_NUMBERS)
+    if not has_colours:
         message = f"holds values of more than 8 bits, or with a sign ({kind}), not colours; expected an RGB picture"
         raise ImageError("unexpected_label", message)
     if isinstance(pixels, Image.Image):
-        return pack(np.asarray(_rgb(pixels)))
+        return pack(np.asarray(_to_rgb(pixels)))
     colours = _without_alpha(pixels)
     return pack(np.broadcast_to(colours, (*colours.shape[:2], 3)))
 
@@ -98,7 +101,7 @@ def packed_colours(page: Page) -> np.ndarray:
 def pack(colours: npt.ArrayLike) -> np.ndarray:
     """Colours [..., 3], red, green and blue within 0..255, as one number each: [...] int32 r*65536 + g*256 + b."""
     parts = np.asarray(colours)
-    red, green, blue = (parts[..., index].astype(np.int32) for index in range(3))
+    red, green, blue = np.moveaxis(parts[..., :3].astype(np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
 
 
@@ -127,14 +130,16 @@ def _as_stored(values: np.ndarray, top: int) -> np.ndarray:
 
 
 def _is_gray(pixels: Image.Image) -> bool:
-    return pixels.mode in ("1", "L", "LA", "La") or (pixels.mode == "P" and _gray_palette(pixels))
+    if pixels.mode == "P":
+        return _has_gray_palette(pixels)
+    return pixels.mode in ("1", "L", "LA", "La")
 
 
-def _gray(pixels: Image.Image) -> Image.Image:
+def _to_gray(pixels: Image.Image) -> Image.Image:
     return pixels.convert("LA").convert("L") if pixels.mode == "La" else pixels.convert("L")
 
 
-def _rgb(pixels: Image.Image) -> Image.Image:
+def _to_rgb(pixels: Image.Image) -> Image.Image:
     if pixels.mode == "CMYK":
         message = "is in the inks of print (CMYK), whose colours depend on a profile; expected gray or RGB"
         raise ImageError("unreadable", f"{message}, save it as RGB")
@@ -178,13 +183,14 @@ def _values_of_palette(image: Image.Image) -> np.ndarray:
     """The grays of a palette that is gray as a whole, the indices of one in colour; neither where they contradict."""
     indices = np.asarray(image)
     parts = image.getpalette("RGB") or []
-    colours = dict(enumerate(zip(parts[::3], parts[1::3], parts[2::3], strict=True)))
+    palette = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    colours = dict(enumerate(palette))
     used = np.unique(indices).tolist()
-    if not _gray_palette(image):
+    if not _has_gray_palette(image):
         _require_upright_palette({colours[index]: index for index in used if index in colours})
         return indices
     _require_own_grays(colours, used)
-    return np.asarray(_gray(image))
+    return np.asarray(_to_gray(image))
 
 
 def _require_own_grays(colours: Mapping[int, Colour], used: Sequence[int]) -> None:
@@ -192,7 +198,8 @@ def _require_own_grays(colours: Mapping[int, Colour], used: Sequence[int]) -> No
     compared = used if len(used) > 1 else sorted({0, *used})
     shown = {colours.get(index) for index in compared}
     if None in shown or len(shown) < len(compared):
-        found = ", ".join(map(str, compared[:MAX_SHOWN])) + (", ..." if len(compared) > MAX_SHOWN else "")
+        more = ", ..." if len(compared) > MAX_SHOWN else ""
+        found = ", ".join(map(str, compared[:MAX_SHOWN])) + more
         message = f"has a gray palette in which not each of the indices {found} has a gray of its own; "
         message += "expected labels that read in one way: save the indices as gray, without a palette"
         raise ImageError("unexpected_label", message)
@@ -209,14 +216,16 @@ def _require_upright_palette(used: Mapping[Colour, int]) -> None:
         raise ImageError("unexpected_label", message)
 
 
-def _gray_palette(image: Image.Image) -> bool:
+def _has_gray_palette(image: Image.Image) -> bool:
     colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     return bool((colours == colours[:, :1]).all())
 
 
-def _gray_value(rgb: np.ndarray, lossy: bool) -> np.ndarray:
+def _read_gray_value(rgb: np.ndarray, lossy: bool) -> np.ndarray:
     """[H, W, 3] -> the gray value [H, W], green where noise in colour surrounds it."""
-    spread = rgb.max(axis=2) - rgb.min(axis=2) if rgb.dtype == np.uint8 else rgb.max(axis=2) != rgb.min(axis=2)
+    greatest, least = rgb.max(axis=2), rgb.min(axis=2)
+    # Differences of signed numbers would overflow.
+    spread = greatest - least if rgb.dtype == np.uint8 else greatest != least
     if spread.any() and not _is_noise(rgb, spread, lossy):
         row, column = np.unravel_index(spread.argmax(), spread.shape)
         found = tuple(value.item() for value in rgb[row, column])
