@@ -4,6 +4,7 @@ import bisect
 import itertools
 import posixpath
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 from genseg_betty.data.expressions import capture
 from genseg_betty.data.files import Finding, Tree, expand, fixed_folder
 from genseg_betty.data.formats import EXTENSIONS, split_name
+from genseg_betty.faults import list_examples
 
 MAX_LISTED = 5  # files named in one message
 
@@ -97,7 +99,7 @@ def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[s
     pattern, starts = config.get("group"), config.get("group_starts") or []
     if not (pattern or starts):
         return {}, []
-    values = capture("group", pattern, names) if pattern else [_started(starts, name) for name in names]
+    values = _captured(config, "group", names) if pattern else [_started(starts, name) for name in names]
     found = dict(zip(names, values, strict=True))
     groups = {name: group for name, group in found.items() if group is not None}
     if len(groups) == len(found):
@@ -106,7 +108,7 @@ def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[s
         key, expected = f"group {pattern!r}", "a regular expression whose first parenthesis is the patient or video"
     else:
         key, expected = "group_starts", f"a number in each file's name, {starts[0]} or higher (the first start)"
-    without = _listed([name for name in names if name not in groups])
+    without = list_examples([name for name in names if name not in groups], MAX_LISTED)
     return groups, [Finding("too_few", ".", f"dataset.{key} finds no group for {without}; expected {expected}")]
 
 
@@ -124,15 +126,15 @@ def layout(config: Mapping[str, Any]) -> str:
     return f"Expected below it: images {' or '.join(config['images'])}{formats}, masks {masks}.{where}"
 
 
+def _captured(config: Mapping[str, Any], key: str, texts: Sequence[str]) -> list[str | None]:
+    """What the expression of a key finds in each text; it may spell letters in another Unicode form than the names."""
+    return capture(key, unicodedata.normalize("NFC", config[key]), texts)
+
+
 def _started(starts: Sequence[int], name: str) -> str | None:
     numbers = re.findall(r"\d+", _stem(name))
     index = bisect.bisect(starts, int(numbers[-1])) if numbers else 0
     return str(starts[index - 1]) if index else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(names[:MAX_LISTED]) + more
 
 
 def _stem(name: str) -> str:
@@ -160,7 +162,7 @@ def _mask_patterns(config: Mapping[str, Any], images: Sequence[str], result: Pai
     """The mask patterns of each image, filled in; an image in whose name `stem` finds nothing is a finding."""
     filled = {}
     stems = [_stem(name) for name in images]
-    found = capture("stem", config["stem"], stems) if config.get("stem") else stems
+    found = _captured(config, "stem", stems) if config.get("stem") else stems
     for name, stem in zip(images, found, strict=True):
         if stem is None:
             message = f"dataset.stem {config['stem']!r} finds no stem in its name; mend it, or name the file in "
@@ -215,7 +217,7 @@ def _match_other_case(
     if taken:
         result.notes.append(
             f"{len(taken)} masks are named as their image but for upper and lower case, and taken for it: "
-            f"{_listed(sorted(taken))}"
+            f"{list_examples(sorted(taken), MAX_LISTED)}"
         )
 
 
@@ -224,11 +226,11 @@ def _note_other_case(result: Pairing, images: Sequence[str]) -> None:
     alike: dict[str, list[str]] = defaultdict(list)
     for name in images:
         alike[name.casefold()].append(name)
-    told = [" and ".join(names) for names in alike.values() if len(names) > 1]
+    told = [" beside ".join(names) for names in alike.values() if len(names) > 1]
     if told:
         result.notes.append(
             f"{len(told)} names differ in upper and lower case alone, and are one file on Windows and most Macs: "
-            f"{_listed(told)}"
+            f"{list_examples(told, MAX_LISTED)}"
         )
 
 
@@ -254,5 +256,5 @@ def _note_what_is_left(result: Pairing, config: Mapping[str, Any], taken: Collec
     if left:
         result.notes.append(
             f"{len(left)} files in {', '.join(sorted({folder[:-1] for folder in folders}))} are no image and no mask "
-            f"by the patterns: {_listed(sorted(left))}"
+            f"by the patterns: {list_examples(sorted(left), MAX_LISTED)}"
         )
