@@ -90,7 +90,7 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     root = resolve_root(plain)
     converted = convert(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
     paired = pair(root, plain)
-    findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks))]
+    findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks), root)]
     dataset = _from_files(root, plain, paired)
     notes = take_test_part(dataset, plain, paired, findings)
     dataset.notes = [*converted.notes, *notes, *paired.notes]
@@ -108,14 +108,9 @@ def _group_note(dataset: Dataset, config: Mapping[str, Any]) -> list[str]:
     split = config.get("split") or {}
     if config.get("group") or config.get("group_starts") or split.get("file") or split.get("test_groups"):
         return []
-    stems = {_below(dataset, case): split_name(case.image.name)[0] for case in dataset.cases}
+    stems = {dataset.path_below(case.image): split_name(case.image.name)[0] for case in dataset.cases}
     hint = group_hint(stems)
     return [hint] if hint else []
-
-
-def _below(dataset: Dataset, case: Case) -> str:
-    assert dataset.root is not None
-    return case.image.relative_to(dataset.root).as_posix()
 
 
 def _content(root: Path) -> str:
