@@ -98,12 +98,8 @@ class Names:
         """A line without separators, as several fields where its words are names: `P00 P01`, but not `Patient 3`."""
         words = field.split()
         files = [word for word in words if split_name(word)[1]]
-        if len(words) < 2 or self._is_name(field):
-            return [field]
-        if len(files) > 1 or all(map(self.meant, words)):
-            return words
-        several = self.meant(field) is None and any(map(self.meant, words))
-        return words if several else [field]
+        several = len(files) > 1 or all(map(self.meant, words))
+        return words if several and not self._is_name(field) else [field]
 
 
 def quoted_examples(names: Iterable[str], most: int) -> str:

@@ -1,7 +1,8 @@
 """Tables of names, as spreadsheets save them: fields, titles, and which rows and columns name what is tested."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 PIECE = re.compile(r'"[^"]*"|[^",;\t]+|.')  # what stands in quotes, plain text, a separator
 SEPARATORS = (",", ";", "\t")
@@ -25,13 +26,13 @@ def cut_fields(line: str, separators: Sequence[str] = SEPARATORS) -> list[str]:
     """The fields of a line without the quotes around them; a separator in double quotes is part of its field."""
     if DECLARATION.fullmatch(line):
         return []
-    fields = [""]
+    fields: list[list[str]] = [[]]  # the pieces of each
     for piece in PIECE.findall(line):
         if piece in separators:
-            fields.append("")
+            fields.append([])
         else:
-            fields[-1] += piece
-    return [field.strip().strip("\"'").strip() for field in fields]
+            fields[-1].append(piece)
+    return ["".join(pieces).strip().strip("\"'").strip() for pieces in fields]
 
 
 def is_title_row(row: Sequence[str]) -> bool:
@@ -47,8 +48,11 @@ def tested_columns(titles: Sequence[str], rows: Sequence[Sequence[str]], meant: 
 
     Raises ValueError where two columns name different groups.
     """
-    rows = _tested_rows(titles, rows)
-    named = [index for index, title in enumerate(titles) if _is_title(title)]
+    choice = _find_choice(titles, rows)
+    if choice:
+        rows = [row for row in rows if _field(row, choice.column).casefold() in choice.tested]
+    columns = [index for index in range(len(titles)) if not (choice and index == choice.column)]
+    named = [index for index in columns if _is_title(titles[index])]
     holding = [index for index in named if any(map(meant, _column(rows, index)))]
     kept = [[(index, _field(row, index)) for index in holding or named] for row in rows]
     for row in kept:
@@ -60,15 +64,23 @@ def _is_title(field: str) -> bool:
     return len(field) <= LONGEST_TITLE and TITLE.fullmatch(field) is not None
 
 
-def _tested_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
-    """The rows that a column of parts (train, test) or of flags (test: 1, 0) gives to the test part; else all."""
+@dataclass(frozen=True)
+class _Choice:
+    """The column that says of each row whether it is tested, and what it says then."""
+
+    column: int
+    tested: Collection[str]
+
+
+def _find_choice(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> _Choice | None:
+    """A column of parts (train, test) or of flags (test: 1, 0); None where there is none."""
     for index, title in enumerate(titles):
         values = {field.casefold() for field in _column(rows, index)}
         if values & TESTED and values <= TESTED | LEARNED | {""}:
-            return [row for row in rows if _field(row, index).casefold() in TESTED]
+            return _Choice(index, TESTED)
         if FLAG_TITLE.fullmatch(title) and values & YES and values <= YES | NO:
-            return [row for row in rows if _field(row, index).casefold() in YES]
-    return rows
+            return _Choice(index, YES)
+    return None
 
 
 def _require_one_group(titles: Sequence[str], row: Sequence[tuple[int, str]], meant: Meaning) -> None:

@@ -19,6 +19,8 @@ def take_test_part(dataset: Dataset, config: Mapping[str, Any], paired: Pairing,
     What they name in vain is a finding, but of an optional part or the publisher's, whose files may be there in part,
     a note.
     """
+    if not dataset.cases:  # why there are none is told elsewhere
+        return []
     split = config.get("split") or {}
     lists, files = split.get("test_groups") or [], split.get("test") or []
     faults: list[Finding] = []
@@ -32,13 +34,10 @@ def take_test_part(dataset: Dataset, config: Mapping[str, Any], paired: Pairing,
             message = f"dataset.split: {pattern} finds no labelled image to test on; mend it, upper and lower case too"
             faults.append(Finding("too_few", ".", message))
     dataset.published_test = frozenset(chosen)
-    if not chosen:  # told as a whole
-        faults = [fault for fault in faults if fault.code != "too_few"]
-    notes: list[str] = []
-    if split.get("optional") or dataset.published_split:
-        notes = [f"{fault.file} {fault.message}" for fault in faults if fault.code != "too_few"]
-    else:
+    if not (split.get("optional") or dataset.published_split):
         findings += faults
+        return []
+    notes = [f"{fault.file} {fault.message}" for fault in faults if fault.code != "too_few"]
     return notes + _require_test_part(dataset, config, findings)
 
 
@@ -79,20 +78,20 @@ def _list_files(dataset: Dataset, pattern: str) -> dict[str, Path]:
 
 
 def _unknown_message(dataset: Dataset, unknown: Sequence[str]) -> str:
-    example = f", such as '{dataset.cases[0].group}'" if dataset.cases else ""
     return (
         f"names groups that no labelled image has: {quoted_examples(unknown, MAX_NAMED)}; expected names of groups "
-        f"(dataset.group){example}, so mend the list or remove them from it"
+        f"(dataset.group), such as '{dataset.cases[0].group}', so mend the list or remove them from it"
     )
 
 
 def _require_test_part(dataset: Dataset, config: Mapping[str, Any], findings: list[Finding]) -> list[str]:
-    """A finding, or where it is `optional` a note, if no labelled image lies where the test part should."""
+    """A finding, or where it is `optional` a note, if no labelled image lies where the publisher's test part should."""
     split = config.get("split") or {}
     patterns = [*(split.get("test") or []), *(split.get("test_groups") or [])]
-    if not patterns or dataset.published_test or not dataset.cases:
+    if not patterns or dataset.published_test:
         return []
-    listed = patterns[0] if len(patterns) == 1 else f"{patterns[0]} or {len(patterns) - 1} more"
+    more = f" or {len(patterns) - 1} more" if len(patterns) > 1 else ""
+    listed = f"{patterns[0]}{more}"
     if split.get("optional"):
         instead = "" if config.get("n_test") == 0 else ", so 30 % are set aside instead"
         return [f"no labelled image of the published test part is there ({listed}){instead}"]
