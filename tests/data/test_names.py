@@ -218,11 +218,12 @@ def listed(root: Path, dataset_yaml, *lists: str) -> list[tuple[str, str]]:
     return [(finding.code, finding.message) for finding in scan_dataset(config)[1]]
 
 
-def test_a_table_that_names_two_groups_a_line_is_refused(patients: Path, dataset_yaml) -> None:
-    (patients / "test.csv").write_text("study,patient\nP00,P01\n")
+@pytest.mark.parametrize(("titles", "second"), [("study,patient", "patient"), ("study,", ""), ("study,,", "")])
+def test_a_table_that_names_two_groups_a_line_is_refused(patients: Path, dataset_yaml, titles, second) -> None:
+    (patients / "test.csv").write_text(f"{titles}\nP00,P01\n")
     [(code, message)] = listed(patients, dataset_yaml, "test.csv")
     assert code == "unreadable"
-    assert "columns 'study' and 'patient' name different groups ('P00' and 'P01' in one line)" in message
+    assert f"columns 'study' and '{second}' name different groups ('P00' and 'P01' in one line)" in message
 
 
 def test_every_list_must_name_somebody_within_the_root(patients: Path, dataset_yaml, tmp_path: Path) -> None:

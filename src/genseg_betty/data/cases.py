@@ -21,6 +21,7 @@ from genseg_betty.data.scale import Scale
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.data.test_part import take_test_part
 from genseg_betty.errors import UserError
+from genseg_betty.faults import list_examples
 
 MAX_SHOWN = 40  # kinds of faults listed in one error message
 MAX_NAMED = 8  # files of a folder named in one error message
@@ -114,9 +115,10 @@ def _group_note(dataset: Dataset, config: Mapping[str, Any]) -> list[str]:
 
 
 def _content(root: Path) -> str:
-    names = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir() if path.name[0] != ".")
-    more = ", ..." if len(names) > MAX_NAMED else ""
-    return f", only {', '.join(names[:MAX_NAMED])}{more}" if names else ""
+    """What lies in the root, folders with a slash behind them; "" of an empty one."""
+    paths = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in paths]
+    return f", only {list_examples(names, MAX_NAMED)}" if names else ""
 
 
 def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:

@@ -20,6 +20,7 @@ from genseg_betty.data.nested_folders import (
     list_pictures,
     repeated_layout,
 )
+from genseg_betty.faults import list_examples
 
 MOST = 0.5  # share of the images that must have one cause
 ADVICE = {
@@ -123,8 +124,9 @@ def _find_two_rules(lacking: Sequence[str], orphans: Sequence[str]) -> str:
 def _affixes(stems: Sequence[str]) -> tuple[str, str]:
     """What all of them begin with, and what all end with, without the digits next to what differs."""
     before = posixpath.commonprefix(list(stems)).rstrip("0123456789")
-    behind = posixpath.commonprefix([stem[len(before) :][::-1] for stem in stems])[::-1].lstrip("0123456789")
-    return before, behind
+    backwards = [stem[len(before) :][::-1] for stem in stems]
+    behind = posixpath.commonprefix(backwards)[::-1]
+    return before, behind.lstrip("0123456789")
 
 
 def _within(stem: str, known: Mapping[str, Any]) -> list[str]:
@@ -169,7 +171,7 @@ def _places(patterns: Iterable[str]) -> str:
 
 
 def _listed(folders: Iterable[str]) -> str:
-    return " and ".join(f"{folder}/" for folder in sorted(folders))
+    return list_examples([f"{folder}/" for folder in sorted(folders)])
 
 
 def _stem(file: str) -> str:

@@ -49,8 +49,8 @@ class Tree:
 
     Lists the folders that `patterns` (relative to the root) may reach. Symbolic links that leave the root are
     told in `findings` and never followed; hidden files, what Macs leave (__MACOSX) and what the patterns of
-    `ignore` match are passed over. A folder of DICOM slices is one entry,
-    if a pattern that ends in "/" asks for such. Raises UserError for a pattern that leads out of the root.
+    `ignore` match are passed over. A folder of DICOM slices is one entry, if a pattern that ends in "/" asks for such.
+    Raises UserError for a pattern that leads out of the root.
     """
 
     def __init__(self, root: Path, patterns: Iterable[str], ignore: Iterable[str] = ()) -> None:
@@ -90,13 +90,14 @@ class Tree:
         stem = posixpath.basename(body)
         if wild and not re.search(r"[*?]", stem):  # each image asks for its mask so, in any folder
             fits = _expression(pattern).fullmatch
-            return [
-                name for name in self._by_stem.get(stem.translate(_SHOW), ()) if fits(name) and self._is(name, folders)
-            ]
+            names = self._by_stem.get(stem.translate(_SHOW), ())
+            return [name for name in names if fits(name) and self._is(name, folders)]
         if wild:
-            prefix, fits = body[: wild.start()], _expression(pattern).fullmatch
+            prefix = body[: wild.start()]
+            fits = _expression(pattern).fullmatch
         else:  # each image asks for its mask so: compiling an expression for it would take longer than all else
-            prefix, fits = body + extension[:1], partial(re.compile(_ending(extension)).fullmatch, pos=len(body))
+            prefix = body + extension[:1]
+            fits = partial(re.compile(_ending(extension)).fullmatch, pos=len(body))
         return [name for name in self._beginning(prefix.translate(_SHOW)) if fits(name) and self._is(name, folders)]
 
     def match_any_case(self, pattern: str) -> list[str]:

@@ -21,8 +21,10 @@ def group_hint(stems: Mapping[str, str]) -> str | None:
     the shortest counts: patients are larger than eyes.
     """
     shape, tokens = _usual_shape(list(stems.values()))
+    ends_of_tokens = _ends(stems, shape)
     for count in range(1, len(shape)):
-        keys = {path: stems[path][: ends[count - 1]] for path, ends in _ends(stems, shape).items()}
+        last_ends = {path: ends[count - 1] for path, ends in ends_of_tokens.items()}
+        keys = {path: stems[path][:end] for path, end in last_ends.items()}
         if _looks_grouped(list(keys.values()), len(stems)):
             return _sentence(stems, keys, tokens, shape, count)
     return None
@@ -67,9 +69,10 @@ def _token_expression(found: set[str]) -> str:
 def _shape(stem: str) -> tuple[str, ...]:
     """For each token its kind and the separator behind it."""
     found = list(TOKEN.finditer(stem))
+    kinds = ["9" if match[0].isdecimal() else "a" for match in found]
     nexts = [match.start() for match in found[1:]] + [len(stem)]
-    pairs = zip(found, nexts, strict=False)
-    return tuple(("9" if match[0].isdecimal() else "a") + stem[match.end() : following] for match, following in pairs)
+    separators = [stem[match.end() : following] for match, following in zip(found, nexts, strict=False)]
+    return tuple(kind + separator for kind, separator in zip(kinds, separators, strict=True))
 
 
 def _ends(stems: Mapping[str, str], shape: Sequence[str]) -> dict[str, list[int]]:
@@ -91,7 +94,8 @@ def _looks_grouped(keys: Sequence[str], names: int) -> bool:
 def _expression(tokens: Sequence[str], shape: Sequence[str], count: int) -> str:
     """The regular expression of the first `count` tokens, closed by what follows them."""
     separators = [SPECIAL.sub(r"\\\g<0>", part[1:]) for part in shape]
-    body = "".join(f"{token}{separator}" for token, separator in zip(tokens[:count], separators, strict=False))
+    parts = zip(tokens[:count], separators, strict=False)
+    body = "".join(f"{token}{separator}" for token, separator in parts)
     last = separators[count - 1]
     inside = body.removesuffix(last) if last else body
     following = last or (r"\d" if shape[count].startswith("9") else r"[^\W\d_]")

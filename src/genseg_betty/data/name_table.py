@@ -51,8 +51,10 @@ def tested_columns(titles: Sequence[str], rows: Sequence[Sequence[str]], meant: 
     choice = _find_choice(titles, rows)
     if choice:
         rows = [row for row in rows if _field(row, choice.column).casefold() in choice.tested]
-    columns = [index for index in range(len(titles)) if not (choice and index == choice.column)]
-    named = [index for index in columns if _is_title(titles[index])]
+    width = max(len(row) for row in (titles, *rows))
+    columns = [index for index in range(width) if not (choice and index == choice.column)]
+    # A column without a title may hold names as well, but for the first: that is the number of the line.
+    named = [index for index in columns if _is_title(_field(titles, index)) or (index and not _field(titles, index))]
     holding = [index for index in named if any(map(meant, _column(rows, index)))]
     kept = [[(index, _field(row, index)) for index in holding or named] for row in rows]
     for row in kept:
@@ -88,8 +90,8 @@ def _require_one_group(titles: Sequence[str], row: Sequence[tuple[int, str]], me
     if len(groups) > 1:
         (first, a), (second, b), *_ = groups.values()
         raise ValueError(
-            f"its columns '{titles[first]}' and '{titles[second]}' name different groups ('{a}' and '{b}' in one "
-            "line); expected one column of names, so remove the others"
+            f"its columns '{_field(titles, first)}' and '{_field(titles, second)}' name different groups ('{a}' and "
+            f"'{b}' in one line); expected one column of names, so remove the others"
         )
 
 

@@ -62,8 +62,8 @@ def parting_fault(dataset: Dataset) -> tuple[list[Finding], list[str]]:
     if not pairs:
         return [], []
     parts = _given_parts(dataset)
-    placed = [[f"{dataset.path_below(case.image)} ({parts[case.id]})" for case in pair] for pair in pairs]
-    told = [" beside ".join(both) for both in placed]
+    placed = {case.id: f"{dataset.path_below(case.image)} ({parts[case.id]})" for pair in pairs for case in pair}
+    told = [f"{placed[first.id]} beside {placed[second.id]}" for first, second in pairs]
     count = "1 pair of images looks" if len(pairs) == 1 else f"{len(pairs)} pairs of images look"
     found = f"{count} like the same picture and the split parts them: {list_examples(told)}"
     if dataset.copies == "allow":
@@ -72,7 +72,8 @@ def parting_fault(dataset: Dataset) -> tuple[list[Finding], list[str]]:
         left_out = "scores flatter" if dataset.own_split else "those outside the test part are left out of training"
         return [], [f"{found}. The split is the publisher's, so it stands; {left_out}"]
     mend = f"expected every picture in one part: move one of each pair to the other's part or remove it, {ALLOW}"
-    return [Finding("near_duplicate", dataset.path_below(pairs[0][1].image), f"{found}; {mend}")], []
+    file = dataset.path_below(pairs[0][1].image)
+    return [Finding("near_duplicate", file, f"{found}; {mend}")], []
 
 
 def near_duplicate_findings(dataset: Dataset) -> list[Finding]:

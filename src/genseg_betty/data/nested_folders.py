@@ -65,4 +65,4 @@ def list_entries(folder: Path) -> list[Path]:
 
 
 def _keys(images: Sequence[str], masks: Sequence[str]) -> str:
-    return " ".join(f'dataset.{key}="{list(patterns)}"' for key, patterns in (("images", images), ("masks", masks)))
+    return f'dataset.images="{list(images)}" dataset.masks="{list(masks)}"'

@@ -1,5 +1,7 @@
 """What stands for an image in the search for copies: a gray thumbnail."""
 
+import itertools
+import math
 import mmap
 from pathlib import Path
 
@@ -58,8 +60,9 @@ def parted(picture: Tensor) -> Tensor:
 
 def _slabs(volume: np.ndarray) -> list[np.ndarray]:
     """Four parts of [D, H, W, C] along D, cut alike from either end: a volume in reverse has the same in reverse."""
-    depth = len(volume)
-    return [volume[depth * quarter // 4 : -(-depth * (quarter + 1) // 4)] for quarter in range(4)]
+    edges = [len(volume) * quarter / 4 for quarter in range(5)]
+    pairs = itertools.pairwise(edges)
+    return [volume[math.floor(start) : math.ceil(end)] for start, end in pairs]
 
 
 def _drafted(path: Path) -> np.ndarray | None:
