@@ -5,7 +5,7 @@ Nothing but a hint: it proposes a `group`, and groups nothing.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 TOKEN = re.compile(r"\d+|[^\W\d_]+")
 SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")  # what a regular expression takes for more than itself
@@ -26,15 +26,31 @@ def group_hint(stems: Mapping[str, str]) -> str | None:
         last_ends = {path: ends[count - 1] for path, ends in ends_of_tokens.items()}
         keys = {path: stems[path][:end] for path, end in last_ends.items()}
         if _looks_grouped(list(keys.values()), len(stems)):
-            return _sentence(stems, keys, tokens, shape, count)
-    return None
+            return _sentence(stems, keys, _expression(tokens, shape, count))
+    return _hint_of_extended_names(stems)
 
 
-def _sentence(
-    stems: Mapping[str, str], keys: Mapping[str, str], tokens: Sequence[str], shape: Sequence[str], count: int
-) -> str | None:
+def _hint_of_extended_names(stems: Mapping[str, str]) -> str | None:
+    """The proposal where names stand there alone and with something behind them: IMG_01 and IMG_01_flip."""
+    known = set(stems.values())
+    keys = {path: _shortest_beginning(stem, known) for path, stem in stems.items()}
+    if not _looks_grouped(list(keys.values()), len(stems)):
+        return None
+    shape, tokens = _usual_shape(sorted(set(keys.values())))
+    separators = [SPECIAL.sub(r"\\\g<0>", part[1:]) for part in shape]
+    pieces = [f"{token}{separator}" for token, separator in zip(tokens, separators, strict=True)]
+    return _sentence(stems, keys, f"({''.join(pieces)})")
+
+
+def _shortest_beginning(stem: str, known: Collection[str]) -> str:
+    """The shortest known name that this one begins with, up to a separator; itself where there is none."""
+    ends = [match.end() for match in TOKEN.finditer(stem)]
+    followed = [end for end in ends if end < len(stem) and not stem[end].isalnum()]
+    return next((stem[:end] for end in followed if stem[:end] in known), stem)
+
+
+def _sentence(stems: Mapping[str, str], keys: Mapping[str, str], pattern: str) -> str | None:
     """The proposal, if its regular expression finds in every path what the names begin with."""
-    pattern = _expression(tokens, shape, count)
     for expression in (pattern, f"/{pattern}", f"^{pattern}"):
         found = {path: re.search(expression, path) for path in stems}
         if all(match and match[1] == keys.get(path, match[1]) for path, match in found.items()):
