@@ -507,7 +507,7 @@ WARNINGS: dict[str, tuple[Told, Spoiler]] = {
         (
             "duplicate",
             "images/twice.png",
-            "is the same image as sound00.png; one may end in training and one in test, so remove one",
+            "is the same image as images/sound00.png; it counts twice, so remove one",
         ),
         lambda root, name: picture(sound(root, name)[0], image_of("sound00")),
     ),

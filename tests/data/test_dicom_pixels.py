@@ -129,9 +129,9 @@ def test_an_empty_tag_is_taken_as_absent(tmp_path: Path, keyword: str) -> None:
 )
 def test_an_odd_tag_is_refused_by_name(tmp_path: Path, keyword: str, value: bytes) -> None:
     """Written over a sound value, as no library writes such."""
-    path = slice_file(tmp_path / "x.dcm", GRAY, **{keyword: "1234" if keyword != "PixelSpacing" else ["1", "2"]})
+    path = slice_file(tmp_path / "x.dcm", GRAY, **{keyword: "+234" if keyword != "PixelSpacing" else ["1", "2"]})
     content = path.read_bytes()
-    sound = b"1234" if keyword != "PixelSpacing" else b"1\\2 "
+    sound = b"+234" if keyword != "PixelSpacing" else b"1\\2 "
     assert content.count(sound) == 1
     path.write_bytes(content.replace(sound, value))
     with pytest.raises(ImageError, match=f"states {keyword} as .*; expected (a number|2 numbers), mend its header"):
