@@ -9,20 +9,21 @@ import numpy as np
 from genseg_betty.data.formats import Header, ImageError, mismatch, read_colours, read_header, read_mask
 from genseg_betty.data.formats.common import CHANNELS
 from genseg_betty.data.formats.place import (
+    NEAR,
     Turn,
     are_alike,
     in_words,
+    lie_together,
     rescaled_header,
+    spacing_in_words,
     turn_onto,
     turned,
     turned_header,
     turned_sides,
-    voxels_apart,
 )
 from genseg_betty.data.labels import LabelMap
 
 MAX_STRETCH = 1  # percent by which the aspect of a scaled mask may differ from that of its image
-NEAR = 0.5  # voxels by which a mask may lie beside its image, anywhere in it
 
 
 def read_indices(path: Path, labels: LabelMap, image: Header | None, scaled: bool) -> tuple[np.ndarray, bool]:
@@ -55,20 +56,21 @@ def fit_on_image(mask: Header, image: Header, scaled: bool) -> Turn | None:
         raise _elsewhere(mask, image)  # it fits as it is stored, but not as it is said to lie
     on_image = rescaled_header(turned_header(mask, turn), image.shape)
     _require_same_spacing(on_image, image, mask)
-    coarser = max(1.0, *(side / own for side, own in zip(image.shape, turned_sides(mask.shape, turn), strict=True)))
-    if placed and voxels_apart(on_image, image) > NEAR * coarser:
+    stretches = [side / own for side, own in zip(image.shape, turned_sides(mask.shape, turn), strict=True)]
+    if placed and not lie_together(on_image, image, NEAR * max(1.0, *stretches)):
         raise _elsewhere(mask, image)
     return turn
 
 
 def _require_same_spacing(on_image: Header, image: Header, mask: Header) -> None:
-    if on_image.spacing and image.spacing and mask.spacing and not are_alike(on_image.spacing, image.spacing):
-        found, expected = (" x ".join(f"{step:g}" for step in reversed(one)) for one in (mask.spacing, image.spacing))
-        raise ImageError(
-            "spacing_mismatch",
-            f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
-            "two was resampled or lost its header, so export them together again",
-        )
+    if not (on_image.spacing and image.spacing and mask.spacing) or are_alike(on_image.spacing, image.spacing):
+        return
+    found, expected = spacing_in_words(mask.spacing), spacing_in_words(image.spacing)
+    raise ImageError(
+        "spacing_mismatch",
+        f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
+        "two was resampled or lost its header, so export them together again",
+    )
 
 
 def _elsewhere(mask: Header, image: Header) -> ImageError:
@@ -110,5 +112,8 @@ def _has_aspect(mask: Sequence[int], image: Sequence[int]) -> bool:
 
 def _nearest(indices: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """[h, w] -> [H, W]: each pixel takes the value at its centre."""
-    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, indices.shape, strict=True))
-    return indices[np.ix_(rows, columns)]
+    places = []
+    for new, old in zip(size, indices.shape, strict=True):
+        twice_the_centres = 2 * np.arange(new) + 1
+        places.append(twice_the_centres * old // (2 * new))
+    return indices[np.ix_(*places)]
