@@ -13,6 +13,7 @@ from torch import nn
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
 from genseg_betty.inference import predict_paths
+from genseg_betty.inference.predict import Job, plan
 from genseg_betty.run import Run
 
 GRAY = np.random.default_rng(1).integers(0, 256, (40, 48), dtype=np.uint8)
@@ -84,6 +85,17 @@ def test_folders_keep_their_structure(bright_run: Run, tmp_path: Path) -> None:
     written = predict_paths(bright_run.path, [images, single, single, images], out)
     assert files(out) == {"x.png", "north/x.png", "north/deep/y.png", "single.png"}
     assert len(written) == 4
+
+
+def test_a_folder_that_is_named_by_a_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series has the name of its folder, however that is named."""
+    monkeypatch.setattr("genseg_betty.inference.predict.holds_series", lambda folder: True)
+    series = tmp_path / "patient 1"
+    (series / "deep").mkdir(parents=True)
+    out = tmp_path / "out"
+    for folder, name in ((series, "."), (series / "deep", ".."), (tmp_path, "patient 1")):
+        monkeypatch.chdir(folder)
+        assert plan([Path(name)], out, volumes=True) == [Job(Path(name), out / "patient 1.nii.gz")]
 
 
 def test_an_output_folder_inside_the_input_is_not_read(bright_run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A folder is searched with its subfolders, whose structure the masks repeat. All 
 file names (missing inputs, two inputs for one mask, a mask over an input) is found before the first image.
 """
 
+import os
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from genseg_betty.data.comparable import require_kind
 from genseg_betty.data.formats import holds_series, read_header, read_image, split_name, write_mask, write_volume
 from genseg_betty.data.formats.place import orientation_of
 from genseg_betty.data.places import note_of_turned
@@ -92,7 +94,7 @@ def plan(paths: list[Path], out: Path, volumes: bool = False) -> list[Job]:
 def _images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]]:
     """Image files at `path` with their places below the output folder."""
     if path.is_file() or (volumes and path.is_dir() and holds_series(path)):
-        return [(path, Path(path.name))]
+        return [(path, Path(os.path.abspath(path).rpartition(os.sep)[2]))]  # "." has no name of its own
     inside = out.resolve() if out.resolve() != path.resolve() else None
     files = sorted(path.rglob("*"))
     series = {folder for folder in files if volumes and folder.is_dir() and holds_series(folder)}
@@ -138,9 +140,10 @@ def _identity(path: Path) -> tuple[int, int]:
 def _predict_file(predictor: Predictor, job: Job) -> str | None:
     """Write the mask of one image; returns the orientation in which the image is stored."""
     preprocessing = predictor.preprocessing
+    header = read_header(job.image)
+    require_kind(header.shape, preprocessing.spatial_dims)
     scale = scale_of_files([job.image], preprocessing.scale)
     image = preprocessing.in_units_of_training(read_image(job.image), scale)
-    header = read_header(job.image)
     values = preprocessing.to_file_values(predictor(image, header.spacing, header.affine))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(job.mask, sync=False) as temporary:
