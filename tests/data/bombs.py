@@ -383,7 +383,11 @@ BOMBS: dict[str, tuple[Writer, str]] = {
         "unreadable: has no header that ends within 1048576 bytes; expected an NRRD file (.nrrd, or .nhdr beside its "
         "data)",
     ),
-    "axes.mha": (lambda path: path.write_bytes(metaimage(NDims="2000000000")), WHOLE),
+    "axes.mha": (
+        lambda path: path.write_bytes(metaimage(NDims="2000000000")),
+        "unreadable: cannot be read (2 sizes for 2000000000 dimensions); expected a MetaImage file (.mha, or .mhd "
+        "beside its .raw)",
+    ),
     "colon.mha": (lambda path: path.write_bytes(metaimage(**{"DimSize : 60000 60000": "1"})), WHOLE),
     "packed.mha": (
         lambda path: path.write_bytes(metaimage(stream(), CompressedData="True", CompressedDataSize="9000000000")),

@@ -167,7 +167,8 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "nifti-channels.nii": (
         "unreadable",
-        "holds 8 x 8 x 1 x 9 values; expected an image or a volume of 1 or 3 channels",
+        "holds 8 x 8 x 1 x 9 values; expected an image or a volume of 1 or 3 channels, save each volume as a file of "
+        "its own",
         lambda path: path.write_bytes(bombs.nifti((8, 8, 1, 9)) + bytes(576)),
     ),
     "mhd-outside.mhd": (

@@ -9,20 +9,21 @@ import numpy as np
 from genseg_betty.data.formats import Header, ImageError, mismatch, read_colours, read_header, read_mask
 from genseg_betty.data.formats.common import CHANNELS
 from genseg_betty.data.formats.place import (
+    NEAR,
     Turn,
     are_alike,
     in_words,
+    lie_together,
     rescaled_header,
+    spacing_in_words,
     turn_onto,
     turned,
     turned_header,
     turned_sides,
-    voxels_apart,
 )
 from genseg_betty.data.labels import LabelMap
 
 MAX_STRETCH = 1  # percent by which the aspect of a scaled mask may differ from that of its image
-NEAR = 0.5  # voxels by which a mask may lie beside its image, anywhere in it
 
 
 def read_indices(path: Path, labels: LabelMap, image: Header | None, scaled: bool) -> tuple[np.ndarray, bool]:
@@ -57,25 +58,22 @@ def fit_on_image(mask: Header, image: Header, scaled: bool) -> Turn | None:
     on_image = rescaled_header(turned_header(mask, turn), image.shape)
     _require_same_spacing(on_image, image, mask)
     mask_sides = turned_sides(mask.shape, turn)
-    ratios = [side / own for side, own in zip(image.shape, mask_sides, strict=True)]
-    coarser = max(1.0, *ratios)  # a voxel of a scaled mask covers several of its image
-    if placed and voxels_apart(on_image, image) > NEAR * coarser:
+    stretches = [side / own for side, own in zip(image.shape, mask_sides, strict=True)]
+    coarser = max(1.0, *stretches)  # a voxel of a scaled mask covers several of its image
+    if placed and not lie_together(on_image, image, NEAR * coarser):
         raise _describe_elsewhere(mask, image)
     return turn
 
 
 def _require_same_spacing(on_image: Header, image: Header, mask: Header) -> None:
-    if on_image.spacing and image.spacing and mask.spacing and not are_alike(on_image.spacing, image.spacing):
-        found, expected = _show_spacing(mask.spacing), _show_spacing(image.spacing)
-        raise ImageError(
-            "spacing_mismatch",
-            f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
-            "two was resampled or lost its header, so export them together again",
-        )
-
-
-def _show_spacing(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{step:g}" for step in reversed(spacing))
+    if not (on_image.spacing and image.spacing and mask.spacing) or are_alike(on_image.spacing, image.spacing):
+        return
+    found, expected = spacing_in_words(mask.spacing), spacing_in_words(image.spacing)
+    raise ImageError(
+        "spacing_mismatch",
+        f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
+        "two was resampled or lost its header, so export them together again",
+    )
 
 
 def _describe_elsewhere(mask: Header, image: Header) -> ImageError:
@@ -118,7 +116,8 @@ def _has_aspect(mask: Sequence[int], image: Sequence[int]) -> bool:
 
 def _resize_nearest(indices: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """[h, w] -> [H, W]: each pixel takes the value at its centre."""
-    (height, width), (new_height, new_width) = indices.shape, size
-    rows = (2 * np.arange(new_height) + 1) * height // (2 * new_height)
-    columns = (2 * np.arange(new_width) + 1) * width // (2 * new_width)
-    return indices[np.ix_(rows, columns)]
+    places = []
+    for new, old in zip(size, indices.shape, strict=True):
+        twice_the_centres = 2 * np.arange(new) + 1
+        places.append(twice_the_centres * old // (2 * new))
+    return indices[np.ix_(*places)]

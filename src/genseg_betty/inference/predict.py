@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from genseg_betty.data.comparable import require_kind
 from genseg_betty.data.formats import (
     content_files,
     holds_series,
@@ -28,12 +29,10 @@ from genseg_betty.data.formats.place import orientation_of
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import scale_of_files
 from genseg_betty.errors import UserError
-from genseg_betty.faults import merge_alike
+from genseg_betty.faults import list_examples, merge_alike
 from genseg_betty.files import remove_leftovers, whole_file
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.terminal import say
-
-MAX_NAMED = 3  # files in one note
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,8 @@ def note_of_files_beside_slices(jobs: list[Job]) -> list[str]:
         beside += [str(path) for path in visible if path not in slices and split_name(path.name)[1]]
     if not beside:
         return []
-    more = f" and {len(beside) - MAX_NAMED} more" if len(beside) > MAX_NAMED else ""
-    shown = ", ".join(beside[:MAX_NAMED])
-    return [f"{len(beside)} images that lie among the slices of a DICOM series are not predicted: {shown}{more}"]
+    found = f"{len(beside)} images that lie among the slices of a DICOM series are not predicted"
+    return [f"{found}: {list_examples(beside)}"]
 
 
 def _conflicts(jobs: list[Job], out: Path) -> list[str]:
@@ -172,9 +170,10 @@ def _identity(path: Path) -> tuple[int, int]:
 def _predict_file(predictor: Predictor, job: Job) -> str | None:
     """Write the mask of one image; returns the orientation in which the image is stored."""
     preprocessing = predictor.preprocessing
+    header = read_header(job.image)
+    require_kind(header.shape, preprocessing.spatial_dims)
     scale = scale_of_files([job.image], preprocessing.scale)
     image = preprocessing.in_units_of_training(read_image(job.image), scale)
-    header = read_header(job.image)
     values = preprocessing.to_file_values(predictor(image, header.spacing, header.affine))
     job.mask.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(job.mask, sync=False) as temporary:

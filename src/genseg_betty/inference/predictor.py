@@ -94,6 +94,9 @@ class Predictor:
         self, image: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None
     ) -> tuple[np.ndarray, Sequence[float] | None, Turn | None]:
         """The image and its spacing in the training data's orientation, and what brought it there."""
+        dims = self.preprocessing.spatial_dims
+        if spacing is not None and not (len(spacing) == dims and all(step > 0 for step in spacing)):
+            raise UserError(f"the spacing is {list(spacing)}; expected {dims} numbers above 0, in mm along each axis")
         turn = self.preprocessing.turn(self._size(image), affine)
         if turn is None:
             return image, spacing, None

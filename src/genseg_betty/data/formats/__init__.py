@@ -19,7 +19,7 @@ from genseg_betty.data.formats import arrays, content, dicom, metaimage, nifti, 
 from genseg_betty.data.formats.common import Header, ImageError
 from genseg_betty.data.formats.dicom import holds_series, holds_volumes
 from genseg_betty.data.formats.pictures import mismatch, pack, unpack, write_mask
-from genseg_betty.data.formats.place import affine_from_orientation, is_proper
+from genseg_betty.data.formats.place import affine_from_orientation, is_proper, spacing_in_words
 
 __all__ = [
     "EXTENSIONS",
@@ -87,10 +87,9 @@ def read_header(path: Path) -> Header:
     """Shape, spacing and place without reading the values. Raises ImageError."""
     header: Header = _reader(path).read_header(path)
     if header.spacing and not all(math.isfinite(step) and step > 0 for step in header.spacing):
-        found = " x ".join(f"{step:g}" for step in reversed(header.spacing))
-        raise ImageError(
-            "unreadable", f"states voxels of {found} mm (x, y, z); expected sizes above 0, mend its header"
-        )
+        found = spacing_in_words(header.spacing)
+        message = f"states voxels of {found} mm (x, y, z); expected sizes above 0, mend its header"
+        raise ImageError("unreadable", message)
     if header.affine is not None and not is_proper(header.affine):
         message = "states axes that span no space, or a place that is no number; expected one, mend its header"
         raise ImageError("unreadable", message)
