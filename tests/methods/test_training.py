@@ -214,7 +214,10 @@ def test_data_faults_leave_no_run_behind(three_classes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+OTHER_SIGNALS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, *OTHER_SIGNALS])
 def test_a_signal_outside_the_steps_interrupts_too(number, tmp_path, monkeypatch):
     command = [*OVERRIDES, "resume=auto", f"run_dir={tmp_path / 'run'}"]
 

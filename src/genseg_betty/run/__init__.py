@@ -132,7 +132,10 @@ class Run:
         splits = self.read_json("splits.json")
         file = self.path / "splits.json"
         if splits is None:
-            raise UserError(f"{file} is gone, which alone says which cases were trained on. Put back a copy of it.")
+            raise UserError(
+                f"{file} is gone, which alone says which cases were trained on. Put back a copy of it, or train again "
+                "with resume=restart (deletes the Run)."
+            )
         parts = [splits.get(part) for part in PARTS] if isinstance(splits, dict) else [None]
         if not all(isinstance(ids, list) and all(isinstance(id, str) for id in ids) for ids in parts):
             raise damaged(file, f"it holds no lists of the cases of {', '.join(PARTS)}")

@@ -92,7 +92,8 @@ class MetricsFile:
                 told.clear()
             value = row["phase"], row["name"]
             if row["step"] < step or value in told:
-                found = f"line {number} is {'/'.join(value)[:SHOWN]} of step {row['step']}, after step {step} was told"
+                name = "/".join(value)[:SHOWN]
+                found = f"line {number} is {name} of step {row['step']}, after step {step} was told"
                 raise damaged(self.path, f"{found}; expected each value once, and steps that never fall")
             told.add(value)
 

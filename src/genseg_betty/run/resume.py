@@ -96,7 +96,7 @@ def read_config(path: Path) -> DictConfig:
     except Exception as error:  # the YAML library raises many kinds
         raise UserError(f"{file} cannot be read: {error}. Put back a copy of it.") from error
     if not isinstance(config, DictConfig) or not config:
-        raise UserError(f"{file} holds no config: expected a mapping of keys to values")
+        raise UserError(f"{file} holds no config: expected a mapping of keys to values. Put back a copy of it.")
     return migrated(config)
 
 
@@ -199,7 +199,9 @@ def _read_progress(path: Path) -> tuple[str | None, int]:
         state, step = status["state"], status.get("step")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None, 0
-    return (state, step if isinstance(step, int) else 0) if state in STATES else (None, 0)
+    if state not in STATES:
+        return None, 0
+    return state, step if isinstance(step, int) else 0
 
 
 def _flatten(config: DictConfig) -> dict[str, Any]:
