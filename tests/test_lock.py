@@ -97,6 +97,25 @@ def test_a_filesystem_without_locks_is_guarded_by_what_the_file_says(
     Lock(path).acquire()
 
 
+def test_a_lock_that_a_full_disk_does_not_take_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", full)
+        with pytest.raises(OSError, match="No space left"):
+            Lock(tmp_path / ".lock").acquire()
+    assert not (tmp_path / ".lock").exists()
+    Lock(tmp_path / ".lock").acquire()
+
+
+def test_a_pipe_in_place_of_a_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".lock")
+    assert not is_locked(tmp_path / ".lock")
+    with pytest.raises(OSError, match="Illegal seek"):
+        Lock(tmp_path / ".lock").acquire()
+
+
 def test_a_link_in_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".lock").symlink_to(tmp_path / "nowhere")
     with pytest.raises(OSError, match="symbolic links"):

@@ -284,8 +284,8 @@ def test_series_that_no_pattern_takes_are_told(tmp_path: Path, dataset_yaml) -> 
     for number, name in enumerate(("images/P0", "images/P0/scout", "images/P1/CT", "masks/P0")):
         series(tmp_path / name, VOLUME[:2], SeriesInstanceUID=f"1.{number}")
     (note,) = pair(tmp_path, dataset_yaml("folder")).notes
-    left = "3 DICOM series in images, masks are no image and no mask by the patterns: images/P0/scout/, images/P1/CT/, "
-    assert note.startswith(f"{left}masks/P0/; a pattern that ends in / takes such folders, as dataset.masks=")
+    left = "3 DICOM series in images, masks are no image and no mask by the patterns: images/P0/scout/, images/P1/CT/"
+    assert note.startswith(f"{left} and masks/P0/; a pattern that ends in / takes such folders, as dataset.masks=")
     assert note.endswith("['masks/{stem}/']\" does")
     taken = pair(tmp_path, dataset_yaml("folder", masks=["masks/{stem}/"], images=["images/*/", "images/*/*/"]))
     assert (taken.masks, len(taken.notes)) == ({"images/P0": ["masks/P0"]}, 0)

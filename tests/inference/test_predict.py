@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 from data.dicoms import VOLUME, enhanced, series, slice_file
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
-from genseg_betty.inference import predict_paths
+from genseg_betty.inference import predict, predict_paths
 from genseg_betty.inference.predict import note_of_files_beside_slices, plan
 from genseg_betty.run import Run
 
@@ -142,6 +143,43 @@ def test_an_output_folder_inside_the_input_is_not_read(bright_run: Run, tmp_path
     for _ in range(2):
         predict_paths(bright_run.path, [images], images / "masks")
     assert files(images) == {"x.png", "masks/x.png"}
+
+
+def test_masks_of_an_earlier_call_are_made_again_and_others_are_named(
+    bright_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    for name in ("x.png", "y.png", "north/x.png"):
+        save(images / name)
+    predict_paths(bright_run.path, [images], out)
+    assert "note" not in capsys.readouterr().err
+    (out / "y.png").unlink()
+    (out / "x.png").write_text("older")
+    save(out / "north" / "z.png")
+    predict_paths(bright_run.path, [images], out)
+    told = capsys.readouterr().err
+    assert f"note: 2 of 3 masks are in {out} already and are made again\n" in told
+    assert f"note: {out} keeps files that are no masks of this call: north/z.png\n" in told
+    with Image.open(out / "x.png") as mask:
+        assert mask.size == (48, 40)
+
+
+def test_a_full_disk_ends_the_work_at_the_first_mask_that_does_not_fit(
+    bright_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.png")
+    write = predict.write_mask
+
+    def fill(path: Path, *values: Any) -> None:
+        if (tmp_path / "out" / "a.png").exists():
+            raise OSError(28, "No space left on device")
+        write(path, *values)
+
+    monkeypatch.setattr(predict, "write_mask", fill)
+    with pytest.raises(UserError, match=r"out \(No space left on device\): 1 of 3 are there, each of them whole"):
+        predict_paths(bright_run.path, [tmp_path / "images"], tmp_path / "out")
+    assert files(tmp_path / "out") == {"a.png"}
 
 
 def test_all_refusals_come_at_once_and_before_any_work(bright_run: Run, tmp_path: Path) -> None:

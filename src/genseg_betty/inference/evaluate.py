@@ -161,15 +161,16 @@ def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -
 
 def _write_scores(run: Run, label: str, content: bytes) -> Path:
     """Write the CSV into the Run, or into the current folder where the Run is for reading alone; returns its path."""
-    within = run.path / f"evaluate-{label}.csv"
-    beside = Path.cwd() / f"evaluate-{file_label(run.path.name)}-{label}.csv"
+    lone, with_run = f"evaluate-{label}.csv", f"evaluate-{file_label(run.path.name)}-{label}.csv"
     faults: list[str] = []
-    for place in (within, beside):
+    for folder, name in ((run.path, lone), (Path(), with_run)):
         try:
+            place = folder.absolute() / name  # raises where the current folder is gone
             remove_leftovers([place.parent])
             atomic_write(place, content)
         except OSError as error:
-            faults.append(f"{place.parent} cannot be written ({error.strerror})")
+            shown = folder if folder.is_absolute() else "the current folder"
+            faults.append(f"{shown} cannot be written ({error.strerror})")
             continue
         if faults:
             warnings.warn(f"{faults[0]}, so the scores of each case are in {place}", stacklevel=3)

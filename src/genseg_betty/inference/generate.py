@@ -115,7 +115,9 @@ class Renderer:
         condition = encode_mask(mask.to(self.device), self.num_classes)
         with torch.no_grad(), repeatable():
             image, drawn = self.objective.draw(lambda *inputs: self.network(*inputs, self.alpha), condition)
-        return image[0].float().cpu(), mask[0] if drawn is condition else class_masks(drawn.float().cpu())[0]
+        if drawn is not condition:
+            mask = class_masks(drawn.float().cpu())
+        return image[0].float().cpu(), mask[0]
 
 
 def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:

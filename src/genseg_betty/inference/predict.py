@@ -4,6 +4,7 @@ A folder is searched with its subfolders, whose structure the masks repeat. All 
 file names (missing inputs, two inputs for one mask, a mask over an input) is found before the first image.
 """
 
+import errno
 import os
 import sys
 from collections import defaultdict
@@ -30,7 +31,7 @@ from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import scale_of_files
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_examples, merge_alike
-from genseg_betty.files import remove_leftovers, whole_file
+from genseg_betty.files import is_full, remove_leftovers, whole_file
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.terminal import say
 
@@ -60,13 +61,22 @@ def predict_paths(
     predictor = load(run, device, trust)
     jobs = plan([Path(path) for path in paths], out, predictor.preprocessing.spatial_dims == 3)
     remove_leftovers(job.mask.parent for job in jobs)
+    _tell_of_earlier(jobs, out)
     written, failures = [], []
     orientations: list[str | None] = []
     for job in track(jobs, description="predict", console=Console(stderr=True)):
         try:
             orientations.append(_predict_file(predictor, job))
             written.append(job.mask)
-        except (UserError, OSError) as error:
+        except UserError as error:
+            failures.append((str(job.image), str(error)))
+        except OSError as error:
+            if is_full(error) or error.errno == errno.EROFS:
+                raise UserError(
+                    f"masks cannot be written to {job.mask.parent} ({error.strerror}): {len(written)} of {len(jobs)} "
+                    "are there, each of them whole. Make room or name another --out, and give the same command again: "
+                    "it makes all of them"
+                ) from error
             failures.append((str(job.image), str(error)))
     notes = note_of_turned("the input", orientations, predictor.preprocessing.orientation)
     notes += note_of_files_beside_slices(jobs)
@@ -75,6 +85,20 @@ def predict_paths(
         title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
         raise UserError("\n  - ".join([title, *merge_alike(failures, "images")]))
     return written
+
+
+def _tell_of_earlier(jobs: list[Job], out: Path) -> None:
+    """Say how many masks are made again, and which others lie in `out` and are none of this call's."""
+    masks = {job.mask for job in jobs}
+    again = sum(mask.exists() for mask in masks)
+    endings = {split_name(mask.name)[1] for mask in masks}
+    present = [file for folder in sorted({mask.parent for mask in masks}) for file in sorted(folder.glob("*"))]
+    others = [file for file in present if file not in masks and split_name(file.name)[1] in endings]
+    if again:
+        say(f"note: {again} of {len(jobs)} masks are in {out} already and are made again", file=sys.stderr)
+    if others:
+        names = list_examples([file.relative_to(out).as_posix() for file in others])
+        say(f"note: {out} keeps files that are no masks of this call: {names}", file=sys.stderr)
 
 
 def plan(paths: list[Path], out: Path, volumes: bool = False) -> list[Job]:

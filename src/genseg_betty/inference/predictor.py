@@ -158,7 +158,8 @@ def trained_segmenter(run: Run) -> dict[str, Any]:
             "best.pt): run its training command again to go on until it ends."
         )
     warnings.warn(
-        f"The Run at {run.path} has not finished: using its best segmenter so far (checkpoints/best.pt).",
+        f"The Run at {run.path} has not finished, or its checkpoints/predictor.pt is gone: using its best segmenter so "
+        "far (checkpoints/best.pt). The training's command makes the other.",
         stacklevel=3,
     )
     return checkpoint

@@ -115,6 +115,9 @@ def conclude(run: Run, results: dict[str, Any]) -> None:
         for name, found in results["test"].items()
     ]
     told = ["test scores, at the size of each case's own mask:", *scores] if scores else ["nothing was tested on"]
+    skipped = [f"{count} of {level}" for level, count in results["skipped"].items() if count]
+    if skipped:
+        told.append(f"steps not made, as a loss or gradient was not finite: {', '.join(skipped)}")
     _say(*told, f"report: {run.path / 'report.html'}")
 
 

@@ -66,7 +66,7 @@ def line_chart(
         coarse: fewer numbers on the axes, for a chart shown very small.
     """
     if log:
-        series = [Series(one.name, [(x, math.log10(y)) for x, y in one.points if y > 0], one.colour) for one in series]
+        series = [_in_logarithms(one) for one in series]
     points = [point for one in series for point in one.points]
     if not points:
         return f'<p class="missing">{text(title)}: no values</p>'
@@ -81,6 +81,11 @@ def line_chart(
         x, y = x_axis(mark[0]), y_axis(mark[1])
         parts.append(f'<circle class="ring c{series[0].colour}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     return _svg(title, parts)
+
+
+def _in_logarithms(series: Series) -> Series:
+    points = [(x, math.log10(y)) for x, y in series.points if y > 0]
+    return Series(series.name, points, series.colour)
 
 
 def histogram(title: str, values: Sequence[float]) -> str:
@@ -109,7 +114,8 @@ def thin(points: Points, bins: int = BINS) -> list[tuple[float, float, float, fl
     thinned = []
     for start in range(0, len(points), size):
         xs, ys = zip(*points[start : start + size], strict=True)
-        thinned.append((sum(xs) / len(xs), sum(ys) / len(ys), min(ys), max(ys)))
+        mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+        thinned.append((mean_x, mean_y, min(ys), max(ys)))
     return thinned
 
 

@@ -137,7 +137,8 @@ def _dots(groups: Sequence[Group], records: Sequence[Record]) -> str:
     for name in test_sets(records):
         values = {id(group): list(group.scores(name, "dice").values()) for group in groups}
         every = [value for found in values.values() for value in found] or [0.0, 1.0]
-        low, high = math.floor(min(every) * 20 - 0.2) / 20, math.ceil(max(every) * 20 + 0.2) / 20
+        low = math.floor(min(every) * 20 - 0.2) / 20
+        high = math.ceil(max(every) * 20 + 0.2) / 20
         rows = ""
         for group in groups:
             found = values[id(group)]
@@ -161,7 +162,8 @@ def _gallery(groups: Sequence[Group]) -> str:
 
 
 def _details(record: Record) -> str:
-    scores = ", ".join(f"{name} {score(number(found.get('dice')))}" for name, found in record.test.items())
+    dice = {name: number(found.get("dice")) for name, found in record.test.items()}
+    scores = ", ".join(f"{name} {score(value)}" for name, value in dice.items())
     return (
         f"<details><summary>{text(record.name)}<small>{text(scores or record.state)}</small></summary>"
         f"{_lead(record)}{notices(record)}{run_section(record, 'h3')}</details>"

@@ -173,31 +173,52 @@ def read_record(path: Path) -> Record:
         except UserError as error:
             faults.append(f"{what} cannot be read: {error}")
             return otherwise
-        return found if isinstance(found, type(otherwise)) else otherwise
+        return found
 
     tests = sorted(run.path.glob("test-*.csv"))
+    status = attempt("status.json", run.read_status, {})
+    results = attempt("results.json", lambda: run.read_results(checked=False), {})
+    metrics = attempt("metrics.csv", run.metrics, [])
+    cases = {file.stem[5:]: attempt(file.name, partial(_read_cases, file), []) for file in tests}
+    trained_on = attempt("splits.json", lambda: run.read_json("splits.json", checked=False), {})
     return Record(
         path=run.path,
         config=OmegaConf.to_container(run.config),  # type: ignore[arg-type]
-        status=attempt("status.json", run.read_status, {}),
-        results=attempt("results.json", lambda: run.read_json("results.json", checked=False), {}),
-        metrics=attempt("metrics.csv", run.metrics, []),
-        cases={file.stem[5:]: attempt(file.name, partial(_read_cases, file), []) for file in tests},
+        status=status,
+        results=results,
+        metrics=metrics,
+        cases=cases,
         samples=last_samples(run.path),
-        faults=faults + _changes(run, faults),
+        faults=[*faults, *_contradictions(run, status, results, mapping(trained_on)), *_changes(run, faults)],
     )
+
+
+def _contradictions(run: Run, status: dict[str, Any], results: dict[str, Any], splits: dict[str, Any]) -> list[str]:
+    """What the files of a Run say against each other, although each can be read."""
+    found = []
+    if status.get("state") == "finished" and not (run.path / "results.json").exists():
+        found.append("results.json is gone: give the training's command again, which makes it anew")
+    digests = {str(part["data_sha256"]) for part in (results, splits) if part.get("data_sha256")}
+    if len(digests) > 1:
+        found.append("results.json and splits.json are of two trainings: their data_sha256 differ")
+    return found
 
 
 def _changes(run: Run, told: list[str]) -> list[str]:
     """At most one line, of the files that are not what the Run wrote, although they can be read."""
-    names = [name for name in run.changed_files() if not any(line.startswith(name) for line in told)]
+    try:
+        changed = run.changed_files()
+    except UserError as error:  # the checksums themselves
+        return [str(error)]
+    names = [name for name in changed if not any(line.startswith(name) for line in told)]
     return [f"not as the Run wrote them, by its {SUMS}, or gone: {', '.join(names)}"] if names else []
 
 
 def last_samples(path: Path) -> list[Path]:
     """The pictures in samples/ of the latest step, which is the last number in their names."""
     files = sorted((path / "samples").glob("*.png"))
-    steps = [int(re.findall(r"\d+", file.stem)[-1]) if re.search(r"\d", file.stem) else -1 for file in files]
+    numbers = [re.findall(r"\d+", file.stem) for file in files]
+    steps = [int(found[-1]) if found else -1 for found in numbers]
     return [file for file, step in zip(files, steps, strict=True) if step == max(steps)]
 
 

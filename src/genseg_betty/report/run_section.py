@@ -29,7 +29,8 @@ def run_section(record: Record, heading: str = "h2") -> str:
         "Architecture": _architecture(record),
         "How it was made": _facts(record),
     }
-    return "".join(f"<{heading}>{title}</{heading}>{part}" for title, part in parts.items() if part)
+    sections = [f"<{heading}>{title}</{heading}>{part}" for title, part in parts.items() if part]
+    return "".join(sections)
 
 
 def notices(record: Record) -> str:
@@ -201,7 +202,9 @@ def _settings(group: dict[str, Any]) -> str:
     flat = {
         key: value for key, value in flatten(group).items() if key not in ("name", "_target_") and value is not None
     }
-    return " ".join(filter(None, [str(group.get("name") or ""), *(f"{key}={value}" for key, value in flat.items())]))
+    words = [f"{key}={value}" for key, value in flat.items()]
+    name = group.get("name")
+    return " ".join([str(name), *words] if name else words)
 
 
 def _latest(record: Record, name: str) -> float | None:

@@ -78,8 +78,12 @@ class Lock:
         if not _is_at(descriptor, self.path):
             os.close(descriptor)
             return False
-        os.write(descriptor, json.dumps(asdict(Holder.this_process(locked))).encode())
         self._descriptor = descriptor
+        try:
+            os.write(descriptor, json.dumps(asdict(Holder.this_process(locked))).encode())
+        except OSError:  # such as a full disk
+            self.release()
+            raise
         return True
 
     def _remove_stale(self) -> None:
@@ -105,7 +109,7 @@ class Lock:
 def is_locked(path: Path) -> bool:
     """Whether a living process has the operating system's lock on the file `path`, in whatever container it is."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe is not waited for
     except OSError:
         return False
     try:
@@ -181,9 +185,11 @@ def _read(descriptor: int) -> tuple[Holder | None, float]:
     try:
         found = json.loads(os.pread(descriptor, 2**16, 0))
         known = {key: found.get(key) for key in ("started", "boot", "space")}
-        return Holder(int(found["pid"]), str(found["host"]), **known, locked=found.get("locked") is True), written
-    except (ValueError, KeyError, TypeError, AttributeError):
+        locked = found.get("locked") is True
+        holder = Holder(int(found["pid"]), str(found["host"]), **known, locked=locked)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None, written
+    return holder, written
 
 
 def _lives(holder: Holder | None, written: float) -> bool:
