@@ -20,6 +20,7 @@ OF_GENERATOR = (
     "trainer.optimizers.discriminator",
 )  # fmt: skip
 OF_ARCHITECTURE = ("hypergradient", "precondition", "arch_every", "trainer.optimizers.architecture")
+OF_AUGMENT = ("augment",)  # of the images; a method's own switch is method.augment
 SHRINKING = "oc.select:trainer.small."
 SOURCES = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
 
@@ -29,7 +30,7 @@ def find_origins(
 ) -> dict[str, str]:
     """For each watched key that is not null, what set it: `set`, `experiment=x`, or the member of a group.
 
-    Keys of a generator and of an architecture are watched where the user set them.
+    Keys of a generator, an architecture and an augmentation are watched where the user set them.
 
     Args:
         tree: the composed tree, interpolations in it, with the user's values.
@@ -52,8 +53,17 @@ def find_origins(
         return f"{group}={choices[group]}" if choices.get(group) else None
 
     found = {key: origin(key) for key in WATCHED if OmegaConf.select(tree, key) is not None}
-    optional = {key: SET for key in sorted(overridden) if belongs(key, (*OF_GENERATOR, *OF_ARCHITECTURE))}
+    watched = (*OF_GENERATOR, *OF_ARCHITECTURE, *OF_AUGMENT)
+    optional = {key: SET for key in sorted(overridden) if belongs(key, watched)}
     return {key: name for key, name in found.items() if name} | optional
+
+
+def find_idle_sections(method: Any, has_generator: bool, learns_architecture: bool) -> tuple[str, ...]:
+    """The keys and sections that have no part in a training; `method` is the config's section of that name."""
+    switch = method.get("augment") if isinstance(method, Mapping | DictConfig) else None
+    idle = () if has_generator else OF_GENERATOR
+    idle += () if learns_architecture else OF_ARCHITECTURE
+    return idle + (OF_AUGMENT if switch is False and not has_generator else ())
 
 
 def belongs(key: str, sections: Collection[str]) -> bool:

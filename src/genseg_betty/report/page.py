@@ -37,7 +37,8 @@ def render(records: Sequence[Record]) -> str:
 
 def _single(record: Record) -> str:
     cards = "".join(_card(record, name) for name in record.test)
-    cards = f'<div class="cards">{cards}</div>' if cards else '<p class="missing">No test scores yet.</p>'
+    none = "No test scores." if record.state == "finished" else "No test scores yet."
+    cards = f'<div class="cards">{cards}</div>' if cards else f'<p class="missing">{none}</p>'
     return f"<h1>{text(record.name)}</h1>{_lead(record)}{notices(record)}{cards}{run_section(record)}"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from genseg_betty.config.origins import OF_ARCHITECTURE, OF_GENERATOR
+from genseg_betty.config.origins import find_idle_sections
 from genseg_betty.errors import UserError
 from genseg_betty.files import require_regular
 from genseg_betty.run import Run
@@ -89,9 +89,9 @@ class Record:
 
     @property
     def used_config(self) -> dict[str, Any]:
-        """The config without the keys that have no part in this Run: those of a generator and of an architecture."""
-        unused = NOT_SET + (() if self.has_generator else OF_GENERATOR)
-        return _without(self.config, unused + (() if self.has_hypergradient else OF_ARCHITECTURE))
+        """The config without the keys that have no part in this Run, such as those of a generator that it lacks."""
+        idle = find_idle_sections(self.config.get("method"), self.has_generator, self.has_hypergradient)
+        return _without(self.config, NOT_SET + idle)
 
     @property
     def seed(self) -> int | str:

@@ -97,6 +97,8 @@ def _curves(record: Record) -> str:
     for name in names:
         points = [point for phase in phases for point in record.series(phase, name)]
         title = LOSS_TITLES.get(name, name)
+        if not record.has_generator:
+            title = title.partition(" (stage")[0]  # a method without a generator has no stages
         charts.append(figure(title, line_chart(title, [Series(name, points)], None, x_range, boundary=boundary)))
     loss = record.series("validation", "loss")
     if loss:
