@@ -129,6 +129,7 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
         (["help", "predct"], 1, "did you mean predict?"),
         (["data", "check", "nlm_mcc"], 1, "did you mean nlm_mc?"),
         (["data", "check", "nlm_mc", "rot=x"], 1, "did you mean dataset.root"),
+        (["data", "check", "folder", f"root={__file__}"], 1, f"no folder at {__file__} (a file)"),
         (["data", "show", "nlm_mc"], 2, "required: --out"),
         (["data", "show", "nlm_mc", "--out", "x", "--count", "0"], 2, "expected 1 or more"),
         (["data", "fetch", "phantom"], 1, "drawn by the program"),

@@ -61,7 +61,7 @@ def find_origins(
 def find_idle_sections(method: Any, has_generator: bool, learns_architecture: bool) -> tuple[str, ...]:
     """The keys and sections that have no part in a training; `method` is the config's section of that name."""
     switch = method.get("augment") if isinstance(method, Mapping | DictConfig) else None
-    idle = () if has_generator else OF_GENERATOR
+    idle: tuple[str, ...] = () if has_generator else OF_GENERATOR
     idle += () if learns_architecture else OF_ARCHITECTURE
     return idle + (OF_AUGMENT if switch is False and not has_generator else ())
 

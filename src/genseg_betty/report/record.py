@@ -191,7 +191,8 @@ def _changes(run: Run, told: list[str]) -> list[str]:
 def last_samples(path: Path) -> list[Path]:
     """The pictures in samples/ of the latest step, which is the last number in their names."""
     files = sorted((path / "samples").glob("*.png"))
-    steps = [int(re.findall(r"\d+", file.stem)[-1]) if re.search(r"\d", file.stem) else -1 for file in files]
+    numbers = [re.findall(r"\d+", file.stem) for file in files]
+    steps = [int(found[-1]) if found else -1 for found in numbers]
     return [file for file, step in zip(files, steps, strict=True) if step == max(steps)]
 
 
