@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from command.fuzz import VALUES, draw_line, keys_of
-from genseg_betty import config as config_module
+from genseg_betty.config import composing
 from genseg_betty.config.plain import require_plain
 from genseg_betty.errors import ConfigError
 from genseg_betty.run.resume import resolve
@@ -31,7 +31,7 @@ MORE_KEYS = [
 @pytest.fixture
 def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hydra composes each choice of members once: it takes most of the time, and is always asked the same."""
-    usual, known = config_module._compose_groups, {}
+    usual, known = composing.compose_groups, {}
 
     def compose_groups(groups: dict[str, str], folder: Any) -> Any:
         key = (tuple(groups.items()), folder)
@@ -39,7 +39,7 @@ def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
             known[key] = usual(groups, folder)
         return copy.deepcopy(known[key])
 
-    monkeypatch.setattr(config_module, "_compose_groups", compose_groups)
+    monkeypatch.setattr(composing, "compose_groups", compose_groups)
 
 
 @pytest.mark.usefixtures("composed_once")

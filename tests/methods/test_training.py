@@ -59,7 +59,7 @@ def test_all_images_may_be_labelled_and_none_tested_on(tmp_path, capsys):
     found = results(run)
     assert (found["n_train"], found["n_validation"], found["test"]) == (8, 2, {})
     assert 0 <= found["validation"]["best"] <= 1
-    assert "nothing was tested on" in capsys.readouterr().err
+    assert "no test scores: there are no test images" in capsys.readouterr().err
     assert "No test scores" in (run.path / "report.html").read_text()
 
 

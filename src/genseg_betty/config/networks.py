@@ -18,8 +18,10 @@ def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
     reduced = {key: usual for key, usual in (config.get("reduced") or {}).items() if key.partition(".")[0] in groups}
     if not reduced:
         return None
-    sizes = ", ".join(f"{key} {OmegaConf.select(config, key)} (usually {usual})" for key, usual in reduced.items())
-    return f"trainer={config.trainer.name} trains smaller networks: {sizes}"
+    sizes = []
+    for key, usual in reduced.items():
+        sizes.append(f"{key} {OmegaConf.select(config, key)} (usually {usual})")
+    return f"trainer={config.trainer.name} trains smaller networks: {', '.join(sizes)}"
 
 
 def _describe(section: DictConfig) -> str:

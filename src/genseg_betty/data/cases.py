@@ -42,7 +42,7 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
     about = plain.get("about") or {}
     has_publisher = about.get("fetch") or about.get("steps")
     source = f" Where the data come from: genseg data fetch {name}" if has_publisher else ""
-    looked = " and ".join(str(place.absolute()) for place in places)
+    looked = " and ".join(f"{place.absolute()}{' (a file)' if os.path.isfile(place) else ''}" for place in places)
     raise UserError(
         f"dataset {name}: no folder at {looked}.\n{layout(plain)}\n"
         "Give the folder with dataset.root=DIR (`genseg data` and `genseg evaluate`: root=DIR), "

@@ -73,7 +73,7 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
         if is_complete(run):
             nothing_to_do(run)
             return run
-        announce(run, data, method.has_generator)
+        announce(run, data, method.has_generator, method.learns_architecture)
         try:
             _fit_and_test(run, method, data, splits)
         except BaseException as error:

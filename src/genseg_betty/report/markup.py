@@ -41,7 +41,9 @@ def size(count: float | None) -> str:
     """Bytes in MiB or GiB."""
     if count is None:
         return NONE
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+    if count < 2**30:
+        return f"{count / 2**20:.0f} MiB"
+    return f"{count / 2**30:.2f} GiB"
 
 
 def listing(items: Mapping[str, Any]) -> str:

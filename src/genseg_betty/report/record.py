@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genseg_betty.config.origins import find_idle_sections
 from genseg_betty.errors import UserError
 from genseg_betty.files import require_regular
 from genseg_betty.run import Run
@@ -25,13 +26,6 @@ MAX_PID = 2**31
 MAX_CASES = 2**27  # bytes of one table of cases
 SCORES = ("dice", "jaccard")
 NOT_LOSSES = ("validation", "architecture", "system")  # phases of metrics.csv
-# Keys of the config that have no part in a Run without a generator, or without a hypergradient.
-OF_GENERATOR = (
-    "generator", "trainer.warmup_iterations", "trainer.finetune_iterations", "trainer.warm_start",
-    "trainer.keep_warmup", "trainer.small.max_channels", "trainer.optimizers.generator",
-    "trainer.optimizers.discriminator",
-)  # fmt: skip
-OF_ARCHITECTURE = ("hypergradient", "precondition", "arch_every", "trainer.optimizers.architecture")
 NOT_SET = ("origins", "reduced")  # found out, and told elsewhere
 # Keys that do not make two Runs different methods: the seed, names, and where and how a Run runs.
 UNRELATED = re.compile(
@@ -95,9 +89,9 @@ class Record:
 
     @property
     def used_config(self) -> dict[str, Any]:
-        """The config without the keys that have no part in this Run: those of a generator and of an architecture."""
-        unused = NOT_SET + (() if self.has_generator else OF_GENERATOR)
-        return _without(self.config, unused + (() if self.has_hypergradient else OF_ARCHITECTURE))
+        """The config without the keys that have no part in this Run, such as those of a generator that it lacks."""
+        idle = find_idle_sections(self.config.get("method"), self.has_generator, self.has_hypergradient)
+        return _without(self.config, NOT_SET + idle)
 
     @property
     def seed(self) -> int | str:

@@ -98,6 +98,8 @@ def _curves(record: Record) -> str:
     for name in names:
         points = [point for phase in phases for point in record.series(phase, name)]
         title = LOSS_TITLES.get(name, name)
+        if not record.has_generator:
+            title = title.partition(" (stage")[0]  # a method without a generator has no stages
         charts.append(figure(title, line_chart(title, [Series(name, points)], None, x_range, boundary=boundary)))
     loss = record.series("validation", "loss")
     if loss:
@@ -199,12 +201,11 @@ SHOWN = ("backbone", "generator", "method", "augment", "trainer")
 
 def _settings(group: dict[str, Any]) -> str:
     """One line of a config group: its name, then its keys that are set."""
-    flat = {
-        key: value for key, value in flatten(group).items() if key not in ("name", "_target_") and value is not None
-    }
-    words = [f"{key}={value}" for key, value in flat.items()]
-    name = group.get("name")
-    return " ".join([str(name), *words] if name else words)
+    words = [str(group["name"])] if group.get("name") else []
+    for name, value in flatten(group).items():
+        if name not in ("name", "_target_") and value is not None:
+            words.append(f"{name}={value}")
+    return " ".join(words)
 
 
 def _latest(record: Record, name: str) -> float | None:
