@@ -10,6 +10,7 @@ from typing import NoReturn
 from genseg_betty import __version__
 from genseg_betty.commands import VERBS, print_completions, run_command
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.search_path import current_folder
 from genseg_betty.streams import output_fault, unfailing_streams
 from genseg_betty.terminal import harmless_warnings, say
 
@@ -73,6 +74,7 @@ def _is_only_printed(arguments: Sequence[str]) -> bool:
 
 def _train(arguments: Sequence[str]) -> int:
     options = _train_parser().parse_intermixed_args(arguments)
+    current_folder()
     _reject_words(options.overrides)
     if options.help:
         print(_help_page(options.config_dir))

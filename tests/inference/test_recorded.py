@@ -53,12 +53,24 @@ def test_splits_without_end(run: Run, data_root: Path) -> None:
 
 PREPROCESSING: dict[str, dict[str, Any]] = {
     "an image that fills the memory": {"image_size": [10**6, 10**6]},
+    "a patch that fills the memory": {"image_size": [4096] * 3},
     "no size": {"image_size": []},
+    "intensities that are none": {"intensity": [float("nan"), 1.0]},
+    "intensities of no width": {"intensity": [1.0, 1.0]},
+    "a scale that is none": {"scale": [0.0, float("inf")]},
+    "a spacing of nothing": {"spacing": [0.0, 1.0]},
+    "a spacing of other dimensions": {"spacing": [1.0, 1.0, 1.0]},
+    "an orientation that is none": {"orientation": "XY"},
+    "an orientation along one axis": {"orientation": "LR"},
+    "names that steer": {"classes": ["background", "a\nb"]},
     "channels": {"channels": 10**9},
     "classes without values": {"classes": ["a", "b", "c"]},
     "names that are none": {"classes": [1, 2]},
     "values beyond any mask": {"label_values": [0, 10**9]},
     "values that are none": {"label_values": [0, -1]},
+    "colours of no classes": {"label_values": [[0, 0, 0], 1]},
+    "colours of two numbers": {"label_values": [[0, 0], [1, 1]]},
+    "colours beyond any mask": {"label_values": [[0, 0, 0], [0, 0, 256]]},
     "other keys": {"more": 1},
 }
 

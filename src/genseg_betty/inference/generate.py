@@ -59,7 +59,7 @@ def generate(
     opened = Run.open(run)
     preprocessing = saved_preprocessing(opened, trained_segmenter(opened))
     with building_from(opened, opened.config, ("generator", "generator.objective", "augment"), trust):
-        renderer = Renderer(opened, strongest, resolve_device(device))
+        renderer = Renderer(opened, preprocessing, strongest, resolve_device(device))
         augment = build_augmentation(opened.config, preprocessing.spacing)
     masks = _training_masks(opened, preprocessing)
     order = StepSampler(len(masks), 1, seed)
@@ -90,11 +90,12 @@ class Renderer:
     That is the mask given, but of a generator that draws both. What is random follows PyTorch's default generator.
     """
 
-    def __init__(self, run: Run, strongest: bool, device: torch.device):
+    def __init__(self, run: Run, preprocessing: Preprocessing, strongest: bool, device: torch.device):
         checkpoint = _generator_checkpoint(run, "generator")
         self.device = device
         self.objective = build_objective(run.config)
         try:
+            _require_fitting(checkpoint, preprocessing)
             self.num_classes: int = checkpoint["num_classes"]
             self.network = self._build(run, checkpoint, strongest).to(device).eval()
             alpha = {half: weights.to(device) for half, weights in checkpoint["alpha"].items()}
@@ -116,6 +117,14 @@ class Renderer:
         with torch.no_grad(), repeatable():
             image, drawn = self.objective.draw(lambda *inputs: self.network(*inputs, self.alpha), condition)
         return image[0].float().cpu(), mask[0] if drawn is condition else class_masks(drawn.float().cpu())[0]
+
+
+def _require_fitting(checkpoint: dict[str, Any], preprocessing: Preprocessing) -> None:
+    """Raise ValueError for a generator of other images than the segmenter's."""
+    found = (checkpoint["num_classes"], checkpoint["channels"], tuple(checkpoint["image_size"]))
+    expected = (preprocessing.num_classes, preprocessing.channels, preprocessing.image_size)
+    if found != expected:
+        raise ValueError(f"its classes, channels and size are {found}; the segmenter's are {expected}")
 
 
 def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write, file_sha256, whole_file
+from genseg_betty.files import atomic_write, bounded_read, file_sha256, whole_file
 
 SUMS = "SHA256SUMS"
+MAX_SUMS = 2**20  # bytes: some ten thousand lines
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 UNLIKE = f"it does not hold what was written, its SHA-256 is not the one in {SUMS}"
 ON_PURPOSE = f"If you changed it yourself, take its line out of {SUMS}."
@@ -74,14 +75,22 @@ class Checksums:
         atomic_write(self.folder / SUMS, "".join(lines).encode())
 
     def _read(self) -> dict[str, tuple[str, ...]]:
-        """Name -> digests, one unless a process was killed in the middle of a write."""
+        """Name -> digests, one unless a process was killed in the middle of a write. Raises UserError for what is none.
+        """
         known: dict[str, tuple[str, ...]] = {}
-        file = self.folder / SUMS
-        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-        for line in text.splitlines():
+        for line in self._text().splitlines():
             if found := LINE.fullmatch(line):
                 known[found[2]] = (*known.get(found[2], ()), found[1])
         return known
+
+    def _text(self) -> str:
+        file = self.folder / SUMS
+        if not file.exists():
+            return ""
+        try:
+            return bounded_read(file, MAX_SUMS).decode("utf-8", errors="replace")
+        except ValueError as error:
+            raise damaged(file, f"{error}; expected a line for each file of the Run") from error
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
