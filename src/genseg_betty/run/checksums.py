@@ -75,7 +75,9 @@ class Checksums:
         atomic_write(self.folder / SUMS, "".join(lines).encode())
 
     def _read(self) -> dict[str, tuple[str, ...]]:
-        """Name -> digests, one unless a process was killed in the middle of a write. Raises UserError for what is none.
+        """Name -> digests, one unless a process was killed in the middle of a write.
+
+        Raises UserError for a file that is no list of them.
         """
         known: dict[str, tuple[str, ...]] = {}
         for line in self._text().splitlines():
