@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from genseg_betty.build import build_augmentation, build_generator, build_objective
+from genseg_betty.build import build_architecture, build_augmentation, build_generator, build_objective
 from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
@@ -107,6 +107,10 @@ class Renderer:
         size = tuple(checkpoint["image_size"])
         network = build_generator(run.config, self.num_classes, checkpoint["channels"], size)
         load_weights(network, checkpoint["weights"])
+        usual = build_architecture(run.config, network)()
+        found = {half: weights.shape for half, weights in checkpoint["alpha"].items()}
+        if found != {half: weights.shape for half, weights in usual.items()}:
+            raise ValueError(f"its architecture has the shapes {found}, which do not fit its cells")
         if strongest:
             network = network.keep_strongest(checkpoint["alpha"])  # type: ignore[operator]
             load_weights(network, _generator_checkpoint(run, "generator_strongest")["weights"])

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.config.checking import check_dataset_section
-from genseg_betty.config.plain import require_plain_text
+from genseg_betty.config.plain import require_plain, require_plain_text
 from genseg_betty.config.schema import FileDataset, PhantomDataset
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.device import free_memory
@@ -53,6 +53,7 @@ def read_splits(run: Run) -> Recorded:
 
 def read_preprocessing(checkpoint: dict[str, Any]) -> Preprocessing:
     """The preprocessing saved beside weights. Raises ValueError, KeyError or TypeError for what no training saves."""
+    require_plain(checkpoint["preprocessing"])
     found = Preprocessing.from_dict(checkpoint["preprocessing"])
     _require_classes(found)
     _require_size(found)
@@ -80,7 +81,7 @@ def _require_size(found: Preprocessing) -> None:
     size = image_size_of(found.image_size)
     if max(size) > LONGEST_SIDE:
         raise ValueError(f"image_size is {list(size)}; expected sides of at most {LONGEST_SIDE}")
-    if found.channels not in (1, 3):
+    if type(found.channels) is not int or found.channels not in (1, 3):
         raise ValueError(f"channels is {found.channels}; expected 1 or 3")
     needed, free = math.prod(size) * found.num_classes * FLOAT_BYTES, free_memory("cpu")
     if needed > free:
