@@ -11,6 +11,7 @@ from genseg_betty import __version__
 from genseg_betty.commands import VERBS, print_completions, run_command
 from genseg_betty.commands.shared import Parser
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.search_path import current_folder
 from genseg_betty.streams import output_fault, unfailing_streams
 from genseg_betty.terminal import harmless_warnings, say
 
@@ -75,6 +76,7 @@ def _is_only_printed(arguments: Sequence[str]) -> bool:
 
 def _train(arguments: Sequence[str]) -> int:
     options = _train_parser().parse_intermixed_args(_without_job(arguments))
+    current_folder()
     _reject_words(options.overrides)
     if options.help:
         print(_help_page(options.config_dir))

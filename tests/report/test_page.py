@@ -293,11 +293,12 @@ def test_a_file_without_end_is_said_on_the_page(name: str, kind: str, make_run: 
     assert f"{file.name} cannot be read" in Page(build_report([run], tmp_path / "page.html")).words
 
 
-def test_a_picture_from_outside_the_run_is_not_shown(make_run: MakeRun, tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", ["samples/step-000450.png", "samples"])
+def test_a_picture_from_outside_the_run_is_not_shown(linked: str, make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
     file = run / "samples" / "step-000450.png"
-    private = file.rename(tmp_path / "private.png")
-    file.symlink_to(private)
+    private = (run / linked).rename(tmp_path / "private")
+    (run / linked).symlink_to(private)
     page = Page(build_report([run], tmp_path / "page.html"))
     assert f"{file.name} cannot be read" in page.words
     assert "img" not in {tag for tag, _ in page.tags}

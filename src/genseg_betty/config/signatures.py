@@ -116,7 +116,8 @@ def _read_function(node: ast.FunctionDef, tree: ast.Module) -> Signature:
     names = _Names(tree)
     given = node.args
     positional = [*given.posonlyargs, *given.args]
-    defaults = [Parameter.empty] * (len(positional) - len(given.defaults)) + [None] * len(given.defaults)
+    required = len(positional) - len(given.defaults)
+    defaults = [Parameter.empty] * required + [None] * len(given.defaults)
     kinds = [Parameter.POSITIONAL_ONLY] * len(given.posonlyargs) + [Parameter.POSITIONAL_OR_KEYWORD] * len(given.args)
     parameters = [
         Parameter(argument.arg, kind, default=default)

@@ -76,7 +76,7 @@ def key(names: Sequence[str]) -> str:
 def picture(path: Path, caption: str) -> str:
     """A picture inside the page; a note in its place if the file cannot be read, or is a link to one elsewhere."""
     try:
-        if path.is_symlink():
+        if path.is_symlink() or path.parent.is_symlink():
             raise ValueError("a link")
         content = bounded_read(path, MAX_PICTURE)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:

@@ -13,7 +13,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, bounded_read, file_sha256, whole_file
 
 SUMS = "SHA256SUMS"
-MAX_SUMS = 2**24  # bytes
+MAX_SUMS = 2**20  # bytes: some ten thousand lines
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 UNLIKE = f"it does not hold what was written, its SHA-256 is not the one in {SUMS}"
 ON_PURPOSE = f"If you changed it yourself, take its line out of {SUMS}."
@@ -88,7 +88,10 @@ class Checksums:
         atomic_write(self.folder / SUMS, "".join(lines).encode())
 
     def _read(self) -> dict[str, tuple[str, ...]]:
-        """Name -> digests, one unless a process was killed in the middle of a write."""
+        """Name -> digests, one unless a process was killed in the middle of a write.
+
+        Raises UserError for a file that is no list of them.
+        """
         known: dict[str, tuple[str, ...]] = {}
         for line in self._lines() or ():
             if found := LINE.fullmatch(line):
