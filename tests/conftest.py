@@ -1,11 +1,16 @@
 """Fixtures shared by all tests."""
 
+import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from genseg_betty import config as config_module
+from genseg_betty.config import composing
 
 
 @pytest.fixture
@@ -23,6 +28,25 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests read is kept in a folder of theirs, not in the user's cache; processes that they start find it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _composed_once() -> Iterator[None]:
+    """Hydra composes each choice of the package's own members once: a quarter of a second for most tests."""
+    usual, known = composing.compose_groups, {}
+
+    def compose_groups(groups: Mapping[str, str], folder: Path | None) -> Any:
+        if folder is not None:  # a user's files, which a test may rewrite
+            return usual(groups, folder)
+        key = tuple(groups.items())
+        if key not in known:
+            known[key] = usual(groups, folder)
+        return copy.deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (composing, config_module):
+            patch.setattr(module, "compose_groups", compose_groups)
         yield
 
 

@@ -21,7 +21,7 @@ from genseg_betty.run.lock import Lock
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["surroundings", "genseg_betty.methods.training", "genseg_betty.inference"])
 KILLED = -signal.SIGKILL
-MOMENTS = ("before", "within", "after")
+MOMENTS = ("within", "after")
 
 
 def call(work: Callable[..., object], *arguments: Any) -> int:
@@ -34,7 +34,7 @@ def call(work: Callable[..., object], *arguments: Any) -> int:
 
 
 def killed(moment: str, number: int, work: Callable[..., object], *arguments: Any) -> None:
-    """Do the work, killed before or after the `number`-th file gets its name, or within it, half of it written."""
+    """Do the work, killed within the `number`-th file, half of it written, or after it has got its name."""
     torch.set_num_threads(1)
     os.environ["GENSEG_CACHE"] = "off"
     replace, count = os.replace, 0
@@ -44,7 +44,6 @@ def killed(moment: str, number: int, work: Callable[..., object], *arguments: An
         count += 1
         if count == number and moment == "within":
             os.truncate(source, os.path.getsize(source) // 2)
-        if count == number and moment != "after":
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
         if count == number:
@@ -63,6 +62,21 @@ def killed_by_length(bytes: int, work: Callable[..., object], *arguments: Any) -
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, bytes))
     work(*arguments)
+
+
+def killed_at_deletion(number: int, path: Path, config: dict[str, Any]) -> None:
+    """Start a Run over, killed after the `number`-th file is deleted."""
+    unlink, count = Path.unlink, 0
+
+    def delete(file: Path, missing_ok: bool = False) -> None:
+        nonlocal count
+        unlink(file, missing_ok)
+        count += file.suffix in (".pt", ".json", ".csv", ".yaml")
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Path.unlink = delete  # type: ignore[method-assign]
+    Run.start(path, config, "restart").close()
 
 
 def with_streams(kind: str, words: list[str]) -> None:

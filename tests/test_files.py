@@ -119,3 +119,16 @@ def test_leftovers_go_and_files_of_living_writers_stay(tmp_path: Path) -> None:
         assert {path.name for path in tmp_path.iterdir()} == {".hidden", temporary.name}
     remove_leftovers([tmp_path])
     assert {path.name for path in tmp_path.iterdir()} == {".hidden", "mine.png"}
+
+
+def test_without_locks_leftovers_are_known_by_their_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    young, old = (tmp_path / f".{name}{TEMPORARY}" for name in ("young", "old"))
+    for file in (young, old):
+        file.touch()
+    os.utime(old, (0, 0))
+    remove_leftovers([tmp_path])
+    assert list(tmp_path.iterdir()) == [young]

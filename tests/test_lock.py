@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -97,7 +98,39 @@ def test_a_filesystem_without_locks_is_guarded_by_what_the_file_says(
     Lock(path).acquire()
 
 
-def test_a_link_in_place_of_a_lock_is_refused(tmp_path: Path) -> None:
-    (tmp_path / ".lock").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OSError, match="symbolic links"):
-        Lock(tmp_path / ".lock").acquire()
+def test_a_lock_that_a_full_disk_does_not_take_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", full)
+        with pytest.raises(OSError, match="No space left"):
+            Lock(tmp_path / ".lock").acquire()
+    assert not (tmp_path / ".lock").exists()
+    Lock(tmp_path / ".lock").acquire()
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "a link": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+def test_what_is_no_file_is_no_lock(make: Callable[[Path], object], tmp_path: Path) -> None:
+    """It is refused by who would train, and not waited for by who asks whether somebody does."""
+    path = tmp_path / ".lock"
+    make(path)
+    assert not is_locked(path)
+    with pytest.raises(UserError, match=r"\.lock is a link, a folder or a pipe; .* Delete it"):
+        Lock(path).acquire()
+
+
+@pytest.mark.parametrize("text", ["[" * 2**15, '{"pid": 1e999, "host": "x"}', '{"pid": null}', "[1]", '"x"'])
+def test_a_text_that_names_nobody_is_a_lock_of_nobody(text: str, tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.write_text(text)
+    os.utime(path, (0, 0))  # written long ago
+    Lock(path).acquire()
+    assert json.loads(path.read_text())["pid"] == os.getpid()

@@ -20,10 +20,13 @@ HOSTILE = {
     "a set": ("a: !!set {x}", "holds the tag"),
     "an open value": ("a: ???", "leaves a value open"),
     "depth": ("a: " + "[" * 40 + "]" * 40, "more than 32 deep"),
+    "many values": ("a: [" + "1," * 100_000 + "]", "more than 20,000 keys and values"),
     "great depth": ("a: " + "[" * 100_000, "more than 32 deep"),
     "no text": ("a: \x00", "cannot be read"),
     "a list": ("[1, 2]", "holds no config"),
-    "a long number": ("a: " + "9" * 10_000, "cannot be read"),
+    "a long number": ("a: " + "9" * 10_000, "a number of 10,000 characters"),
+    "a long number of another base": ("a: 0x" + "f" * 10_000, "a number of 10,002 characters"),
+    "hours, minutes and so on": ("a: 1" + ":59" * 100_000, "a number of 300,001 characters"),
 }
 
 

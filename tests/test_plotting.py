@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,13 @@ def test_a_backend_that_is_unknown_does_not_matter(backend: str, kept: str | Non
     done = subprocess.run(words, env=surroundings, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert kept is None or done.stdout.strip() == kept
+
+
+def test_a_matplotlib_in_the_current_folder_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "matplotlib.py").write_text("raise SystemExit('code of a stranger')")
+    surroundings = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    words = [sys.executable, "-m", "genseg_betty", "--version"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -303,36 +303,6 @@ def test_an_unfinished_lock_file_is_held_while_fresh(tmp_path: Path) -> None:
     Lock(path).acquire()
 
 
-def test_of_many_that_find_a_stale_lock_one_wins(tmp_path: Path) -> None:
-    path = tmp_path / ".lock"
-    path.write_text(json.dumps({"pid": 2**22 + 1, "host": platform.node(), "started": "1"}))
-    code = (
-        "import sys; from pathlib import Path; from genseg_betty.run.lock import Lock\n"
-        "from genseg_betty.errors import UserError\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-        "try: Lock(Path(sys.argv[1])).acquire(); print('won', flush=True)\n"
-        "except UserError: print('lost', flush=True)\n"
-        "sys.stdin.readline()"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(4)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        process.stdout.readline()
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    answers = [process.stdout.readline().strip() for process in processes if process.stdout]
-    for process in processes:
-        process.communicate("\n")
-    assert sorted(answers) == ["lost", "lost", "lost", "won"]
-
-
 def test_metrics_keep_the_bytes_of_floats(tmp_path: Path) -> None:
     values = {"generator": 0.1 + 0.2, "discriminator": 1e-300, "up.0.upconv_823": 1 / 3, "bad": float("nan")}
     with Run.start(tmp_path, CONFIG) as run:
@@ -411,25 +381,6 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
         run.save_checkpoint("last", {"step": lambda: None})
     assert run.load_checkpoint("last") == {"step": 10}
     assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == ["last.pt"]
-
-
-def test_killed_while_writing_checkpoints_one_is_always_whole(tmp_path: Path) -> None:
-    code = (
-        "import sys, torch; from genseg_betty.run import Run; run = Run.start(sys.argv[1], {'seed': 0})\n"
-        "step = 0\n"
-        "while True:\n"
-        "    step += 1; run.save_checkpoint('last', {'step': step, 'w': torch.full((50_000,), 1.0 * step)})\n"
-        "    if step == 2: print('going', flush=True)"
-    )
-    process = child(code, tmp_path)
-    time.sleep(0.3)
-    process.kill()
-    process.wait()
-    with Run.start(tmp_path, {"seed": 0}) as run:
-        assert run.resuming
-        state = run.load_checkpoint("last")
-    assert state is not None
-    assert (state["w"] == state["step"]).all()
 
 
 def test_json_holds_numbers_only_json_has(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_an_error_about_a_strangers_file_prints_harmless(tmp_path: Path, capsys:
     assert r"run\x1b[8m" in printed.err
 
 
+def test_what_pydicom_says_of_each_slice_is_left_out() -> None:
+    with warnings.catch_warnings(record=True) as found, harmless_warnings():
+        warnings.warn_explicit("Unknown encoding", UserWarning, "charset.py", 1, module="pydicom.charset")
+        warnings.warn_explicit("all else", UserWarning, "other.py", 1, module="other")
+    assert [str(warning.message) for warning in found] == ["all else"]
+
+
 def test_our_own_warnings_are_told_without_a_line_of_code() -> None:
     ours = str(Path(genseg_betty.__file__).parent / "run" / "__init__.py")
     with harmless_warnings():

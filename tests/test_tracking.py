@@ -78,10 +78,10 @@ def test_an_unknown_logger_is_refused(run: Run) -> None:
 
 
 def test_wandb_is_offline_and_continues_the_same_run(run: Run, fake_wandb: Any) -> None:
-    for _ in range(2):
+    for step in (5, 6):
         tracker = Tracker(run, {"name": "wandb", "project": "lungs"})
-        tracker.log(5, "joint", {"generator": 0.5})
-        tracker.image(5, "samples", run.path / "a.png")
+        tracker.log(step, "joint", {"generator": 0.5})
+        tracker.image(step, "samples", run.path / "a.png")
         tracker.close()
     first, second = fake_wandb.started
     assert first["id"] == second["id"] == json.loads((run.path / "tracking.json").read_text())["wandb_id"]

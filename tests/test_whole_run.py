@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from genseg_betty.methods.training import is_complete
 from genseg_betty.report.record import read_record
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
-from surroundings import KILLED, MOMENTS, call, killed, killed_by_length, write_a_run
+from genseg_betty.run.lock import LOCK
+from surroundings import KILLED, MOMENTS, call, killed, killed_at_deletion, killed_by_length, write_a_run
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,18 @@ def test_one_flipped_bit_is_named_by_who_goes_on_or_scores(run: Run, name: str, 
         ("metrics.csv", "step,phase,name,value\n1.5,joint,a,0.5\n", "line 2 is '1.5,joint,a,0.5'"),
         ("metrics.csv", "step,phase,name,value\n1,joint,a,0.5\0\n", "line 2 is"),
         ("metrics.csv", "stop,phase,name,value\n", "it begins with 'stop,phase,name,value'"),
+        (
+            "metrics.csv",
+            "step,phase,name,value\n2,joint,a,1\n1,joint,a,1\n",
+            "line 3 .* of step 1, after step 2",
+        ),
+        (
+            "metrics.csv",
+            "step,phase,name,value\n1,joint,a,1\n1,joint,a,1\n",
+            "line 3 .* of step 1, after step 1",
+        ),
+        ("results.json", "[1]", "it holds a list, expected a mapping"),
+        ("results.json", '{"iterations": 2', "cannot be read"),
         ("splits.json", '{"train": ["a"], "validation": []}', "it holds no lists of the cases of train"),
         ("splits.json", '{"train": "a", "validation": [], "test": []}', "it holds no lists"),
     ],
@@ -129,7 +144,10 @@ def test_a_damaged_file_without_a_checksum_is_named_with_what_to_do(
 ) -> None:
     (run.path / SUMS).unlink()  # as of an earlier version
     (run.path / name).write_text(content)
-    read = {"status.json": run.read_status, "metrics.csv": run.metrics, "splits.json": run.read_splits}[name]
+    read = {
+        "status.json": run.read_status, "metrics.csv": run.metrics, "splits.json": run.read_splits,
+        "results.json": run.read_results,
+    }[name]  # fmt: skip
     with pytest.raises(UserError, match=rf"{name} is damaged: .*{told}.*\. (Put|Delete)"):
         read()
 
@@ -153,6 +171,22 @@ def test_a_file_that_was_changed_on_purpose_is_taken_out_of_the_sums(run: Run) -
     assert run.read_json("results.json")["note"] == "mine"
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 99, b"cut o"])
+def test_damaged_checksums_are_named_by_the_report(run: Run, content: bytes) -> None:
+    (run.path / SUMS).write_bytes(content)
+    assert SUMS in read_record(run.path).faults[0]
+
+
+def test_checksums_that_cannot_be_read_are_named_by_all(run: Run) -> None:
+    (run.path / SUMS).unlink()
+    os.mkfifo(run.path / SUMS)
+    with pytest.warns(UserWarning, match=f"{SUMS} is damaged: it cannot be read .*or delete it"):
+        assert SUMS in read_record(run.path).faults[0]
+    for read in (run.read_splits, lambda: run.load_checkpoint("last")):
+        with pytest.raises(UserError, match=f"{SUMS} is damaged: it cannot be read"):
+            read()
+
+
 def test_splits_that_are_gone_are_no_licence_to_score_everything(run: Run) -> None:
     (run.path / "splits.json").unlink()
     with pytest.raises(UserError, match=r"splits\.json is gone, which alone says which cases were trained on"):
@@ -174,10 +208,57 @@ def test_a_prolonged_run_that_lost_its_checkpoint_keeps_its_results(run: Run) ->
     assert not (run.path / "results.json").exists()
 
 
-def save_on_a_full_disk(path: Path) -> None:
-    import resource
-    import signal
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+def test_a_run_that_had_a_checkpoint_is_not_begun_anew_without_it(run: Run, state: str) -> None:
+    with Run.start(run.path, {"seed": 0, "trainer": {"iterations": 5}}) as going_on:
+        going_on.status(state, step=4)
+    for gone in ("results.json", "checkpoints/last.pt"):
+        (run.path / gone).unlink()
+    before = (run.path / "metrics.csv").read_bytes()
+    with pytest.raises(UserError, match=r"had come to step 4, but .*last\.pt is gone.*Put back a copy of it"):
+        Run.start(run.path, {"seed": 0, "trainer": {"iterations": 5}})
+    assert (run.path / "metrics.csv").read_bytes() == before
 
+
+def test_a_restart_killed_while_it_deletes_is_never_gone_on_with(finished: Path, tmp_path: Path) -> None:
+    config = {"seed": 0, "trainer": {"iterations": 2}}
+    for number in count(1):
+        path = tmp_path / str(number)
+        shutil.copytree(finished, path)
+        status = call(killed_at_deletion, number, path, config)
+        if status == 0:
+            break
+        assert status == KILLED
+        if (path / "status.json").exists():
+            with pytest.raises(UserError, match=r"was finished before, but .*last\.pt is gone.*resume=restart"):
+                Run.start(path, config)
+        else:  # the last of all
+            assert [file for file in path.rglob("*") if file.is_file() and file.name != LOCK] == []
+        with Run.start(path, config, "restart") as run:
+            assert run.metrics() == []
+    assert number > 5
+
+
+def test_rows_that_a_full_disk_does_not_take_are_told_and_the_lock_is_let_go(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large"):
+        log_on_a_full_disk(tmp_path)
+    assert not (tmp_path / LOCK).exists()
+    assert [row["name"] for row in Run.open(tmp_path).metrics()] == ["a"]
+
+
+def log_on_a_full_disk(path: Path) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with Run.start(path, {"seed": 0}) as run:
+            run.log(1, "joint", {"a": 0.5})
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
+            run.log(2, "joint", {"b": 1 / 3})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def save_on_a_full_disk(path: Path) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with Run.start(path, {"seed": 0, "trainer": {"iterations": 2}}) as run:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))

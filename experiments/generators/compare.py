@@ -110,7 +110,7 @@ def main() -> None:
             pairs = generate(path, COUNT, Path(folder) / "pairs")
             fidelity = evaluate_folders(arguments.judge, pairs / "images", pairs / "masks").dice
             drawn = features(judge, [read_image(image) for image in sorted((pairs / "images").iterdir())])
-        renderer = Renderer(run, False, torch.device("cpu"))
+        renderer = Renderer(run, data.preprocessing, False, torch.device("cpu"))
         with seeded(0):
             rendered = [renderer(mask[None]) for mask in data.train.masks[:ROWS]]
         columns = grids.setdefault(run.config.method.name, dict(of_masks))

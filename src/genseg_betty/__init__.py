@@ -47,9 +47,11 @@ def train(
     require_betty()
     config = compose(override_lines(overrides, keys, group_names()), config_dir)
 
+    from genseg_betty.config.machine import require_card
     from genseg_betty.data.counting import require_folders
 
     require_folders(config)  # told at once: what follows imports PyTorch
+    require_card(config.device)
 
     from genseg_betty.methods import train as train_method
 

@@ -9,10 +9,13 @@ from typing import NoReturn
 
 from genseg_betty import __version__
 from genseg_betty.commands import VERBS, print_completions, run_command
+from genseg_betty.commands.shared import Parser
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.search_path import current_folder
 from genseg_betty.streams import output_fault, unfailing_streams
 from genseg_betty.terminal import harmless_warnings, say
 
+JOB = (("-c", "job"), ("--cfg", "job"))
 EXAMPLES = """\
 examples:
   genseg                                              train on the phantom that ships
@@ -72,10 +75,13 @@ def _is_only_printed(arguments: Sequence[str]) -> bool:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    options = _train_parser().parse_intermixed_args(arguments)
+    options = _train_parser().parse_intermixed_args(_without_job(arguments))
+    current_folder()
     _reject_words(options.overrides)
     if options.help:
         print(_help_page(options.config_dir))
+    elif options.cfg and options.multirun:
+        raise UserError("--cfg prints the configuration of one training: leave out -m, and give each key one value")
     elif options.cfg:
         from omegaconf import OmegaConf
 
@@ -95,12 +101,18 @@ def _train(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _without_job(arguments: Sequence[str]) -> list[str]:
+    """`--cfg job`, as Hydra has it, is `--cfg`: there is no other part to print."""
+    kept = ["--cfg" if word == "--cfg=job" else word for word in arguments]
+    return [word for before, word in zip(["", *kept], kept, strict=False) if (before, word) not in JOB]
+
+
 def _train_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="genseg", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="genseg", add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("--config-dir", metavar="DIR")
-    parser.add_argument("-c", "--cfg", nargs="?", const="job", choices=["job"])
+    parser.add_argument("-c", "--cfg", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="version", version=f"genseg {__version__}")
     return parser
@@ -113,6 +125,8 @@ def _reject_words(overrides: Sequence[str]) -> None:
             verbs = ["train", "help", *VERBS]
             alike = difflib.get_close_matches(word, verbs, n=1)
             hint = f"did you mean {alike[0]}?" if alike else f"the commands are {', '.join(verbs)}"
+            if any(other.startswith("=") for other in overrides):
+                hint = "write key=value without spaces"
             raise UserError(f"{word!r} is neither a command nor key=value; {hint} (genseg --help)")
 
 

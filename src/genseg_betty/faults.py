@@ -45,5 +45,6 @@ def _tell(alike: Sequence[tuple[str, str]], noun: str) -> str:
     file, message = alike[0]
     if len(alike) == 1:
         return f"{file}: {message}"
+    names = list_examples([name for name, _ in alike])
     first = "" if all(other == message for _, other in alike) else "; the first"
-    return f"{len(alike)} {noun} ({list_examples([name for name, _ in alike])}){first}: {message}"
+    return f"{len(alike)} {noun} ({names}){first}: {message}"

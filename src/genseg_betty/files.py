@@ -13,12 +13,14 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 TEMPORARY = ".genseg-tmp"  # ends the stem of hidden names of files that are not whole; a killed process may leave one
+ABANDONED = 3600  # seconds after which a temporary file on a filesystem without locks is one of a killed process
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, of a user's share of it, of a file's size limit
 
 
@@ -59,9 +61,20 @@ def remove_leftovers(folders: Iterable[Path]) -> None:
     """Delete what killed processes left in these folders of files that they were writing; living ones are not hurt."""
     for folder in dict.fromkeys(folders):
         for file in folder.glob(f".*{TEMPORARY}*"):
-            with suppress(OSError), file.open("r+b") as held:  # raises where its writer lives and holds it
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.unlink()
+            with suppress(OSError), file.open("r+b") as opened:
+                if _is_abandoned(opened.fileno()):
+                    file.unlink()
+
+
+def _is_abandoned(descriptor: int) -> bool:
+    """Whether the process that wrote an open temporary file has ended."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # its writer lives, and holds it
+        return False
+    except OSError:  # a filesystem without locks
+        return time.time() - os.fstat(descriptor).st_mtime > ABANDONED
+    return True
 
 
 def _held_file(folder: Path, suffix: str) -> tuple[Path, int]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from genseg_betty.errors import UserError
+
 
 @contextmanager
 def installed_packages_only() -> Iterator[None]:
@@ -24,5 +26,14 @@ def installed_packages_only() -> Iterator[None]:
 
 def folders_of_the_user() -> set[Path]:
     """The current folder, and those of PYTHONPATH but for any into which packages are installed, as on clusters."""
+    here = current_folder()
     folders = {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-    return {folder for folder in folders if not any(folder.glob("*.dist-info"))} | {Path.cwd()}
+    return {folder for folder in folders if not any(folder.glob("*.dist-info"))} | {here}
+
+
+def current_folder() -> Path:
+    """Raises UserError where it was deleted, as a shell in another window does not see."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder is gone, deleted or moved: go into one that is there (cd ~)") from error

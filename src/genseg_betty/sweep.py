@@ -69,15 +69,22 @@ def check_sweep(overrides: Sequence[str], folder: Path | None) -> list[str]:
         elif OPEN in config.run_dir:
             _name_beside(config, configs)
     problems += [f"{problem} (in {count} of {len(cells)} cells)" for problem, count in faulty.items()]
-    problems += [
-        f"run_dir={directory}: {count} cells would share it; leave run_dir out, and each has its own"
-        for directory, count in Counter(config.run_dir for config in configs).items()
-        if count > 1
-    ]
+    problems += _shared_directories(configs)
+    if not cells and not problems:
+        problems.append("no cells: a pattern such as glob(*) finds no member of its group")
     if problems:
         raise ConfigError(problems, "in the sweep, of which nothing was trained")
     hydras = [str(override.input_line) for override in parsed if override.is_hydra_override()]
     return [*hydras, *(overriding.for_hydra(override, members) for override in ours)]
+
+
+def _shared_directories(configs: Sequence[DictConfig]) -> Iterator[str]:
+    """One line for each directory in which several cells would train."""
+    given = {config.run_dir for config in configs if "run_dir" in config.origins}
+    for directory, count in Counter(config.run_dir for config in configs).items():
+        if count > 1:
+            mend = "leave run_dir out, and each has its own" if directory in given else "give each value once"
+            yield f"run_dir={directory}: {count} cells would share it; {mend}"
 
 
 def _faults_of_data(configs: Sequence[DictConfig]) -> Iterator[str | None]:

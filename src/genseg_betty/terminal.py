@@ -31,7 +31,10 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 
 @contextmanager
 def harmless_warnings() -> Iterator[None]:
-    """Show the warnings of a block harmless, too; our own, which are meant for users, without a line of code."""
+    """Show the warnings of a block harmless, too; our own, which are meant for users, without a line of code.
+
+    Those of pydicom are left out: they come once for each slice, and our readers refuse what cannot be read rightly.
+    """
     usual = warnings.formatwarning
     ours = str(Path(__file__).parent)
 
@@ -44,6 +47,8 @@ def harmless_warnings() -> Iterator[None]:
 
     warnings.formatwarning = formatted
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")
+            yield
     finally:
         warnings.formatwarning = usual

@@ -2,7 +2,7 @@
 
 Accepted are this package's own constructors, each in its room, and the networks of segmentation_models_pytorch and
 MONAI; with plain values, none of which names code, a file or an address; and from installed packages. A network may
-have no more weights than the Run brings along.
+have no more weights than the Run brings along and memory holds.
 """
 
 import importlib
@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
+from genseg_betty.device import free_memory
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
 from genseg_betty.search_path import folders_of_the_user, installed_packages_only
@@ -26,12 +27,18 @@ from genseg_betty.search_path import folders_of_the_user, installed_packages_onl
 ROOMS = {name: f"genseg_betty.{room}" for name, room in (
     ("backbone", "backbones"), ("generator", "generators"), ("augment", "augment")
 )}  # fmt: skip
-SECTIONS = ("name", "objective", "discriminator")  # keys that are no values of the section that they stand in
+# Keys that are sections of their own: they are no arguments of the section that they stand in, and built by themselves.
+INNER = {"generator": ("objective", "discriminator")}
 SMP, MONAI = "segmentation_models_pytorch", "monai.networks.nets"
 LIBRARIES = (SMP, "monai", "timm")
+FETCHING = ("CellSamWrapper", "Transchex")  # networks of MONAI that read weights made elsewhere, whatever they are told
 TARGET = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
-FETCHED = re.compile(r"(^|_)(path|file|filename|url|dir|cfg|overlay|id)$")  # keys that libraries read or fetch by
+# Keys by which libraries read or fetch.
+FETCHED = re.compile(r"(^|_)(path|file|filename|url|dir|cfg|overlay|id|checkpoint|weights)$|^(weights|pretrained)_")
 SPARE_WEIGHTS = 2**28  # bytes of layers that a network builds and leaves out
+MAX_LAYERS = 20_000  # modules within each other, counted each time that one is put into another
+LARGEST = 2**20  # of the numbers that networks are made by
+LARGEST_WINDOW = 64  # of attention, which makes a table of window ** 4 numbers
 LEADS_OUT = re.compile(r"[/\\:~]")  # a text that may be a path, an address, or a name that timm fetches by
 MAX_SHOWN = 80  # characters of a value in a message
 
@@ -47,8 +54,8 @@ def building_from(run: Run, config: DictConfig, parts: Sequence[str], trust: boo
         yield
         return
     files = [file for file in run.path.glob("checkpoints/*.pt") if file.is_file()]
-    most = 4 * sum(file.stat().st_size for file in files) + SPARE_WEIGHTS
-    with installed_packages_only(), _weights_bounded(most):
+    brought = 4 * sum(file.stat().st_size for file in files) + SPARE_WEIGHTS  # a file may have holes
+    with installed_packages_only(), _size_bounded(min(brought, free_memory("cpu"))):
         faults = _misplaced() or [fault for part in parts for fault in foreign_parts(config, part)]
         if faults:
             raise UserError(_refusal(run.path, faults))
@@ -56,23 +63,33 @@ def building_from(run: Run, config: DictConfig, parts: Sequence[str], trust: boo
 
 
 @contextmanager
-def _weights_bounded(most: int) -> Iterator[None]:
+def _size_bounded(most: float) -> Iterator[None]:
     """Raise UserError as soon as the modules built in the block have weights of over `most` bytes, before their values
-    are drawn: until then they take no memory."""
-    total = 0
+    are drawn: until then they take no memory; or as soon as they are more than MAX_LAYERS."""
+    weights = layers = 0
 
-    def add(_: nn.Module, name: str, value: Tensor | None) -> None:
-        nonlocal total
-        total += 0 if value is None else value.numel() * value.element_size()
-        if total > most:
+    def add_weights(_: nn.Module, name: str, value: Tensor | None) -> None:
+        nonlocal weights
+        weights += 0 if value is None else value.numel() * value.element_size()
+        if weights > most:
             raise UserError(
-                f"the network of config.yaml has over {total / 2**30:.1f} GiB of weights, far more than the Run's "
-                "checkpoints hold: the Run is damaged, or made to fill the memory"
+                f"the network of config.yaml has over {most / 2**30:.1f} GiB of weights, far more than the Run's "
+                "checkpoints or the memory hold: the Run is damaged, or made to fill the memory"
+            )
+
+    def add_layer(_: nn.Module, name: str, inner: nn.Module | None) -> None:
+        nonlocal layers
+        layers += 1
+        if layers > MAX_LAYERS:
+            raise UserError(
+                f"the network of config.yaml has over {MAX_LAYERS:,} layers, more than any that is trained: the Run is "
+                "damaged, or made to fill the memory"
             )
 
     hooks = [
-        modules.register_module_parameter_registration_hook(add),
-        modules.register_module_buffer_registration_hook(add),
+        modules.register_module_parameter_registration_hook(add_weights),
+        modules.register_module_buffer_registration_hook(add_weights),
+        modules.register_module_module_registration_hook(add_layer),
     ]
     try:
         yield
@@ -102,7 +119,8 @@ def foreign_parts(config: DictConfig, part: str) -> Iterator[str]:
     names_a_net = target == "genseg_betty.backbones.monai_nets.monai" and "net" in values
     if names_a_net and (fault := _fault_of_net(values["net"])):
         yield f"{part}.net: {_short(values['net'])} ({fault})"
-    yield from _foreign_values({key: value for key, value in values.items() if key not in SECTIONS}, part)
+    inner = INNER.get(part, ())
+    yield from _foreign_values({key: value for key, value in values.items() if key not in inner}, part)
 
 
 def _fault_of_target(part: str, target: Any) -> str | None:
@@ -147,7 +165,8 @@ def _fault_of_net(net: Any) -> str | None:
 
 def _fault_of_network(kind: type[nn.Module]) -> str | None:
     pretrained = inspect.signature(kind).parameters.get("pretrained")
-    return "it fetches weights" if pretrained is not None and pretrained.default is True else None
+    fetches = kind.__name__ in FETCHING or (pretrained is not None and pretrained.default is True)
+    return "it fetches weights" if fetches else None
 
 
 def _misplaced() -> list[str]:
@@ -157,7 +176,7 @@ def _misplaced() -> list[str]:
     return [
         f"{name} was imported from {file or 'a folder without code'}, which is not the installed package"
         for name, file in files.items()
-        if file is None or Path(file).resolve().parents[1] in foreign
+        if file is None or not foreign.isdisjoint(Path(file).resolve().parents[:2])  # name/__init__.py or name.py
     ]
 
 
@@ -173,8 +192,16 @@ def _foreign_values(value: Any, place: str) -> Iterator[str]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _foreign_values(inner, f"{place}.{index}")
-    elif not isinstance(value, str | int | float | None) or LEADS_OUT.search(str(value)):
+    elif not _is_plain(value, LARGEST_WINDOW if "window" in place else LARGEST):
         yield f"{place}: {_short(value)}"
+
+
+def _is_plain(value: Any, largest: int) -> bool:
+    if isinstance(value, str):
+        return LEADS_OUT.search(value) is None
+    if isinstance(value, int | float):
+        return abs(value) <= largest  # NaN is not
+    return value is None
 
 
 def _short(value: Any) -> str:

@@ -44,17 +44,21 @@ class Toys:
         return ["--config-dir", str(self.folder), *self.choices, *overrides]
 
 
-@pytest.fixture
-def toys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Toys:
-    root = tmp_path_factory.mktemp("toys")
+def write_toys(root: Path) -> Toys:
     package = root / "genseg_toys"
     package.mkdir()
     (package / "__init__.py").write_text(CODE)
     (package / "broken.py").write_text("1 / 0\n")
-    monkeypatch.syspath_prepend(root)
     folder = root / "conf"
     for name, text in FILES.items():
         file = folder / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     return Toys(folder)
+
+
+@pytest.fixture
+def toys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Toys:
+    root = tmp_path_factory.mktemp("toys")
+    monkeypatch.syspath_prepend(root)
+    return write_toys(root)

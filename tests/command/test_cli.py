@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,11 +99,19 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
     [
         (["trian"], 1, "'trian' is neither a command nor key=value; did you mean train?"),
         (["seed=1", "predict"], 1, "did you mean predict?"),
-        (["--mutlirun"], 2, "unrecognized arguments: --mutlirun"),
+        (["--mutlirun"], 2, "unrecognized arguments: --mutlirun; did you mean --multirun?"),
+        (["--info"], 2, "unrecognized arguments: --info (genseg --help)"),
+        (["seed", "=", "3"], 1, "'seed' is neither a command nor key=value; write key=value without spaces"),
+        (["-m", "--cfg", "seed=0,1"], 1, "--cfg prints the configuration of one training: leave out -m"),
+        (["--cfg", "hydra"], 1, "'hydra' is neither a command nor key=value"),
+        (["-m", "method=glob(x*)"], 1, "no cells: a pattern such as glob(*) finds no member of its group"),
+        (["-m", "seed=0,0"], 1, "2 cells would share it; give each value once"),
+        (["-m", "seed=0,1", "run_dir=x"], 1, "run_dir=x: 2 cells would share it; leave run_dir out"),
         (["--config-dir", "/nowhere"], 1, "no such folder"),
         (["predict", "--out", "x"], 2, "required: RUN, PATH"),
         (["predict", "run", "a.png"], 2, "required: --out"),
-        (["generate", "run", "--count", "0", "--out", "x"], 2, "expected 1 or more"),
+        (["generate", "run", "--count", "0", "--out", "x"], 2, "expected 1 or more, found 0"),
+        (["generate", "run", "--count", "x", "--out", "x"], 2, "expected 1 or more, found x"),
         (["evaluate", "run"], 1, "give either --dataset NAME, or --images DIR and --masks DIR"),
         (["evaluate", "run", "--dataset", "isic", "--images", "x"], 1, "give either --dataset NAME"),
         (["evaluate", "run", "--images", "x", "--masks", "y"], 1, "No such folder: "),
@@ -115,10 +124,12 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
             "n_test=3 belongs to --dataset",
         ),
         (["data"], 2, "an action is required"),
+        (["data", "check"], 2, "required: DATASET (genseg data check --help)"),
         (["data", "chck"], 2, "'chck' is none of the actions; did you mean check?"),
         (["help", "predct"], 1, "did you mean predict?"),
         (["data", "check", "nlm_mcc"], 1, "did you mean nlm_mc?"),
         (["data", "check", "nlm_mc", "rot=x"], 1, "did you mean dataset.root"),
+        (["data", "check", "folder", f"root={__file__}"], 1, f"no folder at {__file__} (a file)"),
         (["data", "show", "nlm_mc"], 2, "required: --out"),
         (["data", "show", "nlm_mc", "--out", "x", "--count", "0"], 2, "expected 1 or more"),
         (["data", "fetch", "phantom"], 1, "drawn by the program"),
@@ -185,7 +196,9 @@ def test_the_run_that_was_meant(places: Path, capsys: pytest.CaptureFixture[str]
         "evaluate RUN --dataset typo", "predict nosuchdir x --out y", "generate nosuchdir --count 1 --out y",
         "report nosuch --out x.html", "-m seed=0,1 backbone=unett", "dataset=folder dataset.root=/nowhere",
         "-m seed=0,1 dataset=folder dataset.root=/nowhere", "data check typo", "data check folder root=/nowhere",
-        "data show folder root=/nowhere --out x.png", "evaluate RUN --dataset folder root=/nowhere", "data chck",
+        "data show folder root=/nowhere --out x.png",
+        "evaluate RUN --dataset folder root=/nowhere", "data chck", "device=cuda",
+        "predict run a.png --out x --device cuda", "backbone._target_=torch.nn.modules.linear.Linear seed=-1",
     ],
 )  # fmt: skip
 def test_a_typo_is_told_before_anything_large_is_imported(places: Path, line: str) -> None:
@@ -196,7 +209,8 @@ def test_a_typo_is_told_before_anything_large_is_imported(places: Path, line: st
         "    print('imported', large or 'nothing', 'status', end.code)"
     )
     words = [sys.executable, "-c", code, *line.split()]
-    done = subprocess.run(words, cwd=places, capture_output=True, text=True, check=False)
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(words, cwd=places, env=hidden, capture_output=True, text=True, check=False)
     assert done.stdout in ("imported nothing status 1\n", "imported nothing status 2\n"), done.stderr
     assert done.stderr
 
@@ -204,8 +218,9 @@ def test_a_typo_is_told_before_anything_large_is_imported(places: Path, line: st
 def test_cfg_prints_the_config_and_trains_nothing(
     toys: Any, methods: Calls, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert status_of(*toys.words("seed=4", "--cfg", "job")) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["seed"] == 4
+    for flags in (["seed=4", "--cfg", "job"], ["--cfg", "seed=4"], ["--cfg=job", "seed=4"]):
+        assert status_of(*toys.words(), *flags) == 0
+        assert yaml.safe_load(capsys.readouterr().out)["seed"] == 4
     assert not methods.calls
 
 

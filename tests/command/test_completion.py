@@ -22,6 +22,7 @@ OFFERS = [
     (["genseg", "trainer.it"], ["trainer.iterations="]),
     (["genseg", "trainer.opt"], ["trainer.optimizers."]),
     (["genseg", "trainer.select", "="], ["last", "best"]),
+    (["genseg", "trainer.optimizers.segmenter.name", "="], ["adam", "adamw", "rmsprop", "sgd"]),
     (["genseg", "trainer.keep_warmup", "="], ["true", "false"]),
     (["genseg", "backbone", "=", "swinunet", "backbone.wi"], ["backbone.window="]),
     (["genseg", "backbone.wi"], []),

@@ -3,17 +3,19 @@
 GENSEG_FUZZ=20000 tries as many drawn configs in place of a few.
 """
 
-import copy
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
+from command.conftest import Toys, write_toys
 from command.fuzz import VALUES, draw_line, keys_of
 from genseg_betty import config as config_module
+from genseg_betty.config import composing
 from genseg_betty.config.plain import require_plain
 from genseg_betty.errors import ConfigError
 from genseg_betty.run.resume import resolve
@@ -28,22 +30,24 @@ MORE_KEYS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hydra composes each choice of members once: it takes most of the time, and is always asked the same."""
-    usual, known = config_module._compose_groups, {}
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toys]:
+    """One folder for all tests here, of which Hydra composes each choice of members once: it takes most of the time."""
+    root = tmp_path_factory.mktemp("toys")
+    known: composing.Composed = {}
 
-    def compose_groups(groups: dict[str, str], folder: Any) -> Any:
-        key = (tuple(groups.items()), folder)
-        if key not in known:
-            known[key] = usual(groups, folder)
-        return copy.deepcopy(known[key])
+    def compose_once(groups: dict[str, str], folder: Path | None, composed: composing.Composed) -> Any:
+        return usual(groups, folder, known)
 
-    monkeypatch.setattr(config_module, "_compose_groups", compose_groups)
+    usual = composing.compose_once
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root)
+        for module in (composing, config_module):
+            patch.setattr(module, "compose_once", compose_once)
+        yield write_toys(root)
 
 
-@pytest.mark.usefixtures("composed_once")
-def test_drawn_configs_are_refused_in_a_sentence_or_sound(toys: Any) -> None:
+def test_drawn_configs_are_refused_in_a_sentence_or_sound(toys: Toys) -> None:
     keys = {key for start in STARTS for key in keys_of(toys.compose(*start))} | set(MORE_KEYS)
     source = random.Random(7)
     for _ in range(COUNT):
@@ -52,8 +56,7 @@ def test_drawn_configs_are_refused_in_a_sentence_or_sound(toys: Any) -> None:
         require_sentence_or_sound(lambda: toys.compose(*start, line), key, line)  # noqa: B023 (called at once)
 
 
-@pytest.mark.usefixtures("composed_once")
-def test_several_odd_lines_at_once(toys: Any) -> None:
+def test_several_odd_lines_at_once(toys: Toys) -> None:
     keys = sorted({key for start in STARTS for key in keys_of(toys.compose(*start))} | set(MORE_KEYS))
     source = random.Random(8)
     for _ in range(COUNT // 3):
@@ -62,7 +65,7 @@ def test_several_odd_lines_at_once(toys: Any) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_every_odd_value_by_itself_is_no_member_and_no_word(toys: Any, value: str) -> None:
+def test_every_odd_value_by_itself_is_no_member_and_no_word(toys: Toys, value: str) -> None:
     for line in (f"backbone={value}", value, f"={value}", f"{value}=1"):
         require_sentence_or_sound(lambda: toys.compose(line), "", line)  # noqa: B023 (called at once)
 

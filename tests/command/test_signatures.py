@@ -42,12 +42,41 @@ def test_the_source_says_what_the_import_says(target: str) -> None:
     assert not [key for key in types.keys() - hints.keys() - {"return"} if says_something(types[key])]
 
 
-def test_components_of_others_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_code.py").write_text("def net(a: int, *, b: str = 'x', **rest): ...\n")
+OTHERS = """
+raise RuntimeError("imported")
+def net(a: int, *, b: str = 'x', **rest): ...
+@staticmethod
+def decorated(a): ...
+class Net:
+    def __init__(self, a: int, b: "Unknown" = 1): ...
+class Inherits(Net): ...
+Assigned = Net
+"""
+
+
+@pytest.mark.parametrize("module", ["my_code", "my_package", "my_package.inner"])
+def test_components_of_others_are_read_before_they_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    (tmp_path / "my_package").mkdir()
+    for file in ("my_code.py", "my_package/__init__.py", "my_package/inner.py"):
+        (tmp_path / file).write_text(OTHERS)
     monkeypatch.syspath_prepend(tmp_path)
-    parameters, hints = signatures.read_signature("my_code.net")
+    parameters, hints = signatures.read_signature(f"{module}.net")
     assert [one.name for one in parameters] == ["a", "b", "rest"]
     assert hints == {"a": int, "b": str}
+    assert [one.name for one in signatures.read_signature(f"{module}.Net")[0]] == ["a", "b"]
+    for name in ("decorated", "Inherits", "Assigned", "nothing"):
+        with pytest.raises(RuntimeError, match="imported"):
+            signatures.read_signature(f"{module}.{name}")
+    with pytest.raises(RuntimeError, match="imported"):
+        signatures.read_signature(f"{module}.net", importing=True)
+
+
+def test_what_others_install_is_read_as_it_is_imported() -> None:
+    read = signatures._read_foreign("torch.nn.modules.linear", "Linear")
+    assert read is not None
+    assert named(read[0]) == named(signatures._import_and_inspect("torch.nn.modules.linear", "Linear")[0])
 
 
 @pytest.mark.parametrize(

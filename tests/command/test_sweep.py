@@ -91,7 +91,7 @@ def test_invalid_cells_are_told_before_anything_trains(
     error = capsys.readouterr().err
     assert "3 problems in the sweep, of which nothing was trained" in error
     assert "seed=-1: expected an integer at least 0 and below 4294967296 (in 2 of 4 cells)" in error
-    assert "trainer.select=lst: expected last or best (in 2 of 4 cells)" in error
+    assert "trainer.select=lst: expected last or best; did you mean last? (in 2 of 4 cells)" in error
     assert "did you mean trainer.iterations (an integer at least 0)? (in 4 of 4 cells)" in error
     assert not trainings.configs
     assert not list(tmp_path.iterdir())

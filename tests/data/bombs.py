@@ -383,7 +383,11 @@ BOMBS: dict[str, tuple[Writer, str]] = {
         "unreadable: has no header that ends within 1048576 bytes; expected an NRRD file (.nrrd, or .nhdr beside its "
         "data)",
     ),
-    "axes.mha": (lambda path: path.write_bytes(metaimage(NDims="2000000000")), WHOLE),
+    "axes.mha": (
+        lambda path: path.write_bytes(metaimage(NDims="2000000000")),
+        "unreadable: cannot be read (2 sizes for 2000000000 dimensions); expected a MetaImage file (.mha, or .mhd "
+        "beside its .raw)",
+    ),
     "colon.mha": (lambda path: path.write_bytes(metaimage(**{"DimSize : 60000 60000": "1"})), WHOLE),
     "packed.mha": (
         lambda path: path.write_bytes(metaimage(stream(), CompressedData="True", CompressedDataSize="9000000000")),
@@ -401,7 +405,11 @@ BOMBS: dict[str, tuple[Writer, str]] = {
         lambda path: dicom(path, Rows=2**14, Columns=2**14, BitsAllocated=64),
         f"too_large: holds 1 x 16384 x 16384 x 1 values of 8 bytes; {SHRINK}",
     ),
-    "rest.dcm": (lambda path: dicom(path, bytes(BLOCK)), WHOLE),
+    "rest.dcm": (
+        lambda path: dicom(path, bytes(BLOCK)),
+        "unreadable: holds more frames than the 1 that its header states; expected as many, mend its NumberOfFrames or "
+        "export it anew",
+    ),
     "runs.dcm": (
         run_lengths,
         "too_large: holds 17 MB of run-length encoded values in a frame; expected at most 17 MB, save it uncompressed",

@@ -18,14 +18,12 @@ SIDE = 48
 SOUND = 12  # cases beside the broken one
 ROWS, COLUMNS = np.indices((SIDE, SIDE))
 UNREADABLE = f"cannot be read as an image (***); expected one of {bombs.PICTURES}"
-LABELS = (
-    "expected 0 and 1, or 0 and 255. Mend the mask, or declare its labels, as in "
-    "dataset.labels={background: 0, ulcer: 1}"
-)
+LABELS = "expected 0 and 1, or 0 and 255. Mend the mask, or declare its labels, as in dataset.labels={background: 0, "
 TOO_FEW = (
     "has 1 labelled cases in 1 groups: 0 are the fixed test part and 1 are left for training and validation; expected "
     "two or more, and one to test on, so add labelled images"
 )
+CUT_OFF = "so it is cut off; expected the whole file, copy it again"
 LOCAL = "expected LOCAL or the name of one file beside it"
 BESIDE = "expected values in the file itself, or in one beside it that it names"
 NRRD = "expected an NRRD file (.nrrd, or .nhdr beside its data)"
@@ -67,6 +65,12 @@ def sound(root: Path, name: str, image: str = ".png", mask: str = ".png") -> tup
 def cut(path: Path, share: float = 0.5) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
+
+
+def zeroed(path: Path) -> None:
+    """As a copy that was not finished leaves a file whose length was set at its start."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
 
 
 def nifti(path: Path, array: np.ndarray, step: float = 1.0) -> Path:
@@ -116,7 +120,8 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
         lambda path: path.write_bytes(b""),
     ),
     "cut.png": ("unreadable", UNREADABLE, cut),
-    "cut-photograph.jpg": ("unreadable", UNREADABLE, cut),
+    "cut-photograph.jpg": ("unreadable", f"is a JPEG file without an end, {CUT_OFF}", cut),
+    "zeros-photograph.jpg": ("unreadable", f"is a JPEG file without an end, {CUT_OFF}", zeroed),
     "postscript.png": (
         "unreadable",
         "is a PostScript document; expected the .png file that its name says, save it as PNG",
@@ -135,7 +140,7 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "frames.gif": (
         "unreadable",
-        "holds 2 frames; expected one image a file",
+        "holds 2 frames; expected one image a file, split it",
         lambda path: frames(path, image_of("second")),
     ),
     "sideways.tif": ("unreadable", "is a TIFF turned by its orientation tag; save it upright", turned_tiff),
@@ -162,7 +167,8 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "nifti-channels.nii": (
         "unreadable",
-        "holds 8 x 8 x 1 x 9 values; expected an image or a volume of 1 or 3 channels",
+        "holds 8 x 8 x 1 x 9 values; expected an image or a volume of 1 or 3 channels, save each volume as a file of "
+        "its own",
         lambda path: path.write_bytes(bombs.nifti((8, 8, 1, 9)) + bytes(576)),
     ),
     "mhd-outside.mhd": (
@@ -222,9 +228,7 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
         "unreadable",
         "has axes of 8 (domain), 8 (domain), 3 (time) values; expected 2 or 3 axes of space, and at most one of 1 or 3 "
         "channels",
-        lambda path: path.write_bytes(
-            bombs.nrrd(bytes(192), dimension="3", sizes="8 8 3", kinds="domain domain time")
-        ),
+        lambda path: path.write_bytes(bombs.nrrd(bytes(192), dimension="3", sizes="8 8 3", kinds="domain domain time")),
     ),
     "nrrd-flat.nrrd": (
         "unreadable",
@@ -253,7 +257,8 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "dicom-deflated.dcm": (
         "unsafe",
-        "is a deflated DICOM file; expected another transfer syntax, convert it",
+        "is a deflated DICOM file, which unpacks to any size; expected another transfer syntax, "
+        "convert it to Explicit VR Little Endian (dcmconv +te)",
         lambda path: bombs.dicom(path, syntax="1.2.840.10008.1.2.1.99"),
     ),
     "dicom-frame.dcm": (
@@ -274,7 +279,7 @@ IMAGES: dict[str, tuple[str, str, bombs.Writer]] = {
     "words.npy": ("unreadable", "holds <U1; expected numbers", lambda path: np.save(path, [["a", "b"]])),
     "nan.npy": (
         "unreadable",
-        "holds NaN or infinite intensities; expected finite numbers",
+        "holds NaN or infinite intensities; expected finite numbers, write that of the background instead",
         lambda path: np.save(path, np.where(ROWS == COLUMNS, np.nan, 1.0)),
     ),
     "complex.npy": (
@@ -329,18 +334,18 @@ MASKS: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "third-label.png": (
         "unexpected_label",
-        f"holds the values 0, 1, 2; {LABELS}",
+        f"holds the values 0, 1, 2; {LABELS}label1: 1, label2: 2}}",
         lambda path: picture(path, (ROWS // 16).astype(np.uint8)),
     ),
     "photograph.png": (
         "unexpected_label",
-        f"holds the values 0, 1, 2, 3, 4, 5, 6, 7, ...; {LABELS}",
+        f"holds the values 0, 1, 2, 3, 4, 5, 6, 7, ...; {LABELS}ulcer: 1}}",
         lambda path: picture(path, ((48 * ROWS + COLUMNS) % 200).astype(np.uint8)),
     ),
     "coloured.png": (
         "unexpected_label",
         "is in colour (RGB (0, 200, 0) at row 0, column 8); expected a gray value a label, or declare colours, "
-        "as in dataset.labels={background: [0, 0, 0], ulcer: [255, 0, 0]}",
+        "as in dataset.labels={background: [0, 0, 0], ulcer: [0, 200, 0]}",
         lambda path: picture(path, np.where(COLUMNS[..., None] < 8, 0, [0, 200, 0]).astype(np.uint8)),
     ),
     "fractions.tif": (
@@ -429,7 +434,7 @@ CASES: dict[str, tuple[tuple[Told, ...], Spoiler]] = {
                 "size_mismatch",
                 "masks/turned.png",
                 "mask is 32x48 pixels and its image 48x32 (turned: one of them has lost its EXIF orientation); "
-                "expected equal sizes, bring both to one size",
+                "expected equal sizes, turn the mask until it lies on the image as a viewer shows that",
             ),
         ),
         turned,
@@ -503,7 +508,7 @@ WARNINGS: dict[str, tuple[Told, Spoiler]] = {
         (
             "duplicate",
             "images/twice.png",
-            "is the same image as sound00.png; one may end in training and one in test, so remove one",
+            "is the same image as images/sound00.png; it counts twice, so remove one",
         ),
         lambda root, name: picture(sound(root, name)[0], image_of("sound00")),
     ),

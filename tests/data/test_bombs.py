@@ -119,9 +119,3 @@ def test_a_jpeg_of_ordinary_scans_is_read(tmp_path: Path) -> None:
     for name, keys in (("x.jpg", {"progressive": True}), ("y.jpg", {"restart_marker_rows": 1})):
         picture(tmp_path / name, image_of("x"), quality=95, **keys)
         assert np.abs(read_image(tmp_path / name)[..., 0] - image_of("x")).mean() < 8
-
-
-@pytest.mark.filterwarnings("ignore:The pixel data is")
-def test_more_pixels_than_a_dicom_header_claims_are_no_channels(tmp_path: Path) -> None:
-    path = bombs.dicom(tmp_path / "x.dcm", np.arange(192, dtype=np.uint8).tobytes())
-    np.testing.assert_array_equal(read_image(path)[..., 0], np.arange(64).reshape(8, 8))

@@ -201,7 +201,8 @@ def test_images_of_two_depths_are_told(folder: Path, dataset_yaml) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pairs", "empty"), [("nlm_sz", 400, 0), ("nlm_mc", 69, 0), ("isic", 1200, 0), ("fuseg", 400, 19)]
+    ("name", "pairs", "empty"),
+    [("nlm_sz", 400, 0), ("nlm_mc", 69, 0), pytest.param("isic", 1200, 0, marks=pytest.mark.slow), ("fuseg", 400, 19)],
 )
 def test_real_data_has_no_errors(genseg_data: Path, dataset_yaml, name: str, pairs: int, empty: int) -> None:
     report = check_dataset(dataset_yaml(name, root=str(genseg_data / name)))

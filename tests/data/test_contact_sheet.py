@@ -307,3 +307,15 @@ def test_real_data(genseg_data: Path, tmp_path: Path, dataset_yaml, name: str) -
     sheet = np.asarray(Image.open(tmp_path / "sheet.png")).astype(int)
     assert len(set(ids)) == 8
     assert (sheet == TRUTH).all(axis=2).sum() > 1000
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_no_file_of_the_dataset_is_written_over(folder: str, tmp_path: Path, dataset_yaml) -> None:
+    save(tmp_path / "data", "a", gray(), square())
+    file = tmp_path / "data" / folder / "a.png"
+    before = file.read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    dataset = open_dataset(dataset_yaml("folder", root=str(tmp_path / "data")))
+    with pytest.raises(UserError, match=rf"{folder}/a\.png is a file of folder and would be overwritten"):
+        draw_contact_sheet(dataset, tmp_path / "link" / folder / "a.png")
+    assert file.read_bytes() == before

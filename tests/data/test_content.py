@@ -99,6 +99,11 @@ STRANGERS: dict[str, tuple[bytes, str]] = {
     "avif": (b"\0\0\0\x1cftypavif\0\0\0\0" + bytes(16), "is a HEIF, AVIF or video file.*save it as PNG"),
     "matlab": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "is a MATLAB file.*export its array"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(40), "is an HDF5 file.*export its array"),
+    "pgm": (b"P5\n2 2\n255\nabcd", "is a PBM, PGM, PPM or PAM picture.*save it as PNG"),
+    "svg": (b'<svg xmlns="http://www.w3.org/2000/svg"></svg>', "is an SVG drawing.*export it as PNG"),
+    "apple double": (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "what macOS keeps beside a file.*delete it"),
+    "thumbnails": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(40), "is an OLE file.*delete it"),
+    "fits": (b"SIMPLE  =                    T", "is a FITS file.*export its array"),
     "pdf": (b"%PDF-1.7\n", "is a PDF document.*export its pictures"),
 }
 

@@ -1,5 +1,6 @@
 """Folders that people bring, each with one cause for all its faults: the cause is told once, with its cure."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -69,6 +70,26 @@ def test_a_root_that_is_not_quite_it(tmp_path: Path, files: tuple[str, ...], roo
     message = told(tmp_path / root)
     assert advice.format(root=tmp_path) in message
     assert "too_few" in message
+
+
+@pytest.mark.parametrize(
+    ("files", "groups"),
+    [
+        (("P{}/images/a.png", "P{}/masks/a.png"), 12),
+        (("images/P{}/a.png", "masks/P{}/a.png"), 12),
+        (("images/P{0}/a{0}.png", "masks/a{0}.png"), 12),
+        (("P{}/image.png", "P{}/mask.png"), 12),
+    ],
+)
+def test_a_folder_for_each_patient(tmp_path: Path, files: tuple[str, ...], groups: int) -> None:
+    draw(tmp_path, *files)
+    message = told(tmp_path)
+    keys = [word.strip(",").removeprefix("dataset.") for word in re.findall(r'dataset\.\w+="[^"]+"', message)]
+    dataset, findings = scan_dataset(
+        load_dataset_config("folder", root=tmp_path, overrides=[key.replace('"', "") for key in keys])
+    )
+    assert (len(dataset.cases), findings) == (12, [])
+    assert len({case.group for case in dataset.cases}) == groups
 
 
 @pytest.mark.parametrize(

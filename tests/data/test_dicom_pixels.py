@@ -13,10 +13,11 @@ import SimpleITK
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from data.dicoms import VOLUME, enhanced, series, slice_file
 from genseg_betty.data.formats import ImageError, read_header, read_image, read_mask
-from genseg_betty.data.formats.jpeg import frame_size
+from genseg_betty.data.formats.jpeg import read_frame_size
 
 GRAY = np.arange(60, dtype=np.uint16).reshape(6, 10) * 16
 COLOUR = np.random.default_rng(1).integers(0, 256, (6, 10, 3)).astype(np.uint8)
@@ -128,9 +129,9 @@ def test_an_empty_tag_is_taken_as_absent(tmp_path: Path, keyword: str) -> None:
 )
 def test_an_odd_tag_is_refused_by_name(tmp_path: Path, keyword: str, value: bytes) -> None:
     """Written over a sound value, as no library writes such."""
-    path = slice_file(tmp_path / "x.dcm", GRAY, **{keyword: "1234" if keyword != "PixelSpacing" else ["1", "2"]})
+    path = slice_file(tmp_path / "x.dcm", GRAY, **{keyword: "+234" if keyword != "PixelSpacing" else ["1", "2"]})
     content = path.read_bytes()
-    sound = b"1234" if keyword != "PixelSpacing" else b"1\\2 "
+    sound = b"+234" if keyword != "PixelSpacing" else b"1\\2 "
     assert content.count(sound) == 1
     path.write_bytes(content.replace(sound, value))
     with pytest.raises(ImageError, match=f"states {keyword} as .*; expected (a number|2 numbers), mend its header"):
@@ -187,6 +188,50 @@ def test_floats(tmp_path: Path, keyword: str, kind: type) -> None:
     data.PhotometricInterpretation = "MONOCHROME1"
     pydicom.dcmwrite(path, data)
     with pytest.raises(ImageError, match="states BitsStored as None"):
+        read_image(path)
+
+
+def write_more_frames(path: Path, syntax: str, stated: int | None) -> Path:
+    """Three frames of which the header states fewer."""
+    slice_file(path, np.stack([GRAY, GRAY, GRAY]))
+    data = pydicom.dcmread(path)
+    if syntax != ExplicitVRLittleEndian:
+        data.compress(syntax)
+    data.NumberOfFrames = stated
+    data.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("stated", [None, 1, 2])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_more_frames_than_are_stated_are_not_left_out(tmp_path: Path, syntax: str, stated: int | None) -> None:
+    path = write_more_frames(tmp_path / "x.dcm", syntax, stated)
+    for read in (read_image, read_mask):
+        with pytest.raises(ImageError, match=f"holds more frames than the {stated or 1} that its header states"):
+            read(path)
+
+
+@pytest.mark.filterwarnings("ignore:The pixel data is")
+def test_padding_is_no_frame(tmp_path: Path) -> None:
+    """A value of one byte is padded to two; some writers pad further."""
+    for side, more in ((1, b""), (3, bytes(5))):
+        stored = np.full((side, side), 7, np.uint8)
+        path = slice_file(tmp_path / "x.dcm", stored)
+        data = pydicom.dcmread(path)
+        data.PixelData = stored.tobytes() + b"\0" + more
+        data.save_as(path)
+        np.testing.assert_array_equal(read_mask(path), stored)
+
+
+@pytest.mark.parametrize("stored", [None, b""])
+def test_a_file_without_pixels_is_named(tmp_path: Path, stored: bytes | None) -> None:
+    path = slice_file(tmp_path / "x.dcm", GRAY)
+    data = pydicom.dcmread(path)
+    data.PixelData = stored
+    if stored is None:
+        del data.PixelData
+    data.save_as(path)
+    with pytest.raises(ImageError, match="holds no pixels, its PixelData is missing or empty"):
         read_image(path)
 
 
@@ -328,11 +373,11 @@ def start_of_frame(code: int, width: int, height: int) -> bytes:
 def test_a_frame_larger_than_its_header_is_refused_before_it_is_decoded(
     tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genseg_betty.data.formats import dicom_pixels
+    from genseg_betty.data.formats import dicom_stored
 
     frame = start_of_frame(code, 60000, 50000)
-    assert frame_size(frame) == (60000, 50000)
-    monkeypatch.setattr(dicom_pixels, "_require_decoder", lambda syntax, bits: "")  # as if one were installed
+    assert read_frame_size(frame) == (60000, 50000)
+    monkeypatch.setattr(dicom_stored, "_require_decoder", lambda syntax, bits: "")  # as if one were installed
     path = slice_file(tmp_path / "x.dcm", GRAY, "1.2.840.10008.1.2.4.70", frame=frame)
     with pytest.raises(ImageError, match="holds a frame of 60000x50000 pixels; expected 10x6, as its header"):
         read_image(path)
@@ -342,7 +387,5 @@ def test_a_frame_larger_than_its_header_is_refused_before_it_is_decoded(
 def test_the_size_of_a_jpeg_frame(kind: str) -> None:
     file = io.BytesIO()
     Image.fromarray(COLOUR).save(file, kind)
-    assert frame_size(file.getvalue()) == ((10, 6) if kind == "JPEG" else None)
-    assert frame_size(b"\xff\xd8\xff\xd9") is None
-
-
+    assert read_frame_size(file.getvalue()) == ((10, 6) if kind == "JPEG" else None)
+    assert read_frame_size(b"\xff\xd8\xff\xd9") is None

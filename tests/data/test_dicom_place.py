@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 
@@ -77,6 +78,15 @@ def test_each_frame_has_its_own_rescale(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read, [VOLUME[i] * (1.0 + i) + 10.0 * i for i in range(N)])
 
 
+def test_frames_without_the_rescale_of_the_others_are_refused(tmp_path: Path) -> None:
+    path = enhanced(tmp_path / "x.dcm", rescales=[(2, -1000)] * N)
+    data = pydicom.dcmread(path)
+    del data.PerFrameFunctionalGroupsSequence[3].PixelValueTransformationSequence
+    pydicom.dcmwrite(path, data)
+    with pytest.raises(ImageError, match="holds 1 of 6 frames that state no rescale, as the others do"):
+        read_image(path)
+
+
 def test_a_folder_with_one_file_of_several_frames_is_that_volume(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     path = enhanced(tmp_path / "s" / "IM1")
@@ -144,6 +154,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "another pixel size": (
         lambda path: series(path, PixelSpacing=lambda i: [0.75, 0.5] if i != 2 else [1, 1]),
         "holds 1 of 6 slices whose pixels have another size (2.dcm)",
+    ),
+    "no pixel size": (
+        lambda path: series(path, PixelSpacing=None),
+        "holds 6 slices that say where they lie, and not how large their pixels are; expected PixelSpacing",
     ),
     "a gap": (
         lambda path: series(path, ImagePositionPatient=lambda i: place(i + (i > 3), ORIENTATIONS["axial"])),

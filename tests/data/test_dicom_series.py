@@ -12,6 +12,7 @@ import pytest
 from data.dicoms import ENHANCED_CT, SPACING, VOLUME, enhanced, series, slice_file, without_preamble
 from genseg_betty.data.check import check_dataset
 from genseg_betty.data.formats import ImageError, content_files, holds_series, read_header, read_image, read_mask
+from genseg_betty.data.pairing import pair
 
 N = len(VOLUME)
 SEGMENTATION, STRUCTURES, REPORT, PRESENTATION = (
@@ -68,13 +69,25 @@ def test_litter_is_passed_over(tmp_path: Path) -> None:
     slice_file(folder / "DICOMDIR", VOLUME[0], SeriesInstanceUID="9")
     slice_file(folder / ".hidden.dcm", VOLUME[0], SeriesInstanceUID="9")
     (folder / "zeros.raw").write_bytes(np.array([8, 0] * 400, "<u2").tobytes())
-    (folder / "further").mkdir()
+    series(folder / "further", SeriesInstanceUID="9")
+    (folder / "all.zip").write_bytes(b"PK\3\4" + bytes(300))
     np.testing.assert_array_equal(read_image(folder)[..., 0], VOLUME)
     assert len(content_files(folder)) == N
 
 
 def other_object(path: Path, kind: str, modality: str) -> None:
     slice_file(path, VOLUME[0], SOPClassUID=kind, Modality=modality, Rows=None, Columns=None)
+
+
+def empty(folder: Path, *indices: int) -> None:
+    for index in indices:
+        (folder / f"{index}.mr").write_bytes(b"")
+
+
+def move_below(folder: Path, *indices: int) -> None:
+    (folder / "more").mkdir()
+    for index in indices:
+        (folder / f"{index}.dcm").rename(folder / "more" / f"{index}.dcm")
 
 
 def link(target: str) -> Callable[[Path], None]:
@@ -138,12 +151,32 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "another series": (
         lambda folder: slice_file(folder / "x.dcm", VOLUME[0], SeriesInstanceUID="9"),
         "unreadable",
-        "holds 2 series and slices of 1 sizes",
+        "holds 2 series in 7 files (6 as 0.dcm, 1 as x.dcm); expected one, give each series a folder of its own",
     ),
     "another size": (
         lambda folder: slice_file(folder / "x.dcm", VOLUME[0][:4]),
         "unreadable",
-        "holds 1 series and slices of 2 sizes",
+        "holds 2 sizes of slices in 7 files (6 as 0.dcm, 1 as x.dcm)",
+    ),
+    "two ways to show gray": (
+        lambda folder: slice_file(folder / "2.dcm", VOLUME[2], PhotometricInterpretation="MONOCHROME1"),
+        "unreadable",
+        "holds 2 ways to show gray in 6 files (5 as 0.dcm, 1 as 2.dcm)",
+    ),
+    "packed without suffix": (
+        lambda folder: (folder / "2.dcm").rename(folder / "IM2.gz").write_bytes(b"\x1f\x8b" + bytes(99)),
+        "unreadable",
+        "do not begin as DICOM does (IM2.gz)",
+    ),
+    "empty ones that are named as slices": (
+        lambda folder: [(folder / f"{i}.dcm").rename(folder / f"{i}.mr") for i in range(N)] + [empty(folder, 0, 5)],
+        "unreadable",
+        "holds 2 files that are named as DICOM and do not begin as DICOM does (0.mr, 5.mr)",
+    ),
+    "more below": (
+        lambda folder: move_below(folder, 4, 5),
+        "unreadable",
+        "holds 4 slices, and more of the same series in folders below it (more); expected the whole series in one",
     ),
     "a header cut short": (
         lambda folder: (folder / "2.dcm").write_bytes((folder / "2.dcm").read_bytes()[:400]),
@@ -163,6 +196,15 @@ def test_a_folder_that_is_not_one_whole_series_is_refused(tmp_path: Path, kind: 
             read(folder)
         assert message in str(caught.value)
         assert caught.value.code == code
+
+
+def test_a_slice_without_the_rescale_of_the_others_is_named(tmp_path: Path) -> None:
+    own = {2: None, 4: ""}
+    folder = series(tmp_path / "s", RescaleIntercept=lambda index: own.get(index, -1024))
+    with pytest.raises(ImageError, match=r"holds 2 of 6 slices that state no rescale, as the others do \(2.dcm, 4.dcm"):
+        read_image(folder)
+    plain = series(tmp_path / "t", RescaleIntercept=lambda index: own.get(index, 0))
+    np.testing.assert_array_equal(read_image(plain)[..., 0], VOLUME)
 
 
 def test_a_slice_whose_pixels_are_cut_is_named(tmp_path: Path) -> None:
@@ -235,6 +277,18 @@ def test_series_of_ima_files_pair_with_their_masks(tmp_path: Path, dataset_yaml)
         nibabel.save(mask, tmp_path / f"masks/P{patient}.nii.gz")
     report = check_dataset(dataset_yaml("folder", root=str(tmp_path)))
     assert (report.pairs, report.errors) == (4, [])
+
+
+def test_series_that_no_pattern_takes_are_told(tmp_path: Path, dataset_yaml) -> None:
+    """Masks that are series themselves, series a folder further down, and one below a patient's."""
+    for number, name in enumerate(("images/P0", "images/P0/scout", "images/P1/CT", "masks/P0")):
+        series(tmp_path / name, VOLUME[:2], SeriesInstanceUID=f"1.{number}")
+    (note,) = pair(tmp_path, dataset_yaml("folder")).notes
+    left = "3 DICOM series in images, masks are no image and no mask by the patterns: images/P0/scout/, images/P1/CT/"
+    assert note.startswith(f"{left} and masks/P0/; a pattern that ends in / takes such folders, as dataset.masks=")
+    assert note.endswith("['masks/{stem}/']\" does")
+    taken = pair(tmp_path, dataset_yaml("folder", masks=["masks/{stem}/"], images=["images/*/", "images/*/*/"]))
+    assert (taken.masks, len(taken.notes)) == ({"images/P0": ["masks/P0"]}, 0)
 
 
 def test_a_single_ima_file_is_an_image(tmp_path: Path) -> None:

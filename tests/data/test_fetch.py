@@ -252,6 +252,17 @@ def test_an_interrupted_download_goes_on(
     assert shelf.asked == [None, f"bytes={came}-"]
 
 
+def test_nothing_is_written_through_a_link(fetch: Fetch, server: Server, archive: bytes, tmp_path: Path) -> None:
+    server.put("/data.zip", archive)
+    mine = tmp_path / "mine"
+    mine.write_text("as it was")
+    (fetch.root / ".download").mkdir(parents=True)
+    (fetch.root / ".download" / "data.zip.part").symlink_to(mine)
+    with pytest.raises(UserError, match=r"data\.zip\.part is a link, and nothing is written through links; remove it"):
+        fetch(fetch.entry())
+    assert mine.read_text() == "as it was"
+
+
 def test_a_download_killed_at_its_end_is_not_repeated(fetch: Fetch, server: Server, archive: bytes) -> None:
     shelf = server.put("/data.zip", archive, cut_after=[2000, 0, 0, 0, 0])
     with pytest.raises(UserError):

@@ -14,6 +14,7 @@ SEVERAL = {
     r"(P\d+)-": [f"P{index}-{eye}-{visit}" for index in range(8) for eye in ("OD", "OS") for visit in (1, 2)],
     r"(Patient \d+) ": [f"Patient {index} {letter}" for index in range(9) for letter in "abc"],
     r"(scan\d+) \(": [f"scan{index} ({number})" for index in range(9) for number in (1, 2, 3)],
+    r"(IMG_\d+)": [f"IMG_{index:02d}{change}" for index in range(8) for change in ("", "_flip", "_rot90")],
     r"([^\W\d_]+\d+)_": [f"{name}{index}_{side}" for index in range(3) for name in ("li", "é") for side in "lr"],
 }
 COUNTED = {
@@ -23,6 +24,8 @@ COUNTED = {
     "archive": [f"CHNCXR_{index:04d}_{index % 2}" for index in range(40)],
     "classes": [f"{kind} ({index})" for kind in ("benign", "malignant", "normal") for index in range(15)],
     "one ending": [f"case{index:02d}_image" for index in range(30)],
+    "longer numbers": [f"case_{index}" for index in range(1, 40)],
+    "a few extended": [*(f"x_{index}" for index in range(30)), "x_1_flip", "x_2_flip", "x_3_flip"],
     "a few pairs": [*(f"x{index}" for index in range(30)), "x1_b", "x2_b"],
     "long videos": [f"v{video}_{frame}" for video in range(5) for frame in range(40)],
     "no letters": ["é", "___", "(1)", "-"],

@@ -281,8 +281,33 @@ def test_what_a_header_scales_is_whole(values: np.ndarray, kind: type) -> None:
     assert whole.dtype == np.int64
 
 
-@pytest.mark.parametrize("value", [0.5, 0.01, 0.998, 254.97, 65534.9, 1e9 + 0.5, np.nan, np.inf])
-def test_true_fractions_are_none(value: float) -> None:
-    with pytest.raises(ImageError, match="holds fractions") as caught:
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        *[(value, "holds fractions") for value in (0.5, 0.01, 0.998, 254.97, 65534.9, 1e9 + 0.5)],
+        *[(value, "holds NaN or infinite values.*write 0 in their place") for value in (np.nan, np.inf, -np.inf)],
+        *[(value, "holds complex numbers") for value in (1j, 1 + 0j)],
+    ],
+)
+def test_what_is_no_whole_number(value: complex, fault: str) -> None:
+    with pytest.raises(ImageError, match=f"{fault}.*expected whole|{fault}") as caught:
         whole_numbers(np.array([0, 1, value]))
     assert caught.value.code == "unexpected_label"
+
+
+@pytest.mark.parametrize(
+    ("stored", "declared", "advice"),
+    [
+        ([0, 254], None, "as in dataset.labels={background: 0, ulcer: 254}"),
+        ([1, 2], None, "as in dataset.labels={background: 1, ulcer: 2}"),
+        ([7], None, "as in dataset.labels={background: 0, ulcer: 7}"),
+        ([0, 1, 2, 3], None, "as in dataset.labels={background: 0, label1: 1, label2: 2, label3: 3}"),
+        ([-1, 0, 1], None, "Mend the mask: labels are whole numbers within 0..65535"),
+        ([0, 1, 2], {"background": 0, "ulcer": 1}, "or add them to dataset.labels, as label2: 2"),
+        ([0, 1, 70000], {"background": 0, "ulcer": 1}, "Mend the mask: labels are whole numbers within 0..65535"),
+    ],
+)
+def test_the_advice_declares_what_the_mask_holds(stored: list[int], declared: dict | None, advice: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        LabelMap.declared(declared, None).decode(np.repeat(stored, 25).reshape(-1, 5))
+    assert str(caught.value).endswith(advice)

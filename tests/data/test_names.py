@@ -12,7 +12,7 @@ from genseg_betty.data.name_list import Names, read_list
 from genseg_betty.data.splits import make_splits
 
 COMPOSED, PARTED = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
-PATIENTS = ("P00", "P01", "P02", "P03", "Patient 4", "Zoë", "p9", "P9")
+PATIENTS = ("P00", "P01", "P02", "P03", "Patient 4", "Zoë", "p9", "P9", "Doe, John", "#7", "1", "5", "6")
 
 
 def test_two_spellings_of_one_name_are_told(folder: Path, dataset_yaml, write_pair) -> None:
@@ -45,7 +45,7 @@ def test_names_that_differ_in_case_are_two_and_told(folder: Path, dataset_yaml, 
     assert (found["A"], found["a"], len(found)) == ("A.png", "a.png", 22)
     assert dataset.notes == [
         "1 names differ in upper and lower case alone, and are one file on Windows and most Macs: "
-        "images/A.png and images/a.png"
+        "images/A.png beside images/a.png"
     ]
 
 
@@ -114,6 +114,25 @@ LISTS: dict[str, tuple[bytes, set[str]]] = {
     "a title": (b"Patient ID\nP00\n", {"P00"}),
     "files": (b"images/P00_a.png\nP01_b.PNG\n", {"P00", "P01"}),
     "ids": (b"P00_a\np01_B\n", {"P00", "P01"}),
+    "names in one column, numbers in others": (b"No,patient,age\n1,P00,5\n2,P01,6\n", {"P00", "P01"}),
+    "an index before them": (b",patient\n0,P00\n1,P01\n", {"P00", "P01"}),
+    "decimal commas": (b"Size;Patient\n1,5;P00\n1,7;P01\n", {"P00", "P01"}),
+    "Excel's first line": (b"sep=;\r\nPatient;Age\r\nP00;63\r\n", {"P00"}),
+    "commas in quotes": (b'patient,remark\n"P00","a, b"\n"Doe, John",x\n', {"P00", "Doe, John"}),
+    "a comma in a name": (b"Doe, John\n", {"Doe, John"}),
+    "a name that begins with #": (b"#7\n# P00\n", {"#7"}),
+    "a column of parts": (b"patient,split\nP00,test\nP01,train\nP02,val\n", {"P00"}),
+    "a column a part": (b"train,val,test\nP00,P01,P02\np9,,Patient 4\n", {"P02", "Patient 4"}),
+    "a column of flags": (b"patient,is_test\nP00,1\nP01,0\n", {"P00"}),
+    "flags that are names too": (b"name,test\n6,0\n5,1\n1,1\n", {"5", "1"}),
+    "JSON": (b'["P00", "Doe, John"]', {"P00", "Doe, John"}),
+    "JSON with parts": (b'{"train": ["P00"], "test": ["P01"]}', {"P01"}),
+    "YAML": (b"test:\n  - P00\n  - 'P01'\n", {"P00", "P01"}),
+    "bullets": (b"- P00\n* P01\n", {"P00", "P01"}),
+    "Windows paths": (b"images\\P00_a.png\r\nC:\\data\\P01_b.png\r\n", {"P00", "P01"}),
+    "two files a line": (b"images/P00_a.png images/P01_a.png\n", {"P00", "P01"}),
+    "image and mask": (b"images/P00_a.png masks/P00_a.png\n", {"P00"}),
+    "full width": ("Ｐ00\n".encode(), {"P00"}),
     "invisible marks": ("P00\u200b\n\u202aP01\u202c\n\xa0P02".encode(), {"P00", "P01", "P02"}),
 }
 
@@ -135,11 +154,14 @@ def test_a_list_of_patients_is_read_as_it_is_meant(patients: Path, dataset_yaml,
     ("content", "unknown"),
     [
         (b"P00\nP77\n", "'P77'"),
-        (b"P00\nP0l\nPatient 5\n", "'P0l', 'Patient 5'"),
+        (b"P00\nP0l\nPatient 5\n", "'P0l' and 'Patient 5'"),
         (b"patient,sex\nP00,f\nP77,m\n", "'P77'"),
-        (b"P00,P77\nP01,P78\n", "'P77', 'P78'"),
-        (b"77\n78\n", "'77', '78'"),
+        (b"P00,P77\nP01,P78\n", "'P77' and 'P78'"),
+        (b"77\n78\n", "'77' and '78'"),
         (b"patient\n78\n", "'78'"),
+        (b"Patient Zoe\nP00\n", "'Patient Zoe'"),
+        (b"images/P77_a.png images/P00_a.png\n", "'images/P77_a.png'"),
+        (b"patient,age\nP77,P00\n", "'P77'"),
     ],
 )
 def test_a_patient_that_is_not_there_is_refused(patients: Path, dataset_yaml, content: bytes, unknown: str) -> None:
@@ -161,13 +183,18 @@ def test_case_that_fits_two_patients_alike_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"P00\n" * 2**21, "more than 4194304 bytes"), (b"\xff\xfeP0\n", "can't decode")]
+    ("content", "message"),
+    [
+        (b"P00\n" * 2**21, "more than 4194304 bytes"),
+        (b"\xff\xfeP0\n", "can't decode"),
+        (b'{"validation": ["P00"]}', "it is JSON of another form; expected a list of names"),
+    ],
 )
 def test_what_is_no_list_is_told(patients: Path, dataset_yaml, content: bytes, message: str) -> None:
     (patients / "test.txt").write_bytes(content)
     split = {"test_groups": ["test.txt"]}
     _, findings = scan_dataset(dataset_yaml("folder", root=str(patients), group="/([^/]+)_", split=split))
-    assert [finding.code for finding in findings] == ["unreadable", "too_few"]
+    assert [finding.code for finding in findings] == ["unreadable"]
     assert message in findings[0].message
     with pytest.raises(ValueError, match=message):
         read_list(patients / "test.txt")
@@ -184,6 +211,58 @@ def test_every_pattern_of_a_test_part_must_find_something(patients: Path, datase
     assert f"{absent} finds no " in findings[0].message
     for spared in ("optional", "published"):
         assert scan_dataset(dataset_yaml("folder", split={key: [found, absent], spared: True}, **keys))[1] == []
+
+
+def listed(root: Path, dataset_yaml, *lists: str) -> list[tuple[str, str]]:
+    config = dataset_yaml("folder", root=str(root), group="/([^/]+)_", split={"test_groups": lists})
+    return [(finding.code, finding.message) for finding in scan_dataset(config)[1]]
+
+
+@pytest.mark.parametrize(("titles", "second"), [("study,patient", "patient"), ("study,", ""), ("study,,", "")])
+def test_a_table_that_names_two_groups_a_line_is_refused(patients: Path, dataset_yaml, titles, second) -> None:
+    (patients / "test.csv").write_text(f"{titles}\nP00,P01\n")
+    [(code, message)] = listed(patients, dataset_yaml, "test.csv")
+    assert code == "unreadable"
+    assert f"columns 'study' and '{second}' name different groups ('P00' and 'P01' in one line)" in message
+
+
+def test_every_list_must_name_somebody_within_the_root(patients: Path, dataset_yaml, tmp_path: Path) -> None:
+    (patients / "test [1].txt").write_text("P00\n")
+    (patients / "none.txt").write_text("# nobody\n")
+    (tmp_path / "outside.txt").write_text("P01\n")
+    (patients / "link.txt").symlink_to(tmp_path / "outside.txt")
+    assert listed(patients, dataset_yaml, "test [1].txt") == []
+    [(code, message)] = listed(patients, dataset_yaml, "test [1].txt", "none.txt")
+    assert (code, message[:25]) == ("too_few", "names nobody to test on; ")
+    [(code, message)] = listed(patients, dataset_yaml, "test [1].txt", "link.txt")
+    assert (code, message[:29]) == ("unsafe", "is a link that leads out of t")
+
+
+def test_what_cannot_be_seen_in_a_name_tells_nothing() -> None:
+    names = Names({"a": "علی\u200cرضا", "b": "👨\u200d👩", "P0 ": "P0 ", "P0": "P0"})
+    assert [names.chosen([line]) for line in ("علی\u200cرضا", "علیرضا", "👨\u200d👩\u200e", "P0 ", "P0")] == [
+        ({group}, []) for group in ("علی\u200cرضا", "علی\u200cرضا", "👨\u200d👩", "P0 ", "P0")
+    ]
+
+
+@pytest.mark.parametrize(("on_disk", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_what_a_user_types_may_be_in_another_form(tmp_path: Path, dataset_yaml, write_pair, on_disk, typed) -> None:
+    def spelled(form: str, text: str) -> str:
+        return unicodedata.normalize(form, text)
+
+    for index in range(4):
+        write_pair(tmp_path, spelled(on_disk, f"é{index}_a"), seed=index)
+    (tmp_path / "images").rename(tmp_path / spelled(on_disk, "Prüfung"))
+    (tmp_path / spelled(on_disk, "prüf.txt")).write_text("é1")
+    keys = {"images": ["Prüfung/*.png"], "group": "/(é.)", "stem": "^(é.*)", "split": {"test_groups": ["prüf.txt"]}}
+    typed_keys = json.loads(spelled(typed, json.dumps(keys, ensure_ascii=False)))
+    dataset = open_dataset(dataset_yaml("folder", root=str(tmp_path), **typed_keys))
+    assert ([case.group for case in dataset.cases], dataset.published_test) == (["é0", "é1", "é2", "é3"], {"é1_a"})
+
+
+def test_the_icons_of_a_mac_are_passed_over(folder: Path, dataset_yaml) -> None:
+    (folder / "images" / "Icon\r").touch()
+    assert open_dataset(dataset_yaml("folder", root=str(folder))).notes == []
 
 
 SPLIT = {"train": ["P00_a", "P00_b", "P01_a"], "validation": ["P02_a"], "test": ["Zoë_a"]}
@@ -204,3 +283,18 @@ def test_a_split_file_that_names_cases_in_other_case_is_refused(patients: Path, 
     _, findings = scan_dataset(dataset_yaml("folder", root=str(patients), split={"file": "mine.json"}))
     assert [finding.code for finding in findings] == ["missing_image"]
     assert "names cases that are not there: zoë_A" in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("mine.json", '{"train": ["P00_a"], "train": ["P01_a"]}', "it holds the key train more than once"),
+        ("~nobody-here/mine.json", "", "and not there; looked at"),
+        ("x" * 300, "", "and not there; looked at"),
+    ],
+)
+def test_a_split_file_that_cannot_be_meant(patients: Path, dataset_yaml, file: str, content: str, message: str) -> None:
+    (patients / "mine.json").write_text(content)
+    _, findings = scan_dataset(dataset_yaml("folder", root=str(patients), split={"file": file}))
+    assert [finding.code for finding in findings] == ["unreadable"]
+    assert message in findings[0].message

@@ -18,7 +18,7 @@ from genseg_betty.data.check import check_dataset, split_or_note
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.near_copies import near_copies, near_duplicate_findings, parted_copies
 from genseg_betty.data.phantom import render
-from genseg_betty.data.splits import Splits, make_splits, unseen_cases
+from genseg_betty.data.splits import Splits, TooFew, make_splits, unseen_cases
 
 PICTURES = 12
 ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -72,7 +72,9 @@ def test_mirrored_copies_come_into_one_part(mirrored: Path, dataset_yaml) -> Non
         assert all((train, validation, test))
     assert len({tuple(splits.test) for splits in every}) == 1
     assert len(every[0].test) == 12  # three pictures, as near to 30 % of 48 as four
-    assert every[0].notes[-1].startswith("images that look like the same picture are kept in one part (x00 and x12, ")
+    assert (
+        every[0].notes[-1].startswith("images that look like the same picture are kept in one part (x00 beside x12, ")
+    )
 
 
 def test_so_do_the_copies_in_folds(mirrored: Path, dataset_yaml) -> None:
@@ -128,9 +130,9 @@ def test_a_given_split_that_parts_copies_is_refused(given: Path, dataset_yaml, k
     place = "train" if kind == "file" else "train or validation"
     assert fault.message.startswith(
         f"{count} pairs of images look like the same picture and the split parts them: "
-        f"images/x00.png (test) and images/x12.png ({place}), "
+        f"images/x00.png (test) beside images/x12.png ({place}), "
     )
-    assert f"and {count - 5} more; expected every picture in one part: move one of each" in fault.message
+    assert f"and {count - 3} more; expected every picture in one part: move one of each" in fault.message
     assert fault.message.endswith("or accept it knowingly by dataset.copies=allow")
     findings: list = []
     dataset, _ = scan_dataset(config)
@@ -167,11 +169,36 @@ def test_splits_of_the_catalogue_are_the_publishers_and_the_users_is_not(name: s
     assert load_dataset_config(name, overrides=["split={test: ['*.png']}"]).split.published is False
 
 
-def test_byte_for_byte_copies_in_two_given_parts_are_refused(folder: Path, dataset_yaml) -> None:
-    for name in ("case00", "case01"):  # without content: nothing but their bytes says that they are one
-        Image.new("L", (40, 40), 90).save(folder / "images" / f"{name}.png")
+def test_byte_for_byte_copies_in_two_given_parts_are_refused(folder: Path, dataset_yaml, monkeypatch) -> None:
+    """Also where nothing but their bytes says that they are one."""
+    monkeypatch.setattr(similar, "near_duplicates", lambda *a, **k: [])
+    shutil.copy(folder / "images" / "case00.png", folder / "images" / "case01.png")
     dataset = load(folder, dataset_yaml, split={"test": ["images/case00.png", "images/case02.png"]})
     assert [[case.id for case in pair] for pair in parted_copies(dataset)] == [["case00", "case01"]]
+
+
+def test_blank_pictures_are_no_copies(folder: Path, dataset_yaml) -> None:
+    """A video of each patient has its black frame, which makes the patients no one."""
+    for index in range(0, 20, 2):
+        Image.new("L", (40, 40)).save(folder / "images" / f"case{index:02d}.png")
+    dataset = load(folder, dataset_yaml, group=r"case(\d)", split={"test": ["images/case0?.png"]})
+    assert parted_copies(dataset) == []
+    assert make_splits(load(folder, dataset_yaml), 9, None, 0).notes == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "n_labelled", "message"),
+    [
+        ({}, 40, "set dataset.n_labelled between 2 and 36; .* copies of one picture count as one group"),
+        ({"folds": 20, "fold": 3}, 9, "has 12 groups to cut into dataset.folds=20; .* count as one group"),
+        ({"folds": "all", "fold": 12}, 9, "has 12 folds, and dataset.fold is 12; .* count as one group"),
+    ],
+)
+def test_more_than_the_pictures_allow_parts_no_copies(
+    mirrored: Path, dataset_yaml, keys: dict, n_labelled: int, message: str
+) -> None:
+    with pytest.raises(TooFew, match=message):
+        make_splits(load(mirrored, dataset_yaml, **keys), n_labelled, None, 0)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch import nn
 
 from data.test_places import FORMATS, save
 from genseg_betty.data.cases import open_dataset
+from genseg_betty.data.comparable import require_kind
 from genseg_betty.data.formats import read_header, read_image
 from genseg_betty.data.loading import load_data
 from genseg_betty.data.places import Places, note_of_turned
@@ -133,7 +134,13 @@ def test_the_usual_orientation() -> None:
     assert places.usual(["a", "b", "c", "x"]) == "LPS"
     assert places.usual(["e", "a", "b"]) == "PSR"  # of several the first
     assert places.usual(["x"]) is None
-    assert note_of_turned("x", ["LS", "LP", None], "LP") == []  # of another plane: it stays as it is stored
+    assert note_of_turned("x", ["RAS", None], None) == []
+    assert note_of_turned("x", ["LP", "LP"], "LP") == []
+    assert note_of_turned("x", ["LS", "LP", None, "RP"], "LP") == [
+        "1 of 4 images of x are stored in another orientation (RP) than the training data (LP) and are turned to it",
+        "1 of 4 images of x lie in another plane (LS) than the training data (LP) and are taken as they are stored",
+        "1 of 4 images of x do not say how they lie in space and are taken to be stored as the training data (LP)",
+    ]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -186,6 +193,42 @@ def test_what_is_no_affine_is_refused(network: nn.Module, preprocessing: Preproc
     for affine in (np.eye(3), np.diag([1.0, 1, 0, 1]), np.full((4, 4), np.nan)):
         with pytest.raises(UserError, match="expected \\[4, 4\\] finite numbers"):
             predictor(np.zeros((9, 9, 9), np.float32), affine=affine)
+
+
+def test_what_is_no_spacing_is_refused(network: nn.Module, preprocessing: Preprocessing) -> None:
+    predictor = Predictor(network, preprocessing)
+    for spacing in ((1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, float("nan"))):
+        with pytest.raises(UserError, match="expected 3 numbers above 0, in mm along each axis"):
+            predictor(np.zeros((9, 9, 9), np.float32), spacing)
+
+
+def test_an_image_is_no_volume(
+    tmp_path: Path, network: nn.Module, preprocessing: Preprocessing, monkeypatch, dataset_yaml: Callable
+) -> None:
+    """Neither a picture nor a single slice is taken for a volume, to predict it or to score it; and no volume for an
+    image."""
+    predictor = Predictor(network, preprocessing)
+    monkeypatch.setattr("genseg_betty.inference.predict.load", lambda run, device, trust: predictor)
+    whole, truth = volume(0)
+    flat = stored(whole.slicer[:, :, 4:5], "RAS")
+    save(flat, tmp_path / "images" / "x.nii")
+    save(stored(truth.slicer[:, :, 4:5], "RAS"), tmp_path / "masks" / "x.nii")
+    with pytest.raises(UserError, match=r"is an image \(10 x 12\); expected a volume of two slices or more"):
+        predict_paths("run", [tmp_path / "images"], tmp_path / "out")
+    dataset = open_dataset(dataset_yaml("folder", root=str(tmp_path)))
+    with pytest.raises(UserError, match=r"^folder: x is an image \(10 x 12\); expected a volume"):
+        score_cases(predictor, dataset, dataset.cases)
+    with pytest.raises(UserError, match=r"is a volume \(9 x 10 x 12\); expected an image, as those trained on"):
+        require_kind((9, 10, 12), 2)
+
+
+def test_a_dataset_of_images_is_no_test_of_volumes(tmp_path: Path, config_of: Callable, dataset_yaml: Callable) -> None:
+    for index in range(3):
+        for part, whole in zip(("images", "masks"), volume(20 + index), strict=True):
+            save(whole.slicer[:, :, 4:5], tmp_path / "flat" / part / f"x{index}.nii")
+    other = dataset_yaml("folder", root=str(tmp_path / "flat"), name="other")
+    with pytest.raises(UserError, match=r"^ood: other: x0 is an image \(10 x 12\); expected a volume of two slices"):
+        load_data(config_of(write(tmp_path / "own", {}), ood=["other"]), lambda name, config_dir: other)
 
 
 def test_slices_are_turned_within_their_plane(tmp_path: Path) -> None:

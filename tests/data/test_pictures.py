@@ -261,6 +261,45 @@ def test_a_label_in_alpha_alone_is_no_label(tmp_path: Path) -> None:
         assert caught.value.code == "unexpected_label"
 
 
+@pytest.mark.parametrize(
+    ("colours", "expected"),
+    [
+        ([(0, 0, 0), (1, 0, 0), (2, 0, 0)], None),  # labels in red
+        ([(0, 0, 0), (1, 0, 0), (255, 255, 255)], None),
+        ([(0, 0, 0), (0, 0, 9)], None),
+        ([(0, 1, 0), (0, 2, 0)], [1, 2]),
+        ([(0, 0, 0), (254, 255, 253)], [0, 255]),  # white by a screen's profile
+    ],
+)
+def test_labels_in_one_channel_are_not_taken_for_noise(tmp_path: Path, colours: list, expected: list | None) -> None:
+    path = save(tmp_path / "x.png", np.array(colours, np.uint8)[np.arange(90).reshape(9, 10) % len(colours)])
+    if expected is None:
+        with pytest.raises(ImageError, match="is in colour"):
+            read_mask(path)
+    else:
+        assert np.unique(read_mask(path)).tolist() == expected
+
+
+def test_noise_in_colour_is_gray(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    noisy = np.where(DISC[..., None], 247, 0) + random.integers(0, 9, (*DISC.shape, 3))
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "x.png", noisy.astype(np.uint8))), noisy[..., 1])
+    with pytest.raises(ImageError, match="is in colour"):
+        read_mask(save(tmp_path / "dark.png", (noisy % 9).astype(np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("grays", "used"),
+    [([0, 0], [0, 1]), ([0, 0], [1, 1]), ([0, 255, 255], [1, 2]), ([9, 9, 9], [0, 2])],
+)
+def test_a_gray_palette_that_shows_two_labels_alike_is_refused(tmp_path: Path, grays: list, used: list) -> None:
+    image = Image.fromarray(np.resize(np.array(used, np.uint8), (8, 8)), "P")
+    image.putpalette([part for gray in grays for part in (gray,) * 3])
+    image.save(tmp_path / "x.png")
+    with pytest.raises(ImageError, match=r"gray palette in which not each of the indices .* has a gray of its own"):
+        read_mask(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("palette", [[255] * 3 + [0] * 3 + [255, 0, 0], [0] * 3 + [255] * 3 + [255, 0, 0]])
 def test_a_palette_that_reads_in_two_ways_is_refused(tmp_path: Path, palette: list[int]) -> None:
     indices = np.zeros((9, 12), np.uint8)

@@ -78,6 +78,9 @@ def test_palettes_give_indices_and_colours(tmp_path: Path, bits: int) -> None:
     path = png(tmp_path / "x.png", array, PALETTE, bits, chunk(b"PLTE", palette.tobytes()))
     np.testing.assert_array_equal(read_mask(path), array[..., 0])
     np.testing.assert_array_equal(read_image(path), palette[array[..., 0]])
+    path = png(tmp_path / "short.png", array, PALETTE, bits, chunk(b"PLTE", b"\xff\xff\xff"))
+    with pytest.raises(ImageError, match=r"not each of the indices 0, 1.* has a gray of its own"):
+        read_mask(path)
 
 
 def test_masks_of_16_bits_in_colour_and_with_alpha(tmp_path: Path) -> None:
@@ -119,6 +122,21 @@ def test_orientation_of_16_bits_in_colour(tmp_path: Path) -> None:
         assert read_header(path).shape == turned.shape[:2]
 
 
+@pytest.mark.parametrize("colour", [GRAY, RGB])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_an_orientation_behind_the_pixels_counts_in_header_and_image(tmp_path: Path, colour: int, bits: int) -> None:
+    array = drawn(colour, bits)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    late = {"eXIf": exif.tobytes().removeprefix(b"Exif\0\0"), "iTXt": b"XML:com.adobe.xmp" + bytes(5) + xmp}
+    whole = png(tmp_path / "x.png", array, colour, bits).read_bytes()
+    for kind, data in late.items():
+        (tmp_path / "x.png").write_bytes(whole[:-12] + chunk(kind.encode(), data) + whole[-12:])
+        assert read_header(tmp_path / "x.png").shape == (WIDTH, HEIGHT)
+        np.testing.assert_array_equal(read_image(tmp_path / "x.png"), np.rot90(array, 3))
+
+
 @pytest.mark.parametrize("read", [read_image, read_mask, read_colours])
 def test_inks_are_refused(tmp_path: Path, read) -> None:
     Image.fromarray(drawn(RGB, 8).astype(np.uint8)).convert("CMYK").save(tmp_path / "x.jpg")
@@ -134,4 +152,11 @@ def test_jpeg_of_more_bits_is_named(tmp_path: Path, bits: int) -> None:
     content[content.index(b"\xff\xc0") + 4] = bits
     path.write_bytes(content)
     with pytest.raises(ImageError, match=f"JPEG file of {bits} bits; expected 8"):
+        read_image(path)
+
+
+def test_jpeg_ls_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xf7\0\x0b\x08\0\x02\0\x02\1\1\x11\0\xff\xda\0\x08\1\1\0\0\0\0\xff\xd9")
+    with pytest.raises(ImageError, match=r"is a JPEG-LS picture.*save it as PNG"):
         read_image(path)

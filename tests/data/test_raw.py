@@ -52,6 +52,17 @@ def test_more_than_12_bits_are_unreadable(tmp_path: Path) -> None:
         assert caught.value.code == "unreadable"
 
 
+def test_half_of_a_nifti_pair_is_no_radiograph(radiograph: Path, tmp_path: Path) -> None:
+    """A volume of 256 x 256 x 64 values has the length of a radiograph."""
+    radiograph.with_suffix(".hdr").write_bytes(bytes(348))
+    (tmp_path / "short.img").write_bytes(bytes(7))
+    (tmp_path / "short.hdr").write_bytes(bytes(348))
+    for path in (radiograph, tmp_path / "short.img"):
+        for read in (read_image, read_header):
+            with pytest.raises(ImageError, match=rf"is one half of .* save both as {path.stem}\.nii\.gz"):
+                read(path)
+
+
 def test_it_is_no_mask_and_may_be_absent(radiograph: Path, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="holds no labels; expected a mask file") as caught:
         read_mask(radiograph)

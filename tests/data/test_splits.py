@@ -486,7 +486,7 @@ def test_every_fault_of_a_split_file_comes_at_once(folder: Path, dataset_yaml) -
         (
             "unreadable",
             "mine.json",
-            "names cases more than once: case02 (train, test), case05 (test, test); expected each in one part",
+            "names cases more than once: case02 (train, test) and case05 (test, test); expected each in one part",
         ),
         ("too_few", "mine.json", "names no case for validation; expected one or more in each part"),
     ]

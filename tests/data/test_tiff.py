@@ -112,6 +112,15 @@ def test_twelve_bits_are_unpacked(tmp_path: Path) -> None:
     assert bit_depth(path) == 16
 
 
+@pytest.mark.parametrize("compression", [1, 32773])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_predictor_that_readers_ignore_or_apply_is_refused(tmp_path: Path, compression: int, bits: int) -> None:
+    stated = {"bits": (258, 3, 1, bits), "compression": (259, 3, 1, compression), "predictor": (317, 3, 1, 2)}
+    (tmp_path / "x.tif").write_bytes(tags(4, 4, bytes(16 * bits // 8), **stated))
+    with pytest.raises(ImageError, match=r"states a predictor.*save it anew"):
+        read_image(tmp_path / "x.tif")
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4])
 @pytest.mark.parametrize("photometric", [0, 1])
 def test_few_bits_are_gray_from_black_to_white(tmp_path: Path, bits: int, photometric: int) -> None:
@@ -195,6 +204,10 @@ REFUSED: dict[str, tuple[str, tuple[np.ndarray, dict[str, Any]]]] = {
     "multiplied": ("multiplied by their", channels("u2", 4, photometric="rgb", extrasamples=["assocalpha"])),
     "signed white": ("signed or floating", (drawn("i2", HEIGHT, WIDTH), {"photometric": "miniswhite"})),
     "complex": ("64 bits in 1 channels and of the kind COMPLEXIEEEFP", (drawn("f4", HEIGHT, WIDTH).astype("c8"), {})),
+    "dark palette": (
+        "palette has colours of 8 bits",
+        (drawn("u1", HEIGHT, WIDTH), {"photometric": "palette", "colormap": np.arange(768).reshape(3, 256) % 256}),
+    ),
     "reduced": ("reduced pictures alone", (GRAY16, {"subfiletype": 1})),
     "deep": ("slices in one page", (drawn("u1", 16, 16, 16), {"volumetric": True, "tile": (16, 16, 16)})),
 }
@@ -332,6 +345,15 @@ def test_masks_of_16_bits_in_colour(tmp_path: Path) -> None:
         read_mask(write(tmp_path / "hidden.tif", hidden, **keys))
     veiled = np.stack([labels] * 3 + [np.full_like(labels, 7)], -1)
     np.testing.assert_array_equal(read_mask(write(tmp_path / "veiled.tif", veiled, **keys)), labels)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (HEIGHT, WIDTH, 3)])
+def test_colours_of_8_bits_whoever_reads_them(tmp_path: Path, order: str, shape: tuple[int, ...]) -> None:
+    array = drawn("u1", *shape)
+    path = write(tmp_path / "x.tif", array, photometric=None, bigtiff=True, byteorder=ORDERS[order])
+    rgb = np.broadcast_to(array.reshape(HEIGHT, WIDTH, -1), (HEIGHT, WIDTH, 3)).astype(np.int32)
+    np.testing.assert_array_equal(read_colours(path), rgb @ np.array([65536, 256, 1]))
 
 
 def test_a_file_in_place_of_its_offsets(tmp_path: Path) -> None:

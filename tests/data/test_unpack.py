@@ -124,6 +124,14 @@ def test_a_name_that_leads_out_refuses_all(place: Place, tmp_path: Path, kind: s
     assert "Nothing was changed" in str(error)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_folders_without_end_refuse_all(place: Place, tmp_path: Path, kind: str) -> None:
+    """What lies a thousand folders deep could not even be removed."""
+    make = make_zip if kind == "zip" else make_tar
+    names = {"a/" * 500 * count + "x": b"" for count in range(1, 4)}
+    place.refuses(make(tmp_path / "bad", {"good.png": b"1", **names}), kind, r"500 folders deep; the bound is 64")
+
+
 @pytest.mark.parametrize(
     "member",
     [

@@ -4,15 +4,18 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from torch import nn
 
+from data.dicoms import VOLUME, enhanced, series, slice_file
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
-from genseg_betty.inference import predict_paths
+from genseg_betty.inference import predict, predict_paths
+from genseg_betty.inference.predict import note_of_files_beside_slices, plan
 from genseg_betty.run import Run
 
 GRAY = np.random.default_rng(1).integers(0, 256, (40, 48), dtype=np.uint8)
@@ -86,12 +89,97 @@ def test_folders_keep_their_structure(bright_run: Run, tmp_path: Path) -> None:
     assert len(written) == 4
 
 
+def test_every_series_below_a_folder_is_predicted(tmp_path: Path) -> None:
+    """Also where a stray slice lies beside the folders of the patients."""
+    for name in ("P1", "P1/other", "P2/CT", ".hidden"):
+        series(tmp_path / "in" / name, VOLUME[:2])
+    out = tmp_path / "out"
+    planned = [job.mask.relative_to(out).as_posix() for job in plan([tmp_path / "in"], out, volumes=True)]
+    assert planned == ["P1.nii.gz", "P1/other.nii.gz", "P2/CT.nii.gz"]
+    slice_file(tmp_path / "in" / "stray", VOLUME[0])
+    planned = [job.mask.relative_to(out).as_posix() for job in plan([tmp_path / "in"], out, volumes=True)]
+    assert planned == ["in.nii.gz", "in/P1.nii.gz", "in/P1/other.nii.gz", "in/P2/CT.nii.gz"]
+
+
+def test_a_series_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = series(tmp_path / "data" / "P1", VOLUME[:2])
+    monkeypatch.chdir(folder)
+    for named, out in ((".", "../masks"), ("../P1", ".."), (folder, tmp_path)):
+        (job,) = plan([Path(named)], Path(out), volumes=True)
+        assert job.mask == Path(out) / "P1.nii.gz"
+
+
+def test_files_that_are_volumes_are_predicted_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("A.dcm", "B"):
+        enhanced(tmp_path / "in" / name, VOLUME[:2])
+    out = tmp_path / "out"
+    assert [job.mask for job in plan([tmp_path / "in"], out, volumes=True)] == [out / "A.nii.gz", out / "B.nii.gz"]
+    slice_file(tmp_path / "in" / "slice", VOLUME[0])
+    assert [job.mask for job in plan([tmp_path / "in"], out, volumes=True)] == [out / "in.nii.gz"]  # refused when read
+
+
+def test_images_beside_slices_are_told(tmp_path: Path) -> None:
+    folder = series(tmp_path / "P1", VOLUME[:2])
+    jobs = plan([folder], tmp_path / "out", volumes=True)
+    (folder / "README.txt").write_text("litter")
+    assert note_of_files_beside_slices(jobs) == []
+    save(folder / "x.png")
+    found = f"1 images that lie among the slices of a DICOM series are not predicted: {folder / 'x.png'}"
+    assert note_of_files_beside_slices(jobs) == [found]
+
+
+def test_dicom_images_of_any_name_are_predicted(bright_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    slice_file(tmp_path / "in" / "IM1", GRAY.astype(np.uint16))
+    (tmp_path / "in" / "README").write_text("litter")
+    (written,) = predict_paths(bright_run.path, [tmp_path / "in"], tmp_path / "out")
+    assert written == tmp_path / "out" / "IM1.png"
+
+
 def test_an_output_folder_inside_the_input_is_not_read(bright_run: Run, tmp_path: Path) -> None:
     images = tmp_path / "images"
     save(images / "x.png")
     for _ in range(2):
         predict_paths(bright_run.path, [images], images / "masks")
     assert files(images) == {"x.png", "masks/x.png"}
+
+
+def test_masks_of_an_earlier_call_are_made_again_and_others_are_named(
+    bright_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    for name in ("x.png", "y.png", "north/x.png"):
+        save(images / name)
+    predict_paths(bright_run.path, [images], out)
+    assert "note" not in capsys.readouterr().err
+    (out / "y.png").unlink()
+    (out / "x.png").write_text("older")
+    save(out / "north" / "z.png")
+    predict_paths(bright_run.path, [images], out)
+    told = capsys.readouterr().err
+    assert f"note: 2 of 3 masks are in {out} already and are made again\n" in told
+    assert f"note: {out} keeps files that are no masks of this call: north/z.png\n" in told
+    with Image.open(out / "x.png") as mask:
+        assert mask.size == (48, 40)
+
+
+def test_a_full_disk_ends_the_work_at_the_first_mask_that_does_not_fit(
+    bright_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.png")
+    write = predict.write_mask
+
+    def fill(path: Path, *values: Any) -> None:
+        if (tmp_path / "out" / "a.png").exists():
+            raise OSError(28, "No space left on device")
+        write(path, *values)
+
+    monkeypatch.setattr(predict, "write_mask", fill)
+    with pytest.raises(UserError, match=r"out \(No space left on device\): 1 of 3 are there, each of them whole"):
+        predict_paths(bright_run.path, [tmp_path / "images"], tmp_path / "out")
+    assert files(tmp_path / "out") == {"a.png"}
 
 
 def test_all_refusals_come_at_once_and_before_any_work(bright_run: Run, tmp_path: Path) -> None:

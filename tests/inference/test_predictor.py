@@ -163,7 +163,8 @@ def test_damaged_weights_are_told(run: Run, make_run: Callable[..., Run]) -> Non
     broken = {
         "NaN or infinity": {**state, "weights": {**state["weights"], name: weight * torch.nan}},
         "Missing key": {**state, "weights": {k: v for k, v in state["weights"].items() if k != name}},
-        "size mismatch": {**state, "num_outputs": 3},
+        "size mismatch": {**state, "weights": {**state["weights"], name: weight[:1]}},
+        "num_outputs is 3, which is not that of 2 classes": {**state, "num_outputs": 3},
         "preprocessing": {k: v for k, v in state.items() if k != "preprocessing"},
         "channels": {**state, "preprocessing": {"image_size": [4, 4]}},
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from omegaconf import OmegaConf
 
@@ -53,12 +54,26 @@ def test_splits_without_end(run: Run, data_root: Path) -> None:
 
 PREPROCESSING: dict[str, dict[str, Any]] = {
     "an image that fills the memory": {"image_size": [10**6, 10**6]},
+    "a patch that fills the memory": {"image_size": [4096] * 3},
     "no size": {"image_size": []},
+    "intensities that are none": {"intensity": [float("nan"), 1.0]},
+    "intensities of no width": {"intensity": [1.0, 1.0]},
+    "a scale that is none": {"scale": [0.0, float("inf")]},
+    "a spacing of nothing": {"spacing": [0.0, 1.0]},
+    "a spacing of other dimensions": {"spacing": [1.0, 1.0, 1.0]},
+    "an orientation that is none": {"orientation": "XY"},
+    "an orientation along one axis": {"orientation": "LR"},
+    "names that steer": {"classes": ["background", "a\nb"]},
     "channels": {"channels": 10**9},
+    "channels that are no number": {"channels": True},
+    "channels that are a tensor": {"channels": torch.zeros(2)},
     "classes without values": {"classes": ["a", "b", "c"]},
     "names that are none": {"classes": [1, 2]},
     "values beyond any mask": {"label_values": [0, 10**9]},
     "values that are none": {"label_values": [0, -1]},
+    "colours of no classes": {"label_values": [[0, 0, 0], 1]},
+    "colours of two numbers": {"label_values": [[0, 0], [1, 1]]},
+    "colours beyond any mask": {"label_values": [[0, 0, 0], [0, 0, 256]]},
     "other keys": {"more": 1},
 }
 
@@ -72,6 +87,23 @@ def test_preprocessing_of_another_form(changes: dict[str, Any], run: Run, make_r
     with pytest.raises(UserError, match=r"preprocessing saved in .* cannot be used"):
         load(other.path)
     with pytest.raises(UserError, match=r"preprocessing saved in .* cannot be used"):
+        generate(other.path, 1, tmp_path / "out")
+
+
+GENERATOR: dict[str, dict[str, Any]] = {
+    "classes that fill the memory": {"num_classes": 10**6},
+    "another size": {"image_size": [4096, 4096]},
+    "no architecture": {"alpha": {"down": [], "up": "x"}},
+    "an architecture of other cells": {"alpha": {"down": torch.zeros(1), "up": torch.zeros(1)}},
+}
+
+
+@pytest.mark.parametrize("changes", GENERATOR.values(), ids=GENERATOR)
+def test_a_generator_of_another_form(changes: dict[str, Any], run: Run, make_run: MakeRun, tmp_path: Path) -> None:
+    state = run.load_checkpoint("generator")
+    assert state is not None
+    other = make_run("other", states={"generator": state | changes})
+    with pytest.raises(UserError, match=r"generator saved in .* cannot be used"):
         generate(other.path, 1, tmp_path / "out")
 
 

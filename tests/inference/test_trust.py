@@ -73,6 +73,13 @@ STRANGE = {
     "nested in a value": {"backbone.base_channels": OPEN},
     "nested in a list": {"backbone.bilinear": [1, [OPEN]]},
     "in a target": {"backbone._target_": OPEN},
+    "in a name": {"backbone.name": OPEN},
+    "under a key of another section": {"backbone.objective": OPEN},
+    "under another key of another section": {"backbone.discriminator": OPEN},
+    "a number of layers without end": {"backbone.depths": [10**12]},
+    "a number of fifty digits": {"backbone.base_channels": 10**50},
+    "no number": {"backbone.base_channels": float("nan")},
+    "a window that fills the memory": {"backbone.window": [7, 250]},
     "arguments by place": {"backbone._args_": [1]},
     "a part of a call": {"backbone._partial_": True},
     "what is built first": {"backbone._recursive_": False},
@@ -88,6 +95,9 @@ STRANGE = {
     "a network that is fetched for": {
         "backbone": {"_target_": MONAI, "net": "EfficientNetBN", "arguments": {"model_name": "efficientnet-b0"}}
     },
+    "another network that is fetched for": {"backbone": {"_target_": MONAI, "net": "Transchex", "arguments": {}}},
+    "weights made elsewhere": {"backbone": {"_target_": MONAI, "net": "UNet", "arguments": {"checkpoint": "x.pth"}}},
+    "a part's weights": {"backbone": {"_target_": MONAI, "net": "UNet", "arguments": {"weights_backbone": "DEFAULT"}}},
     "an address": {
         "backbone": {"_target_": MONAI, "net": "HoVerNet", "arguments": {"pretrained_url": "https://example.org/x"}}
     },
@@ -114,7 +124,13 @@ def test_what_no_run_may_have_built(changes: dict[str, Any], run: Run, elsewhere
 GENERATOR_STRANGE = {
     "generator": {"generator._target_": "networks_of_a_stranger.network"},
     "nested": {"generator.base_channels": OPEN},
+    "name": {"generator.name": OPEN},
     "objective": {"generator.objective": OPEN},
+    "objective of an objective": {"generator.objective.objective": OPEN},
+    "discriminator of an objective": {"generator.objective.discriminator": OPEN},
+    "name of an objective": {"generator.objective.name": OPEN},
+    "objective of an augmentation": {"augment.objective": OPEN},
+    "name of an augmentation": {"augment.name": OPEN},
     "augment": {"augment.rotate": OPEN},
     "augment of others": {"augment._target_": "networks_of_a_stranger.network"},
 }
@@ -230,9 +246,25 @@ def test_weights_made_elsewhere_are_not_asked_for(config: DictConfig, make_run: 
     load(path)  # would fetch, and fail, as a test has no network to rely on
 
 
-def test_a_network_larger_than_its_weights_is_not_filled(run: Run) -> None:
+@pytest.mark.parametrize("holes", [False, True])
+def test_a_network_larger_than_its_weights_is_not_filled(
+    holes: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one larger than memory, where a file that is all hole claims to hold as many."""
     path = rewritten(run, {"backbone.base_channels": 4000})
-    with pytest.raises(UserError, match=r"far more than the Run's checkpoints hold"):
+    if holes:
+        monkeypatch.setattr("genseg_betty.trust.free_memory", lambda _: 2.0**28)
+        with (path / "checkpoints" / "hole.pt").open("wb") as file:
+            file.truncate(2**42)
+    with pytest.raises(UserError, match=r"far more than the Run's checkpoints or the memory hold"):
+        load(path)
+
+
+def test_layers_without_end_are_not_built(config: DictConfig, make_run: MakeRun) -> None:
+    small = {"channels": [1] * 2, "strides": [1], "num_res_units": 10}
+    config.backbone = {"name": "x", "_target_": MONAI, "net": "UNet", "arguments": small}
+    path = rewritten(make_run(), {"backbone.arguments.num_res_units": 10**6})
+    with pytest.raises(UserError, match=r"has over 20,000 layers"):
         load(path)
 
 

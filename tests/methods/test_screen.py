@@ -34,10 +34,12 @@ def scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "scans"
 
 
-def screen(capsys: pytest.CaptureFixture[str], tmp_path: Path, *overrides: str, generator: bool = True) -> str:
+def screen(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, *overrides: str, generator: bool = True, learned: bool = True
+) -> str:
     config = compose(["device=cpu", "ood=[]", *overrides])
     with Run.start(tmp_path / "run", config, "restart") as run:
-        announce(run, load_data(run.config), generator)
+        announce(run, load_data(run.config), generator, learned and generator)
     return capsys.readouterr().err
 
 
@@ -76,6 +78,29 @@ def test_what_the_user_set_is_told_as_set(tmp_path: Path, capsys: pytest.Capture
     told = screen(capsys, tmp_path, "trainer=quick", *own)
     assert "image_size 32×32 (as set; 96×96 would suit), batch 2 (as set; 4 would suit)" in told
     assert "backbone.base_channels" not in told.split("note:")[1]  # no preset made it so
+
+
+@pytest.mark.parametrize(
+    ("generator", "learned", "told"),
+    [
+        (True, True, None),
+        (True, False, "note:  not used, as genseg has no learned architecture: arch_every\n"),
+        (False, False, "note:  not used, as genseg has no generator: arch_every, generator, generator.alpha\n"),
+    ],
+)
+def test_keys_that_have_no_part_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], generator: bool, learned: bool, told: str | None
+) -> None:
+    own = ("arch_every=4", "generator=spade", "generator.alpha=sigmoid", "hypergradient=none", "seed=3")
+    found = screen(capsys, tmp_path, *own, generator=generator, learned=learned)
+    assert ("not used" in found) == (told is not None)
+    assert (told or "") in found
+
+
+def test_an_augmentation_without_a_part_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "not used, as vanilla has no generator and no augmentation: augment.rotate\n"
+    assert line in screen(capsys, tmp_path, "method=vanilla", "augment.rotate=3", generator=False)
+    assert "not used" not in screen(capsys, tmp_path, "method=combine", "augment.rotate=3", generator=False)
 
 
 def test_a_run_is_named_by_the_images_in_force(scans: Path) -> None:

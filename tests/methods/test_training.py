@@ -11,8 +11,11 @@ from PIL import Image
 
 import genseg_betty as gs
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.levels.segmentation import SupervisedSegmentation
 from genseg_betty.methods import training
+from genseg_betty.run.checksums import SUMS
 from methods.tiny import TINY
+from states import different
 from surroundings import call, with_streams
 
 OVERRIDES = [
@@ -56,7 +59,7 @@ def test_all_images_may_be_labelled_and_none_tested_on(tmp_path, capsys):
     found = results(run)
     assert (found["n_train"], found["n_validation"], found["test"]) == (8, 2, {})
     assert 0 <= found["validation"]["best"] <= 1
-    assert "nothing was tested on" in capsys.readouterr().err
+    assert "no test scores: there are no test images" in capsys.readouterr().err
     assert "No test scores" in (run.path / "report.html").read_text()
 
 
@@ -75,9 +78,11 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, capsys):
 def test_results_that_are_lost_are_made_again_from_the_checkpoint(tmp_path):
     command = [*OVERRIDES, "method=vanilla", "resume=auto", f"run_dir={tmp_path / 'run'}"]
     first = results(gs.train(command))
-    (tmp_path / "run" / "results.json").unlink()
-    second = results(gs.train(command))
-    assert {key: second[key] for key in ("test", "validation")} == {key: first[key] for key in ("test", "validation")}
+    for lost in ("results.json", "checkpoints/predictor.pt"):
+        (tmp_path / "run" / lost).unlink()
+        again = results(gs.train(command))
+        assert (again["test"], again["validation"]) == (first["test"], first["validation"])
+        assert (tmp_path / "run" / lost).exists()
 
 
 @pytest.mark.parametrize("streams", ["closed", "full", "broken"])
@@ -89,7 +94,10 @@ def test_streams_that_take_nothing_end_no_training(streams, tmp_path):
 
 
 def test_a_disk_that_is_full_in_the_middle_is_told_and_the_training_goes_on_later(tmp_path, monkeypatch):
-    command = [*OVERRIDES, "method=vanilla", "trainer.checkpoint_every=2", "resume=auto", f"run_dir={tmp_path / 'run'}"]
+    command = [
+        *OVERRIDES, "method=vanilla", "trainer.checkpoint_every=2", "trainer.select=best", "resume=auto",
+        f"run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -99,7 +107,48 @@ def test_a_disk_that_is_full_in_the_middle_is_told_and_the_training_goes_on_late
         with pytest.raises(UserError, match=r"the disk is full .*No space left.*goes on from its last checkpoint"):
             gs.train(command)
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+    require_what_it_goes_on_from(tmp_path / "run", command)
     assert results(gs.train(command))["iterations"] == 4
+
+
+def require_what_it_goes_on_from(path, command):
+    """A training that is to go on without its best segmenter, or from a checkpoint of something else, is refused."""
+    last, best = (path / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
+    content = {file: file.read_bytes() for file in (last, best, path / SUMS)}
+    best.unlink()
+    with pytest.raises(UserError, match=r"best\.pt .* is gone, .*Put back a copy of it"):
+        gs.train(command)
+    last.write_bytes(content[best])
+    with pytest.raises(UserError, match=r"last\.pt cannot be read .*does not hold what was written"):
+        gs.train(command)
+    (path / SUMS).unlink()
+    with pytest.raises(UserError, match=r"last\.pt of .* is no checkpoint of this training .*KeyError: 'engine'"):
+        gs.train(command)
+    for file, was in content.items():
+        file.write_bytes(was)
+
+
+def test_a_best_segmenter_younger_than_the_checkpoint_is_known_by_what_it_says(tmp_path):
+    command = [*OVERRIDES, "method=vanilla", "trainer.select=best", "resume=auto", f"run_dir={tmp_path / 'run'}"]
+    run = gs.train(command)
+    younger = {**run.load_checkpoint("best"), "validation": {"score": 2.0, "step": 5}}
+    run.save_checkpoint("best", younger)  # a kill came before the checkpoint of that step
+    found = results(gs.train([*command, "trainer.iterations=6"]))
+    assert (found["validation"]["best"], found["validation"]["step"]) == (2.0, 5)
+    assert not different(run.load_checkpoint("predictor"), younger)
+
+
+def test_skipped_steps_are_counted_on_the_screen_in_the_status_and_in_the_report(tmp_path, capsys, monkeypatch):
+    step = SupervisedSegmentation.training_step
+    monkeypatch.setattr(SupervisedSegmentation, "training_step", lambda level, batch: step(level, batch) * torch.nan)
+    command = [*OVERRIDES, "method=vanilla", "ood=[]"]
+    with pytest.raises(UserError, match=r"level 'segmentation' was not finite in 2 steps in a row"):
+        gs.train([*command, "trainer.max_nonfinite=2", f"run_dir={tmp_path / 'failed'}"])
+    assert json.loads((tmp_path / "failed" / "status.json").read_text())["skipped"] == {"segmentation": 2}
+    run = gs.train([*command, f"run_dir={tmp_path / 'run'}"])
+    assert run.read_status()["skipped"] == results(run)["skipped"] == {"segmentation": 4}
+    assert "not finite: 4 of segmentation" in capsys.readouterr().err
+    assert "Not finite: 4 segmentation steps skipped" in (run.path / "report.html").read_text()
 
 
 def test_alpha_starts_uniform_and_moves_only_with_a_hypergradient(tmp_path):
@@ -165,7 +214,10 @@ def test_data_faults_leave_no_run_behind(three_classes, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+OTHER_SIGNALS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, *OTHER_SIGNALS])
 def test_a_signal_outside_the_steps_interrupts_too(number, tmp_path, monkeypatch):
     command = [*OVERRIDES, "resume=auto", f"run_dir={tmp_path / 'run'}"]
 
@@ -200,6 +252,10 @@ def test_a_run_is_not_continued_on_other_images_and_keeps_what_it_has(three_clas
         gs.train([*command, "trainer.iterations=6"])
     assert {path: path.read_bytes() for path in before} == before
     image.write_bytes(pixels)
+    splits = (run.path / "splits.json").rename(tmp_path / "splits.json")
+    with pytest.raises(UserError, match=r"splits\.json is gone, which alone says"):
+        gs.train([*command, "trainer.iterations=6"])
+    splits.rename(run.path / "splits.json")
     assert results(gs.train([*command, "trainer.iterations=6"]))["iterations"] == 6
 
 

@@ -35,6 +35,8 @@ def test_results_and_report_speak_of_what_there_is(
     assert ("Norm of the hypergradient" in page) == learned
     assert ("Decoder cell 1" in page) == learned
     assert ("Generator loss (stage I)" in page) == generator
+    assert ("Segmentation loss (stage II)" in page) == generator
+    assert ("mask_border" in page) == generator  # vanilla moves no image
     [row] = csv.DictReader((tmp_path / "page.csv").open(newline=""))
     assert row["generator"] == ("pix2pix" if generator else "")
 

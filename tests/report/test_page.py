@@ -20,6 +20,7 @@ from genseg_betty.report.figures import Series, histogram, line_chart, thin
 from genseg_betty.report.record import last_samples, read_record
 from genseg_betty.report.tables import best_groups, group_runs, paired
 from genseg_betty.run import Run
+from genseg_betty.run.checksums import SUMS
 
 MakeRun = Callable[..., Path]
 VOID = {"meta", "img"}
@@ -292,11 +293,12 @@ def test_a_file_without_end_is_said_on_the_page(name: str, kind: str, make_run: 
     assert f"{file.name} cannot be read" in Page(build_report([run], tmp_path / "page.html")).words
 
 
-def test_a_picture_from_outside_the_run_is_not_shown(make_run: MakeRun, tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", ["samples/step-000450.png", "samples"])
+def test_a_picture_from_outside_the_run_is_not_shown(linked: str, make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
     file = run / "samples" / "step-000450.png"
-    private = file.rename(tmp_path / "private.png")
-    file.symlink_to(private)
+    private = (run / linked).rename(tmp_path / "private")
+    (run / linked).symlink_to(private)
     page = Page(build_report([run], tmp_path / "page.html"))
     assert f"{file.name} cannot be read" in page.words
     assert "img" not in {tag for tag, _ in page.tags}
@@ -328,6 +330,33 @@ def test_what_cannot_be_reported_is_refused(make_run: MakeRun, tmp_path: Path) -
         build_report([run], tmp_path / "page.csv")
     with pytest.raises(UserError, match="cannot be written"):
         build_report([run], run / "config.yaml" / "page.html")
+
+
+@pytest.mark.parametrize("name", ["page.html", "page.csv"])
+def test_no_file_of_others_is_replaced(name: str, make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    (tmp_path / name).write_text("id,dice\na,0.5\n")
+    with pytest.raises(UserError, match=f"{name} is there already and is no report: move it away"):
+        build_report([run], tmp_path / "page.html")
+    with pytest.raises(UserError, match=r"metrics\.csv is there already"):
+        build_report([run], run / "metrics.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["genseg-s0", name]
+    (tmp_path / name).write_text("")
+    for _ in range(2):
+        build_report([run], tmp_path / "page.html")
+
+
+def test_what_the_files_of_a_run_say_against_each_other_is_told(make_run: MakeRun) -> None:
+    run = make_run()
+    written = Run.open(run)
+    written.write_json("splits.json", {"data_sha256": "of another"})
+    written.write_json("results.json", {"data_sha256": "of this"})
+    assert read_record(run).faults[0].startswith("results.json and splits.json are of two trainings")
+    written.write_json("results.json", ["of this"])
+    assert "it holds a list, expected a mapping" in read_record(run).faults[0]
+    (run / "results.json").unlink()
+    (run / SUMS).unlink()
+    assert read_record(run).faults[0].startswith("results.json is gone: give the training's command again")
 
 
 def test_the_last_samples_are_those_of_the_latest_step(tmp_path: Path) -> None:
@@ -367,7 +396,7 @@ def test_histogram_holds_every_case(values: list[float]) -> None:
 
 
 def test_a_report_imports_no_model_code() -> None:
-    allowed = {"errors", "faults", "files", "lock", "report", "run", "statistics", "terminal"}
+    allowed = {"config", "errors", "faults", "files", "lock", "report", "run", "statistics", "terminal"}
     for file in Path(report.__file__).parent.glob("*.py"):
         assert set(re.findall(r"import genseg_betty\.(\w+)|from genseg_betty\.(\w+)", file.read_text())) <= {
             ("", name) for name in allowed

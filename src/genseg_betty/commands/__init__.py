@@ -33,6 +33,7 @@ from genseg_betty.commands.shared import (
     positive,
     run_action,
 )
+from genseg_betty.config.machine import require_card
 from genseg_betty.errors import UserError
 from genseg_betty.terminal import say
 
@@ -88,7 +89,9 @@ def _generate_arguments(parser: argparse.ArgumentParser) -> None:
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
     parser.add_argument("--dataset", metavar="NAME", help="a data set that `genseg data list` names")
-    parser.add_argument("keys", metavar="KEY=VALUE", nargs="*", help="keys of it, such as root=DIR n_test=50")
+    parser.add_argument(
+        "keys", metavar="KEY=VALUE", nargs="*", default=[], help="keys of it, such as root=DIR n_test=50"
+    )
     parser.add_argument("--images", type=Path, metavar="DIR", help="instead of --dataset: folder of images")
     parser.add_argument("--masks", type=Path, metavar="DIR", help="and the folder of their masks, same stems")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
@@ -107,6 +110,7 @@ def _predict(options: argparse.Namespace) -> None:
         lambda: require_runs([options.trained]),
         lambda: require_inputs(options.paths),
         lambda: require_output_folder(options.out),
+        lambda: require_card(options.device),
     )
     from genseg_betty.inference import predict_paths
 
@@ -119,6 +123,7 @@ def _generate(options: argparse.Namespace) -> None:
         lambda: require_runs([options.trained]),
         lambda: require_generator(options.trained),
         lambda: require_output_folder(options.out),
+        lambda: require_card(options.device),
     )
     from genseg_betty.inference import generate
 
@@ -139,6 +144,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         lambda: require_runs([run]),
         lambda: require_folders(folders),
         lambda: configs.extend([found_dataset(options)] if options.dataset else []),
+        lambda: require_card(options.device),
     )
     with redirect_stdout(sys.stderr):
         from genseg_betty.inference import evaluate_dataset, evaluate_folders

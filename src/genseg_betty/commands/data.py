@@ -24,6 +24,7 @@ from genseg_betty.terminal import harmless, say
 if TYPE_CHECKING:
     from genseg_betty.data.check import CheckReport
 
+
 def data_action(words: Sequence[str]) -> str:
     """The action that is asked for. `--help` prints what there is and exits; misuse exits with 2."""
     word = words[0] if words else ""
@@ -43,7 +44,9 @@ def data_action(words: Sequence[str]) -> str:
 
 def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="a name out of `genseg data list`")
-    parser.add_argument("keys", metavar="KEY=VALUE", nargs="*", help="keys of the data set, such as root=DIR")
+    parser.add_argument(
+        "keys", metavar="KEY=VALUE", nargs="*", default=[], help="keys of the data set, such as root=DIR"
+    )
     add_config_dir(parser)
 
 

@@ -27,7 +27,10 @@ def find_keys(chosen: Mapping[str, str]) -> dict[str, Any]:
     trees = {
         group: _load(conf_dir() / group / f"{chosen.get(group, defaults.get(group))}.yaml") for group in group_names()
     }
-    return dict(_walk(Config, trees, ""))
+    found: dict[str, Any] = {}
+    for key, kind in _walk(Config, trees, ""):  # a key of several kinds of a section may hold what any of them takes
+        found[key] = found[key] | kind if key in found and found[key] != kind else kind
+    return found
 
 
 def list_values(kind: Any) -> list[str]:

@@ -1,9 +1,11 @@
 """What the verbs have in common: arguments that several take, and how one is run."""
 
 import argparse
+import difflib
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 from genseg_betty.search_path import installed_packages_only
 
@@ -22,10 +24,22 @@ def run_action(name: str, action: Action, arguments: Sequence[str]) -> int:
         return work(options) or 0
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that names the option which was most likely meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and what is wrong, and exit with 2."""
+        found = re.fullmatch(r"unrecognized arguments: (-[^\s=]+).*", message)
+        options = [option for action in self._actions for option in action.option_strings]
+        alike = difflib.get_close_matches(found[1], options, n=1) if found else []
+        hint = f"; did you mean {alike[0]}?" if alike else f" ({self.prog} --help)"
+        super().error(f"{message}{hint}")
+
+
 def make_parser(name: str, action: Action) -> argparse.ArgumentParser:
     """The parser of what `name` takes."""
     text, add_arguments, _ = action
-    parser = argparse.ArgumentParser(prog=name, description=text, allow_abbrev=False)
+    parser = Parser(prog=name, description=text, allow_abbrev=False)
     add_arguments(parser)
     return parser
 
@@ -67,7 +81,10 @@ def counted(things: Sequence[Any], name: str) -> str:
 
 def positive(text: str) -> int:
     """The type of an argument that counts something."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {text}")
     return number

@@ -1,26 +1,35 @@
 """The config of a training: composed from conf/ by Hydra, overridden by the user, resolved and checked.
 
 YAML files in conf/ and in a user's own `--config-dir` name code by `_target_`, which is imported and run.
-
-Hydra is imported where something is composed: what there is to choose from, a shell's completion asks at every key.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genseg_betty.config.checking import check, check_dataset_section
+from genseg_betty.config.checking import check, check_dataset_section, names_foreign_code
+from genseg_betty.config.composing import Composed, compose_groups, compose_once, default_choices, resolve_values
+from genseg_betty.config.folders import (
+    all_members,
+    conf_dir,
+    dataset_names,
+    group_members,
+    group_names,
+    user_folder,
+)
 from genseg_betty.config.wording import show, spell_out
 from genseg_betty.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+__all__ = [
+    "Composed", "all_members", "compose", "conf_dir", "dataset_names", "group_members", "group_names",
+    "load_dataset_config", "require_betty", "user_folder",
+]  # fmt: skip
 BETTY = "0.2.1"
-MOST_LOST = 20  # interpolations that lead nowhere, before the check ends
 
 
 def require_betty() -> None:
@@ -36,54 +45,6 @@ def require_betty() -> None:
             f"  uv pip install --no-deps betty-ml=={BETTY}\n"
             f"or\n  pip install --no-deps --ignore-requires-python betty-ml=={BETTY}"
         )
-
-
-def conf_dir() -> Path:
-    """The folder of the Hydra groups: inside an installed package, or conf/ of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parents[1] / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise UserError(f"the folder conf/ is missing beside {package}: install genseg-betty anew")
-
-
-def group_names() -> list[str]:
-    """The groups that can be chosen from: the folders of conf/."""
-    return sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
-
-
-def group_members(group: str, config_dir: str | Path | None = None) -> list[str]:
-    """What `group` can be set to, the YAML files of the user's own folder included."""
-    folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
-    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
-
-
-def dataset_names(config_dir: str | Path | None = None) -> list[str]:
-    """The datasets that have a YAML file."""
-    return group_members("dataset", config_dir)
-
-
-def all_members(config_dir: str | Path | None = None) -> dict[str, list[str]]:
-    """Every group with its members."""
-    return {group: group_members(group, config_dir) for group in group_names()}
-
-
-def user_folder(config_dir: str | Path | None) -> Path | None:
-    """The user's own folder of YAML files, absolute. Raises UserError if there is none."""
-    if config_dir is None:
-        return None
-    try:
-        folder = Path(config_dir).expanduser().resolve()
-        there = str(config_dir) != "" and folder.is_dir()
-    except (TypeError, ValueError, RuntimeError, OSError):  # no path, or of a user who has no home
-        there = False
-    if not there:
-        raise UserError(f"--config-dir {show(config_dir)}: no such folder; expected YAML files laid out as in conf/")
-    return folder
-
-
-Composed = dict[tuple[Any, ...], tuple["DictConfig", dict[str, str | None]]]
-"""What Hydra has made of chosen members, for callers that compose many configs at once."""
 
 
 def compose(
@@ -102,31 +63,37 @@ def compose(
     from omegaconf import OmegaConf
 
     from genseg_betty.config import overrides as overriding
-    from genseg_betty.config.naming import default_run_dir, run_dir_faults
+    from genseg_betty.config.naming import default_run_dir, label_faults, run_dir_faults
+    from genseg_betty.config.origins import find_sources
 
     folder = user_folder(config_dir)
     members = all_members(folder)
     problems: list[str] = []
     parsed = overriding.parse(overrides, members, problems)
     composed = {} if composed is None else composed
-    tree, choices = _compose_once(parsed.groups, folder, composed)
+    tree, choices = compose_once(parsed.groups, folder, composed)
     base = copy.deepcopy(tree)
     overriding.apply(tree, parsed.values, problems)
+    problems += label_faults(parsed.values, members, choices)
     faults: list[str] = []
-    config = check(_resolve(tree, problems), faults)
+    values, sources = resolve_values(tree, problems), find_sources(tree)
+    config = check(values, faults, sources)
     # Where a member is unknown and nothing is near, the default stands in for it, and its keys say nothing.
     problems += [fault for fault in faults if fault.partition(".")[0] not in parsed.unknown_groups]
     config["ood"] = _check_ood(config.get("ood"), members["dataset"], folder, composed, problems)
     _require_none(problems)
     _require_none(run_dir_faults(config["run_dir"]))
+    if names_foreign_code(values):  # last of all: it may import PyTorch
+        config |= check(values, problems, sources, importing=True) | {"ood": config["ood"]}
+        _require_none(problems)
     for group, choice in choices.items():
         if "name" in config.get(group, {}):
             config[group]["name"] = config[group]["name"] or choice
     config["config_dir"] = str(folder) if folder else None
     overridden = {override.key_or_group for override in parsed.values}
-    config |= _told_of(tree, overridden, choices, folder)
+    config |= _told_of(tree, overridden | parsed.groups.keys(), choices, folder)
     if config["run_dir"] is None:
-        config["run_dir"] = default_run_dir(config, base, overridden, choices, _default_choices())
+        config["run_dir"] = default_run_dir(config, base, overridden, choices, default_choices())
     return OmegaConf.create(config)
 
 
@@ -164,11 +131,11 @@ def load_dataset_config(
     if name not in members["dataset"]:
         problems.append(overriding.unknown_member("dataset", name, members["dataset"]))
         _require_none(problems)
-    tree, _ = _compose_groups({"dataset": name}, folder)
+    tree, _ = compose_groups({"dataset": name}, folder)
     overriding.apply(tree, parsed.values, problems)
     if root is not None:
         tree.dataset.root = str(root)
-    dataset = check_dataset_section(_resolve(tree, problems).get("dataset"), problems)
+    dataset = check_dataset_section(resolve_values(tree, problems).get("dataset"), problems)
     _require_none(problems)
     return OmegaConf.create({**dataset, "name": dataset["name"] or name})
 
@@ -178,9 +145,7 @@ def _require_none(problems: Sequence[str]) -> None:
         raise ConfigError([spell_out(problem) for problem in problems])
 
 
-def _check_ood(
-    entries: Any, names: Sequence[str], folder: Path | None, composed: Composed, problems: list[str]
-) -> Any:
+def _check_ood(entries: Any, names: Sequence[str], folder: Path | None, composed: Composed, problems: list[str]) -> Any:
     """`ood` converted: names of datasets, or mappings of a name and keys of that dataset; faults go to `problems`."""
     from genseg_betty.config import overrides as overriding
 
@@ -189,93 +154,18 @@ def _check_ood(
     converted = []
     for entry in entries:
         name, keys = (entry.get("name"), entry) if isinstance(entry, dict) else (entry, {})
-        if not isinstance(name, str) or name not in names:
+        if name is None:
+            problems.append(f"ood: {show(entry)}: expected the name of a dataset, or {{name: …, root: …}}")
+        elif not isinstance(name, str) or name not in names:
             problem = overriding.unknown_member("dataset", show(name), names)
             problems.append(problem.replace("dataset=", "ood: ", 1))
         elif keys:
-            tree, _ = _compose_once({"dataset": name}, folder, composed)
+            tree, _ = compose_once({"dataset": name}, folder, composed)
             faults: list[str] = []
-            checked = check_dataset_section({**_resolve(tree, problems)["dataset"], **keys}, faults)
-            problems += [f"ood: {name}: {fault.replace('dataset.', '')}" for fault in faults]
+            checked = check_dataset_section({**resolve_values(tree, problems)["dataset"], **keys}, faults)
+            # What stands in the dataset trained on as well, and is taken over from there, is told of that one.
+            own = [fault for fault in faults if fault not in problems]
+            problems += [f"ood: {name}: {fault.replace('dataset.', '')}" for fault in own]
             entry = {key: checked.get(key, value) for key, value in keys.items()}
         converted.append(entry)
     return converted
-
-
-def _compose_once(
-    groups: Mapping[str, str], folder: Path | None, composed: Composed
-) -> tuple["DictConfig", dict[str, str | None]]:
-    """`_compose_groups` of what is not in `composed` yet: Hydra takes a tenth of a second."""
-    key = (*sorted(groups.items()), folder)
-    if key not in composed:
-        composed[key] = _compose_groups(groups, folder)
-    return copy.deepcopy(composed[key])
-
-
-def _compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple["DictConfig", dict[str, str | None]]:
-    """Hydra's composition of the chosen group members, and the member of every group in the end."""
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    lines = [f"{group}={member}" for group, member in groups.items()]
-    if folder:
-        quoted = f"file://{folder}".replace("'", "\\'")
-        lines.append(f"hydra.searchpath=['{quoted}']")
-    try:
-        with _hydra_of_our_own():
-            tree = hydra.compose("config", lines, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError) as error:
-        raise ConfigError([f"the YAML files cannot be composed: {error}"]) from error
-    choices = {group: tree.hydra.runtime.choices.get(group) for group in group_names()}
-    OmegaConf.set_struct(tree, False)
-    del tree["hydra"]
-    for group, choice in choices.items():  # a copied file keeps the name that its first owner gave it
-        if choice and "name" in (tree.get(group) or {}):
-            tree[group].name = choice
-    return tree, choices
-
-
-@contextmanager
-def _hydra_of_our_own() -> Iterator[None]:
-    """Hydra on conf/. A sweep, or the user's own program, may have called us from within theirs: it comes back."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.version import VersionBase
-
-    theirs, version_base = GlobalHydra.instance().hydra, VersionBase.instance().version_base
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = theirs
-        VersionBase.instance().version_base = version_base
-
-
-def _default_choices() -> dict[str, str | None]:
-    from omegaconf import OmegaConf
-
-    entries = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml").defaults)
-    assert isinstance(entries, list)
-    return {group: member for entry in entries if isinstance(entry, dict) for group, member in entry.items()}
-
-
-def _resolve(tree: "DictConfig", problems: list[str]) -> dict[str, Any]:
-    """Plain values. An interpolation that leads nowhere is a problem, and its key is then missing."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from genseg_betty.config import overrides as overriding
-
-    for _ in range(MOST_LOST):
-        try:
-            return OmegaConf.to_container(tree, resolve=True)  # type: ignore[return-value]
-        except OmegaConfBaseException as error:
-            key, reason = error.full_key or "", str(error).partition("\n")[0]
-            problems.append(f"{key}: an interpolation cannot be resolved: {reason}")
-            if not overriding.drop(tree, key):
-                break
-    raise ConfigError([spell_out(problem) for problem in problems])

@@ -4,18 +4,19 @@ Every fault is found in one pass. Components are bound to their signature, not c
 imported, so a YAML file names code that runs: take config files only from people whose code you would run.
 """
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from genseg_betty.config.advice import propose
 from genseg_betty.config.components import Component
 from genseg_betty.config.dataset_rules import dataset_faults
 from genseg_betty.config.generator_rules import generator_faults
 from genseg_betty.config.kinds import Tag, convert
+from genseg_betty.config.nearest import suggest_key
 from genseg_betty.config.schema import Config
-from genseg_betty.config.signatures import read_signature
+from genseg_betty.config.signatures import is_ours, read_signature
 from genseg_betty.config.wording import describe, either, show
 
 EXPECTED_ERRORS = (ImportError, AttributeError, ValueError)
@@ -25,13 +26,31 @@ RELATIONS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
 }
 
 
-def check(tree: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """The whole resolved config, converted and with defaults filled in; faults are added to `problems`."""
-    checker = _Checker(problems)
+def check(
+    tree: Mapping[str, Any],
+    problems: list[str],
+    sources: Mapping[str, Sequence[str]] | None = None,
+    importing: bool = False,
+) -> dict[str, Any]:
+    """The whole resolved config, converted and with defaults filled in; faults are added to `problems`.
+
+    Args:
+        sources: the keys whose values a key takes over; what is wrong there is not told again.
+        importing: import code that is not ours, in place of reading its source.
+    """
+    checker = _Checker(problems, importing)
     result = checker.section(tree, Config, "")
+    checker.forget_taken_over(sources or {})
     checker.report_unknown()
     checker.relate(result)
     return result
+
+
+def names_foreign_code(tree: Mapping[str, Any]) -> bool:
+    """Whether a component's `_target_` is code that is not ours."""
+    sections = [value for value in tree.values() if isinstance(value, Mapping)]
+    target = tree.get("_target_")
+    return (isinstance(target, str) and not is_ours(target)) or any(map(names_foreign_code, sections))
 
 
 def check_dataset_section(tree: Any, problems: list[str]) -> dict[str, Any]:
@@ -43,25 +62,6 @@ def check_dataset_section(tree: Any, problems: list[str]) -> dict[str, Any]:
     return result
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known dotted name that `name` most likely means, or None.
-
-    In its own section if there is such a section; else whatever ends alike, else the most alike of all.
-    """
-    names = list(known)
-    section, _, last = name.rpartition(".")
-    beside = {key.rpartition(".")[2]: key for key in names if key.rpartition(".")[0] == section}
-    if section and beside:
-        return next((beside[key] for key in difflib.get_close_matches(last, beside, n=1)), None)
-    endings: dict[str, list[str]] = {}
-    for key in names:
-        endings.setdefault(key.rpartition(".")[2], []).append(key)
-    alike = difflib.get_close_matches(name, endings.get(last, ()), n=1, cutoff=0.0)
-    alike = alike or difflib.get_close_matches(name, names, n=1)
-    alike = alike or [endings[key][0] for key in difflib.get_close_matches(last, endings, n=1, cutoff=0.7)]
-    return alike[0] if alike else None
-
-
 @dataclass
 class _Argument:
     kind: Any
@@ -71,12 +71,13 @@ class _Argument:
 class _Checker:
     """One pass over a config: collects faults, unknown keys, and what every known key may hold."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], importing: bool = False) -> None:
         self.problems = problems
+        self.importing = importing
         self.known: dict[str, Any] = {}
         self.sections: list[str] = []
         self.unknown: dict[str, Any] = {}
-        self.misfits: set[str] = set()  # dotted keys whose value is none of their kind
+        self.misfits: dict[str, str] = {}  # dotted keys whose value is none of their kind, each with its problem
 
     def value(self, value: Any, kind: Any, path: str) -> Any:
         if get_origin(kind) is Annotated and isinstance(get_args(kind)[1], Tag):
@@ -89,13 +90,14 @@ class _Checker:
             return convert(value, kind)
         except ValueError as error:
             reason = f"; {error}" if str(error) else ""
-            self._misfit(path, f"{path}={show(value)}: expected {describe(kind)}{reason}")
+            expected = f"expected {describe(kind)}{reason}{propose(value, kind)}"
+            self._misfit(path, f"{path}={show(value)}: {expected}")
             return value
 
     def section(self, values: Any, schema: Any, path: str) -> dict[str, Any]:
         if not isinstance(values, Mapping):
             keys = ", ".join(entry.name for entry in fields(schema))
-            self._misfit(path, f"{path}={show(values)}: expected a section with keys out of {keys}")
+            self._misfit(path, f"{path}={show(values)}: expected a section {{key: value, …}} with keys out of {keys}")
             return {}
         self.sections.append(path)
         kinds = get_type_hints(schema, include_extras=True)
@@ -112,9 +114,15 @@ class _Checker:
             found |= self._arguments(rest, found["_target_"], schema, path)
         return found | self._defaults(entries, kinds, found, path)
 
+    def forget_taken_over(self, sources: Mapping[str, Sequence[str]]) -> None:
+        """Leave out the problems of keys that took over a value which is a problem where it stands."""
+        for path, problem in self.misfits.items():
+            if any(source in self.misfits for source in sources.get(path, ())):
+                self.problems.remove(problem)
+
     def report_unknown(self) -> None:
         for path, value in self.unknown.items():
-            self.problems.append(f"{path}={show(value)}: no such key{self._suggestion(path)}")
+            self.problems.append(f"{path}={show(value)}: no such key{suggest_key(path, self.known, self.sections)}")
 
     def relate(self, config: Mapping[str, Any]) -> None:
         """Compare the keys of a section with each other, as far as their values are of their kind."""
@@ -126,24 +134,11 @@ class _Checker:
                 self.problems += [fault for fault in faults if not any(key in fault for key in wrong.values())]
 
     def _misfit(self, path: str, problem: str) -> None:
-        self.misfits.add(path)
+        self.misfits[path] = problem
         self.problems.append(problem)
 
     def _misfits(self, path: str) -> bool:
         return any(misfit == path or misfit.startswith(f"{path}.") for misfit in self.misfits)
-
-    def _suggestion(self, path: str) -> str:
-        section = path.rpartition(".")[0]
-        if not section and (group := nearest(path, self.sections)):
-            return f"; did you mean {group}?"
-        key = nearest(path, self.known)
-        if key is not None:
-            return f"; did you mean {key} ({describe(self.known[key])})?"
-        group = None if section in self.sections and section else nearest(path, self.sections)
-        if group:
-            return f"; did you mean {group}?"
-        beside = [known.rpartition(".")[2] for known in self.known if known.rpartition(".")[0] == section]
-        return f"; {section or 'the config'} has {', '.join(beside)}" if beside else ""
 
     def _defaults(
         self, entries: dict[str, Field[Any]], kinds: dict[str, Any], found: dict[str, Any], path: str
@@ -167,7 +162,8 @@ class _Checker:
         tag = mark.key
         schemas = {choice: arm for arm in arms for choice in get_args(get_type_hints(arm)[tag])}
         if not isinstance(values, Mapping):
-            self._misfit(path, f"{path}={show(values)}: expected a section with {tag}: {either(list(schemas))}")
+            choices = either(list(schemas))
+            self._misfit(path, f"{path}={show(values)}: expected a section {{{tag}: …, …}}; {tag} is {choices}")
             return values
         chosen = values.get(tag, mark.default)
         if not isinstance(chosen, str) or chosen not in schemas:
@@ -175,15 +171,13 @@ class _Checker:
             self._misfit(path, f"{path}.{tag}: {problem}; expected {either(list(schemas))}")
             return {}
         result = self.section(values, schemas[chosen], path)
-        elsewhere = {entry.name for arm in arms for entry in fields(arm)}
-        for key in sorted(elsewhere & values.keys() - result.keys()):
+        foreign = {key for arm in arms for key in _keys(arm)} & values.keys() - result.keys()
+        for key in foreign:
             for unknown in _leaves({key: values[key]}, path):
                 del self.unknown[unknown]
-            whole = f"set the whole section: {path}={{{tag}: {chosen}, …}}"
-            instead = "choose a dataset that has it" if path == "dataset" else whole
-            self.problems.append(
-                f"{path}.{key}={show(values[key])}: {chosen} has no such key; drop it with ~{path}.{key}, or {instead}"
-            )
+        if foreign:
+            owners = either([choice for choice, arm in schemas.items() if foreign & _keys(arm)])
+            self.problems.append(_tell_foreign({key: values[key] for key in sorted(foreign)}, path, chosen, owners))
         return result
 
     def _arguments(self, values: dict[str, Any], target: str, schema: type[Component], path: str) -> dict[str, Any]:
@@ -210,7 +204,7 @@ class _Checker:
     def _signature(self, target: str, schema: type[Component], path: str) -> tuple[dict[str, _Argument], bool] | None:
         """What the target takes besides what the program supplies, and whether it takes any key."""
         try:
-            parameters, hints = read_signature(target)
+            parameters, hints = read_signature(target, self.importing)
         except (Exception, SystemExit) as error:  # importing a user's file can raise whatever that file raises
             kind = "" if isinstance(error, EXPECTED_ERRORS) else f"{type(error).__name__}: "
             self.problems.append(
@@ -224,12 +218,27 @@ class _Checker:
         if lacking:
             names = ", ".join(lacking)
             self.problems.append(f"{path}._target_={show(target)}: must take the arguments {names} as well")
+            return None
         arguments = {
             name: _Argument(hints.get(name, Any), parameter.default is parameter.empty)
             for name, parameter in named.items()
             if name not in (*schema.supplied, *schema.offered)
         }
         return arguments, takes_all
+
+
+def _keys(schema: Any) -> set[str]:
+    return {entry.name for entry in fields(schema)}
+
+
+def _tell_foreign(values: Mapping[str, Any], path: str, chosen: str, owners: str) -> str:
+    """The problem of keys that other members of a tagged union have."""
+    names = [_join(path, key) for key in values]
+    if len(names) == 1:
+        found = f"{names[0]}={show(*values.values())}: {chosen} has no such key, it belongs to {owners}; leave it out"
+    else:
+        found = f"{', '.join(names)}: {chosen} has no such keys, they belong to {owners}; leave them out"
+    return f"{found}, or drop what the YAML says with {' '.join(f'~{name}' for name in names)}"
 
 
 def _leaves(values: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -11,8 +11,19 @@ NARROWEST = 1e-30  # between the ends of a window of intensities, which is divid
 
 def dataset_faults(dataset: Mapping[str, Any]) -> list[str]:
     """One line for each fault of a `dataset` section; keys whose values are of a wrong kind are left out of it."""
-    rules = (_labels, _groups, _stem, _split, _folds, _intensity, _range)
+    rules = (_source, _labels, _groups, _stem, _split, _folds, _intensity, _range)
     return [fault for rule in rules for fault in rule(dataset)]
+
+
+def _source(dataset: Mapping[str, Any]) -> Iterator[str]:
+    """A folder belongs to a dataset that is read, and what is read is found by patterns."""
+    root = dataset.get("root")
+    if dataset.get("reader") == "phantom" and root is not None:
+        yield f"dataset.root={show(root)}: phantom is drawn, not read; add dataset=folder to read images from there"
+    if dataset.get("reader") == "files":
+        for key, example in (("images", "images/*.*"), ("masks", "masks/{stem}.*")):
+            if dataset.get(key) == []:
+                yield f"dataset.{key}: missing; expected patterns below the root, such as ['{example}']"
 
 
 def _labels(dataset: Mapping[str, Any]) -> Iterator[str]:

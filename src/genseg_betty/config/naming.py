@@ -1,17 +1,19 @@
-"""The directory of a Run: the same for the same command, and never one for two different trainings."""
+"""The names of a training, and its directory: the same for the same command, and never one for two trainings."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.config.wording import show
 
 IN_NAME = ("dataset", "backbone", "generator", "method")
+LABELLED = tuple(f"{group}.name" for group in ("backbone", "generator", "method", "trainer"))
 NOT_HASHED = frozenset({"dataset.n_labelled", "seed", "run_dir", "resume"})
 
 OPEN = "-nauto-"  # in the name of a Run whose number of labelled images is for the data to say
@@ -46,6 +48,17 @@ def run_dir_faults(run_dir: str | None) -> list[str]:
     path = Path(run_dir or ".").expanduser().absolute()
     files = [place for place in (path, *path.parents) if os.path.exists(place) and not os.path.isdir(place)]
     return [f"run_dir={show(run_dir)}: {place} is a file; expected a folder, new or of a Run" for place in files]
+
+
+def label_faults(values: Iterable[Override], members: Mapping[str, Sequence[str]], choices: Choices) -> list[str]:
+    """One line where a name alone is changed to that of another member, as whose training it would pass."""
+    faults = []
+    for override in values:
+        group = override.key_or_group.partition(".")[0]
+        name = show(override.value())
+        if override.key_or_group in LABELLED and name in members[group] and name != choices[group]:
+            faults.append(f"{group}.name={name}: this is the name alone, {choices[group]} stays; choose {group}={name}")
+    return faults
 
 
 def name_count(run_dir: str, n_labelled: int) -> str:

@@ -15,15 +15,24 @@ def describe_networks(config: DictConfig, with_generator: bool) -> dict[str, str
 def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
     """Which sizes of networks a preset has made smaller; None where it has made none."""
     groups = ("backbone", "generator") if with_generator else ("backbone",)
-    reduced = {key: usual for key, usual in (config.get("reduced") or {}).items() if key.partition(".")[0] in groups}
-    if not reduced:
+    reduced = config.get("reduced") or {}
+    sizes = []
+    for key, usual in reduced.items():
+        group = key.partition(".")[0]
+        if group in groups:
+            used = OmegaConf.select(config, key)
+            sizes.append(f"{key} {used} (usually {usual})")
+    if not sizes:
         return None
-    sizes = ", ".join(f"{key} {OmegaConf.select(config, key)} (usually {usual})" for key, usual in reduced.items())
-    return f"trainer={config.trainer.name} trains smaller networks: {sizes}"
+    return f"trainer={config.trainer.name} trains smaller networks: {', '.join(sizes)}"
 
 
 def _describe(section: DictConfig) -> str:
     kinds = " ".join(str(section[key]) for key in KIND if section.get(key))
     widths = ", ".join(f"{key} {section[key]}" for key in WIDTH if section.get(key))
-    name = section.get("name") or section.get("_target_", "?")
-    return f"{name}{f' with {kinds}' if kinds else ''}{f' ({widths})' if widths else ''}"
+    text = str(section.get("name") or section.get("_target_", "?"))
+    if kinds:
+        text += f" with {kinds}"
+    if widths:
+        text += f" ({widths})"
+    return text

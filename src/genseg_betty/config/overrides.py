@@ -25,7 +25,8 @@ from genseg_betty.config.wording import either, show
 
 Members = Mapping[str, Sequence[str]]
 STRUCTURAL = ("[", "{", "'", '"')
-KEY = re.compile(r"[~+]*[\w.@/-]+")
+KEY = re.compile(r"(\+{0,2}|~)[^\W\d]\w*([./]\w+)*")
+OPTIONAL = ("experiment",)  # groups of which no member need be chosen
 LONGEST_KEY = 200
 LONGEST_VALUE = 100_000
 MOST_CELLS = 10_000  # of a sweep
@@ -50,12 +51,13 @@ def parse(lines: Iterable[str], members: Members, problems: list[str]) -> Overri
     for override in parse_lines(lines, problems):
         key = override.key_or_group
         if override.is_hydra_override():
-            continue  # for Hydra's multirun, and no part of the config
-        if override.is_sweep_override():
             problems.append(
-                f"{show(override.input_line)}: several values; add -m to train one Run for each, write {key}=[a,b] "
-                f"for a list, or quote the value: {key}='…'"
+                f"{show(override.input_line)}: Hydra's own settings count with -m alone; the directory of a Run is "
+                "run_dir=…"
             )
+        elif override.is_sweep_override():
+            one = "" if key in members else f"; a list is written {key}=[a,b], and text with commas {key}='a,b'"
+            problems.append(f"{show(override.input_line)}: several values; -m trains one Run for each{one}")
         elif key in members:
             _take_group(override, members[key], result, problems)
         else:
@@ -117,13 +119,22 @@ def apply(tree: DictConfig, values: Iterable[Override], problems: list[str]) -> 
         replaces = isinstance(value, dict) and (key in REPLACED or not TAGS.isdisjoint(value))
         try:
             if override.is_delete():
-                if not drop(tree, key):
-                    problems.append(f"~{key}: there is no such key to drop")
+                _drop_as_asked(tree, override, problems)
             else:
                 OmegaConf.update(tree, key, value, merge=not replaces, force_add=True)
         except (OmegaConfBaseException, TypeError, ValueError, AssertionError, AttributeError) as error:
             reason = str(error).splitlines()[0] if str(error) else "not possible"
             problems.append(f"{show(override.input_line)}: {reason}")
+
+
+def _drop_as_asked(tree: DictConfig, override: Override, problems: list[str]) -> None:
+    """`~key` drops the key whatever it holds, `~key=value` only if it holds that value."""
+    key, asked = override.key_or_group, override.value()
+    found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
+    if asked is not None and found is not None and asked != found:
+        problems.append(f"{show(override.input_line)}: {key} is {show(found)}; ~{key} drops it, {key}=… sets it")
+    elif not drop(tree, key):
+        problems.append(f"~{key}: there is no such key to drop")
 
 
 def quoted(text: str) -> str:
@@ -134,9 +145,16 @@ def quoted(text: str) -> str:
 
 def unknown_member(group: str, member: Any, members: Sequence[str]) -> str:
     """The problem of a choice that a group does not offer, with the nearest one that it does."""
-    alike = difflib.get_close_matches(show(member), members, n=1)
+    alike = _nearest_members(show(member), members)
     hint = f"; did you mean {alike[0]}? Choose" if alike else "; choose"
+    if group == "dataset" and "/" in show(member):
+        hint = f"; did you mean dataset=folder dataset.root={show(member)}? Choose"
     return f"{group}={show(member)}: no such {group}{hint} {either(members)}"
+
+
+def _nearest_members(text: str, members: Sequence[str]) -> list[str]:
+    """The member that is most like the text, in capitals or not; none where nothing is near."""
+    return difflib.get_close_matches(text.lower(), members, n=1)
 
 
 def _parse_line(line: str, problems: list[str]) -> Override | None:
@@ -161,21 +179,34 @@ def _parse_line(line: str, problems: list[str]) -> Override | None:
         if override.package is not None or not override.key_or_group:
             break
         return override
-    how = "quote the value: key='…'" if equals and KEY.fullmatch(key) else "expected key=value"
-    problems.append(f"{show(line)}: cannot be read; {how}")
+    problems.append(f"{show(line)}: cannot be read; {_advise_on_line(key, equals, value)}")
     return None
+
+
+def _advise_on_line(key: str, equals: str, value: str) -> str:
+    if not equals:
+        return "expected key=value"
+    if KEY.fullmatch(key) and value.startswith(STRUCTURAL):
+        return "close every bracket and quote, and end no list with a comma; text is quoted: key='…'"
+    if KEY.fullmatch(key):
+        return "quote the value: key='…'"
+    if KEY.fullmatch(key.strip()):
+        return f"leave out the spaces: {show(key.strip())}={show(value.strip())}"
+    return "expected key=value, the key made of letters, digits, _ and dots"
 
 
 def _take_group(override: Override, members: Sequence[str], result: Overrides, problems: list[str]) -> None:
     group, member = override.key_or_group, override.value()
     if override.is_delete():
         problems.append(f"{show(override.input_line)}: a group cannot be dropped; choose another member of {group}")
+    elif group in OPTIONAL and member is None:
+        result.groups.pop(group, None)
     elif isinstance(member, str | int | float) and str(member) in members:
         result.groups[group] = str(member)
     else:
         found = override.get_value_string() if member is None or isinstance(member, list | dict) else member
         problems.append(unknown_member(group, found, members))
-        alike = difflib.get_close_matches(str(found), members, n=1)
+        alike = _nearest_members(str(found), members)
         result.groups.update((group, name) for name in alike)
         result.unknown_groups.update(() if alike else {group})
 

@@ -60,8 +60,9 @@ def _typed(value: Any, deepest: int = DEEPEST) -> str:
     if isinstance(value, list | tuple | Mapping) and not deepest:
         raise ValueError("lists within lists, too many of them")
     if isinstance(value, Mapping):
-        pairs = (f"{show(key)}: {_typed(item, deepest - 1)}" for key, item in value.items())
-        return f"{{{', '.join(pairs)}}}"
+        items = {show(key): _typed(item, deepest - 1) for key, item in value.items()}
+        pairs = ", ".join(f"{key}: {item}" for key, item in items.items())
+        return f"{{{pairs}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_typed(item, deepest - 1) for item in value)}]"
     raise ValueError(_shown(value))

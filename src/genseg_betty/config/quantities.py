@@ -11,6 +11,7 @@ from genseg_betty.config.kinds import Form, Length, Product, Range
 from genseg_betty.config.plain import LARGEST
 
 MANY = 10**9
+DEEPEST = 100  # folders below each other
 Count = Annotated[int, Range(least=0, beyond=MANY)]
 Positive = Annotated[int, Range(least=1, beyond=MANY)]
 Several = Annotated[int, Range(least=2, beyond=MANY)]
@@ -61,7 +62,8 @@ def _name_fault(text: str) -> str:
 
 def _pattern_fault(text: str) -> str:
     """A pattern stays below the dataset's root; `{dir}` stands for a folder there, from which it may go up."""
-    if posixpath.normpath(text).startswith(("/", "..")):
+    deep = text.replace("{dir}", "folder/" * DEEPEST)  # how deep it is, and so how far up it may go, the files tell
+    if posixpath.normpath(deep).startswith(("/", "..")):
         return f"the pattern {text} leads out of the dataset's root; write it relative to the root"
     return ""
 

@@ -1,11 +1,12 @@
 """The arguments that a component takes.
 
-Our own components are read as source, not imported: importing them brings PyTorch, which takes seconds that a mistyped
-key should not cost. Those of others are imported, and so are our own where the source alone does not tell.
+Components are read as source, not imported: importing them brings PyTorch, which takes seconds that a mistyped key
+should not cost. Where the source alone does not tell, they are imported; those of others in the end always.
 """
 
 import ast
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Iterator
 from functools import cache
@@ -20,8 +21,11 @@ Signature = tuple[list[Parameter], dict[str, Any]]
 """The parameters, and the types of those that are annotated. A default may be replaced by None."""
 
 
-def read_signature(target: str) -> Signature:
+def read_signature(target: str, importing: bool = False) -> Signature:
     """What `target` (module.name of a function or class) takes.
+
+    Args:
+        importing: import what is not ours, even where its source tells.
 
     Raises ImportError, AttributeError or ValueError where there is nothing to call, and whatever a module of others
     raises when it is imported.
@@ -29,8 +33,17 @@ def read_signature(target: str) -> Signature:
     module, _, name = target.rpartition(".")
     if not module:
         raise ValueError("it names no module")
-    found = _read_source(module, name) if module.partition(".")[0] == PACKAGE else None
+    found = None
+    if is_ours(target):
+        found = _read_source(module, name)
+    elif not importing:
+        found = _read_foreign(module, name)
     return found or _import_and_inspect(module, name)
+
+
+def is_ours(target: str) -> bool:
+    """Whether a target is code of this package."""
+    return target.partition(".")[0] == PACKAGE
 
 
 def _import_and_inspect(module: str, name: str) -> Signature:
@@ -57,6 +70,38 @@ def _read_source(module: str, name: str) -> Signature | None:
     return None
 
 
+def _read_foreign(module: str, name: str) -> Signature | None:
+    """The same of code that is not ours: of a function, or of a class with a constructor of its own."""
+    file = _find_file(module)
+    try:
+        tree = ast.parse(file.read_bytes()) if file else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError):  # the import tells what is wrong
+        return None
+    node = _definitions(tree).get(name)
+    if isinstance(node, ast.ClassDef):
+        bodies = [entry for entry in node.body if isinstance(entry, ast.FunctionDef) and entry.name == "__init__"]
+        constructor = bodies[-1] if bodies and not node.decorator_list and not node.keywords else None
+        parameters, hints = _read_function(constructor, tree) if constructor else ([], {})
+        return (parameters[1:], hints) if constructor and not constructor.decorator_list else None
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+        return _read_function(node, tree)
+    return None
+
+
+def _find_file(module: str) -> Path | None:
+    """The source of a module, found without importing the packages that it lies in."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not below:
+        return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    places = [Path(folder, *below) for folder in spec.submodule_search_locations or ()]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
+
+
 def _read_class(module: str, node: ast.ClassDef) -> Signature | None:
     """The signature of the constructor: the class's own, or that of the first base."""
     for statement in node.body:
@@ -71,7 +116,8 @@ def _read_function(node: ast.FunctionDef, tree: ast.Module) -> Signature:
     names = _Names(tree)
     given = node.args
     positional = [*given.posonlyargs, *given.args]
-    defaults = [Parameter.empty] * (len(positional) - len(given.defaults)) + [None] * len(given.defaults)
+    required = len(positional) - len(given.defaults)
+    defaults = [Parameter.empty] * required + [None] * len(given.defaults)
     kinds = [Parameter.POSITIONAL_ONLY] * len(given.posonlyargs) + [Parameter.POSITIONAL_OR_KEYWORD] * len(given.args)
     parameters = [
         Parameter(argument.arg, kind, default=default)

@@ -22,12 +22,10 @@ def describe(kind: Any) -> str:
     if origin is Annotated:
         marks = [str(mark) for mark in arguments[1:]]
         return " ".join([describe(arguments[0]), *(mark for mark in marks if mark)])
-    if origin in (Union, UnionType):
-        return " or ".join(describe(arm) for arm in arguments)
-    if origin is Literal:
-        return either(arguments)
+    if origin in (Union, UnionType, Literal):
+        return _join_or(_describe_choices(kind))
     if origin is tuple and Ellipsis not in arguments:
-        return f"[{', '.join(describe(item) for item in arguments)}]"
+        return f"[{_describe_items(arguments)}]"
     if origin in (list, tuple, Sequence):
         return f"[{describe(arguments[0])}, …]"
     if origin in (dict, Mapping):
@@ -37,8 +35,30 @@ def describe(kind: Any) -> str:
 
 def either(choices: Sequence[Any]) -> str:
     """ "a", "a or b", "a, b or c"."""
-    words = [show(choice) for choice in choices]
+    return _join_or([show(choice) for choice in choices])
+
+
+def _join_or(words: Sequence[str]) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _describe_choices(kind: Any) -> list[str]:
+    """The words or kinds that a union is made of, unions within it too."""
+    if get_origin(kind) is Literal:
+        return [show(choice) for choice in get_args(kind)]
+    if get_origin(kind) in (Union, UnionType):
+        return [choice for arm in get_args(kind) for choice in _describe_choices(arm)]
+    return ["true", "false"] if kind is bool else [describe(kind)]
+
+
+def _describe_items(kinds: Sequence[Any]) -> str:
+    """The items of a list of fixed length: "3 integers from 0 to 255"."""
+    items = [describe(kind) for kind in kinds]
+    article, _, rest = items[0].partition(" ")
+    noun, space, limits = rest.partition(" ")
+    if len(set(items)) == 1 and article in ("a", "an") and noun in ("integer", "number"):
+        return f"{len(items)} {noun}s{space}{limits}"
+    return ", ".join(items)
 
 
 def show(value: Any) -> str:

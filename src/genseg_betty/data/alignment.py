@@ -43,7 +43,8 @@ def warp(images: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
     x, y = stretch_x * axis + shift_x, stretch_y * axis + shift_y
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=-1)
     moved = F.grid_sample(images[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)[:, 0]
-    return moved, ((x.abs() <= 1)[:, None, :] & (y.abs() <= 1)[:, :, None]).float()
+    inside_x, inside_y = x.abs() <= 1, y.abs() <= 1
+    return moved, (inside_x[:, None, :] & inside_y[:, :, None]).float()
 
 
 def axis_of(side: int) -> Tensor:
@@ -63,8 +64,10 @@ def within_contrast(images: Tensor, content: Tensor, sigma: float) -> Tensor:
     """`local_contrast` of what lies where `content` [N, s, s] is 1, as if there were nothing elsewhere; 0 there."""
     weight = blur(content, sigma).clamp(min=1e-3)
     detail = (images - blur(images * content, sigma) / weight) * content
-    spread = (blur(detail.square(), 1.5 * sigma) / blur(content, 1.5 * sigma).clamp(min=1e-3)).sqrt()
-    usual = detail.square().sum((1, 2), keepdim=True) / content.sum((1, 2), keepdim=True).clamp(min=1)
+    energy = detail.square()
+    spread = (blur(energy, 1.5 * sigma) / blur(content, 1.5 * sigma).clamp(min=1e-3)).sqrt()
+    pixels = content.sum((1, 2), keepdim=True).clamp(min=1)
+    usual = energy.sum((1, 2), keepdim=True) / pixels
     return detail / (spread + 0.3 * usual.sqrt() + 1e-3)
 
 

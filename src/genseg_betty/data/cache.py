@@ -23,14 +23,13 @@ from typing import Any
 import numpy as np
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import TEMPORARY, atomic_write
+from genseg_betty.files import ABANDONED, TEMPORARY, atomic_write
 
 DEFAULT_GB = 20.0
 HEAD = struct.Struct("<16sII")  # magic, CRC-32 of all that follows, bytes of JSON
 MAGIC = b"genseg-cache 1\n\0"
 ALIGNMENT = 64  # of the first array, bytes
 ENTRY = re.compile(r"[0-9a-f]{64}\.entry")
-ABANDONED = 3600  # seconds after which a temporary file is one of a writer that was killed
 TRIMMED_TO = 0.9  # of the limit, so that not every new entry evicts an old one
 KINDS = "biuf"  # of NumPy's: numbers, never objects
 

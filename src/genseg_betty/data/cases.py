@@ -21,6 +21,7 @@ from genseg_betty.data.scale import Scale
 from genseg_betty.data.split_file import read_split_file
 from genseg_betty.data.test_part import take_test_part
 from genseg_betty.errors import UserError
+from genseg_betty.faults import list_examples
 
 MAX_SHOWN = 40  # kinds of faults listed in one error message
 MAX_NAMED = 8  # files of a folder named in one error message
@@ -41,7 +42,7 @@ def resolve_root(config: Mapping[str, Any] | DictConfig) -> Path:
     about = plain.get("about") or {}
     has_publisher = about.get("fetch") or about.get("steps")
     source = f" Where the data come from: genseg data fetch {name}" if has_publisher else ""
-    looked = " and ".join(str(place.absolute()) for place in places)
+    looked = " and ".join(f"{place.absolute()}{' (a file)' if os.path.isfile(place) else ''}" for place in places)
     raise UserError(
         f"dataset {name}: no folder at {looked}.\n{layout(plain)}\n"
         "Give the folder with dataset.root=DIR (`genseg data` and `genseg evaluate`: root=DIR), "
@@ -90,7 +91,7 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     root = resolve_root(plain)
     converted = convert(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
     paired = pair(root, plain)
-    findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks))]
+    findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks), root)]
     dataset = _from_files(root, plain, paired)
     notes = take_test_part(dataset, plain, paired, findings)
     dataset.notes = [*converted.notes, *notes, *paired.notes]
@@ -108,20 +109,16 @@ def _group_note(dataset: Dataset, config: Mapping[str, Any]) -> list[str]:
     split = config.get("split") or {}
     if config.get("group") or config.get("group_starts") or split.get("file") or split.get("test_groups"):
         return []
-    stems = {_below(dataset, case): split_name(case.image.name)[0] for case in dataset.cases}
+    stems = {dataset.path_below(case.image): split_name(case.image.name)[0] for case in dataset.cases}
     hint = group_hint(stems)
     return [hint] if hint else []
 
 
-def _below(dataset: Dataset, case: Case) -> str:
-    assert dataset.root is not None
-    return case.image.relative_to(dataset.root).as_posix()
-
-
 def _content(root: Path) -> str:
-    names = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir() if path.name[0] != ".")
-    more = ", ..." if len(names) > MAX_NAMED else ""
-    return f", only {', '.join(names[:MAX_NAMED])}{more}" if names else ""
+    """What lies in the root, folders with a slash behind them; "" of an empty one."""
+    paths = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in paths]
+    return f", only {list_examples(names, MAX_NAMED)}" if names else ""
 
 
 def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:

@@ -17,7 +17,8 @@ OTHER_CASES = "draw other cases by seed=…, more of them by dataset.n_labelled=
 def find_absent_classes(classes: Sequence[str], counts: Sequence[Counts]) -> list[str]:
     """The names of the classes, but for the background, that none of these masks holds."""
     totals = np.sum(np.asarray(counts).reshape(-1, len(classes)), axis=0)
-    return [name for name, total in zip(classes[1:], totals[1:], strict=True) if total == 0]
+    foreground = zip(classes[1:], totals[1:], strict=True)
+    return [name for name, total in foreground if total == 0]
 
 
 def require_learnable(dataset: Dataset, train: Sequence[Counts], validation: Sequence[Counts]) -> None:
@@ -30,19 +31,19 @@ def require_learnable(dataset: Dataset, train: Sequence[Counts], validation: Seq
     unvalidated = find_absent_classes(dataset.classes, validation)
     if unlearned:
         faults.append(
-            f"none of the {len(train)} training masks holds {_listed(unlearned)}, which could not be learned; expected "
-            f"every class among the training cases: {OTHER_CASES}{_undeclare(dataset)}"
+            f"none of the {len(train)} training masks holds {', '.join(unlearned)}, which could not be learned; "
+            f"expected every class among the training cases: {OTHER_CASES}{_advise_undeclaring(dataset)}"
         )
     if len(unvalidated) == len(dataset.classes) - 1:
         faults.append(
-            f"none of the {len(validation)} validation masks holds {_listed(unvalidated)}, so that a model which finds "
-            f"nothing would be the best; expected masks that are not all empty: {OTHER_CASES}"
+            f"none of the {len(validation)} validation masks holds {', '.join(unvalidated)}, so that a model which "
+            f"finds nothing would be the best; expected masks that are not all empty: {OTHER_CASES}"
         )
     if faults:
         raise UserError("\n".join(f"{dataset.name}: {fault}" for fault in faults))
     if unvalidated:
         warnings.warn(
-            f"{dataset.name}: none of the {len(validation)} validation masks holds {_listed(unvalidated)}: the best "
+            f"{dataset.name}: none of the {len(validation)} validation masks holds {', '.join(unvalidated)}: the best "
             f"step is chosen without it. To change that, {OTHER_CASES}",
             stacklevel=2,
         )
@@ -53,14 +54,10 @@ def absent_class_findings(classes: Sequence[str], counts: Sequence[Counts]) -> l
     absent = find_absent_classes(classes, counts) if counts else []
     if not absent:
         return []
-    message = f"none of the {len(counts)} masks holds {_listed(absent)}; it cannot be learned from this dataset"
+    message = f"none of the {len(counts)} masks holds {', '.join(absent)}; it cannot be learned from this dataset"
     return [Finding("empty_mask", ".", message)]
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
-def _undeclare(dataset: Dataset) -> str:
+def _advise_undeclaring(dataset: Dataset) -> str:
     declared = dataset.labels.lookup is not None and len(dataset.classes) > 2
     return "; or declare the dataset's labels without it" if declared else ""

@@ -53,12 +53,13 @@ def draw_contact_sheet(
 
     They are spread over groups and foreground and differ with `seed`; nothing but they is read. One that cannot be
     read becomes a tile that says why. `title` is that of the dataset, its name where None. Raises UserError where
-    there is nothing to show.
+    there is nothing to show, and where `out` is a file of the dataset.
     """
     if count < 1:
         raise UserError(f"found a count of {count}; expected 1 or more cases to show")
     if not dataset.cases:
         raise UserError(f"{dataset.name}: has no labelled case to show; `genseg data check {dataset.name}` says why")
+    _require_no_input(dataset, out)
     colours = class_colours(len(dataset.classes))
     tiles = [_tile(dataset, case, colours) for case in _spread(dataset.cases, count, seed)]
     tiles.sort(key=lambda tile: tile.share)
@@ -70,6 +71,15 @@ def draw_contact_sheet(
     remove_leftovers([out.parent])
     atomic_write(out, png.getvalue())
     return [tile.id for tile in tiles]
+
+
+def _require_no_input(dataset: Dataset, out: Path) -> None:
+    if not out.exists():
+        return
+    inputs = [file for case in dataset.cases for file in (case.image, *case.masks)]
+    for file in inputs:
+        if file.exists() and out.samefile(file):
+            raise UserError(f"{out} is a file of {dataset.name} and would be overwritten: name another file with --out")
 
 
 def class_colours(num_classes: int) -> list[Colour]:

@@ -1,4 +1,7 @@
-"""Images that lie in a dataset twice, byte for byte: a copy must stay with its original, or a test set leaks."""
+"""Images that lie in a dataset twice, byte for byte: a copy must stay with its original, or a test set leaks.
+
+Pictures of one value everywhere, such as the black frames of a video, show nothing and are no copies of each other.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -7,8 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from genseg_betty.data.case import Case
-from genseg_betty.data.formats import ImageError, content_digest, content_files
+from genseg_betty.data.formats import ImageError, content_digest, content_files, read_image
 
 HEAD = 2**16  # bytes that tell most files of one size apart
 
@@ -26,14 +31,27 @@ def with_copies_grouped(cases: Sequence[Case], near: Iterable[Sequence[Case]] = 
 
 
 def groups_of_copies(cases: Iterable[Case]) -> list[list[Case]]:
-    """Cases whose images are equal byte for byte, two or more each.
+    """Cases whose images are equal byte for byte and show something, two or more each.
 
     Sizes are compared before contents, so that hardly a file is read.
     """
     alike = [list(cases)]
     for key in (_sizes, _head, content_digest):
         alike = [part for some in alike for part in _parted(some, key)]
-    return alike
+    return [same for same in alike if not _is_blank(same[0].image)]
+
+
+def _is_blank(path: Path) -> bool:
+    """Whether an image has one value everywhere; of what cannot be read nothing is known."""
+    with suppress(OSError, ImageError):
+        image = read_image(path)
+        return bool(image.min() == image.max())
+    return False
+
+
+def pixel_digest(image: np.ndarray) -> bytes:
+    """A hash of an image's shape and values, whatever its file is like."""
+    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
 
 
 def _parted(cases: Iterable[Case], key: Callable[[Path], Hashable]) -> list[list[Case]]:

@@ -14,7 +14,7 @@ from genseg_betty.errors import UserError
 def require_folders(config: DictConfig) -> None:
     """Raise one UserError that names every dataset of a training's config whose folder is not there."""
     faults = []
-    for title, dataset in _datasets(config):
+    for title, dataset in _list_datasets(config):
         try:
             require_root(dataset)
         except UserError as error:
@@ -33,7 +33,7 @@ def count_labelled(dataset: DictConfig) -> int:
     return len(splits.train) + len(splits.validation)
 
 
-def _datasets(config: DictConfig) -> Iterator[tuple[str, Any]]:
+def _list_datasets(config: DictConfig) -> Iterator[tuple[str, Any]]:
     """The dataset that is trained on, and those that are tested on as well, each with what its faults begin with."""
     yield "", config.dataset
     entries: Any = OmegaConf.to_container(config.ood, resolve=True)

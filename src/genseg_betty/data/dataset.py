@@ -90,6 +90,11 @@ class Dataset:
         """`read_indices` of one mask file by this dataset's labels; `image` is the header of its image."""
         return read_indices(path, self.labels, image, self.scaled_masks)
 
+    def path_below(self, path: Path) -> str:
+        """A file's path below the root, with slashes."""
+        assert self.root is not None
+        return path.relative_to(self.root).as_posix()
+
     def digest(self, case: Case) -> bytes:
         """A hash of the case's contents."""
         files = (case.image, *case.masks)

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.data.files import Finding, fixed_folder
-from genseg_betty.data.formats import EXTENSIONS, split_name
-from genseg_betty.errors import UserError
+from genseg_betty.data.formats import split_name
+from genseg_betty.data.nested_folders import (
+    folder_of_each_case,
+    folders_of_images,
+    list_entries,
+    list_pictures,
+    repeated_layout,
+)
+from genseg_betty.faults import list_examples
 
 MOST = 0.5  # share of the images that must have one cause
-MAX_ENTRIES = 1000  # of a folder that are looked at
 ADVICE = {
     "missing_mask": re.compile(r" Add it or remove the image$"),
     "missing_image": re.compile(r"; add its image, remove the mask, or name it in dataset\.ignore$"),
@@ -24,12 +30,13 @@ ADVICE = {
 TRUTH = re.compile(r"mask|label|seg|annot|truth|(^|[_-])gt($|[_-])", re.IGNORECASE)
 
 
-def diagnose(config: Mapping[str, Any], findings: Sequence[Finding], paired: int) -> list[Finding]:
+def diagnose(config: Mapping[str, Any], findings: Sequence[Finding], paired: int, root: Path) -> list[Finding]:
     """The findings of a pairing; those with one cause have its cure in the place of their own advice.
 
     Args:
         config: the keys of the dataset.
         paired: the number of images that have their masks.
+        root: the dataset's folder.
     """
     lacking = [finding.file for finding in findings if finding.code == "missing_mask"]
     orphans = [finding.file for finding in findings if finding.code == "missing_image"]
@@ -37,7 +44,8 @@ def diagnose(config: Mapping[str, Any], findings: Sequence[Finding], paired: int
         return list(findings)
     cure = _find_rule(lacking, orphans) or _find_two_rules(lacking, orphans)
     if not cure and orphans and not lacking and not paired:
-        cure = f"there are masks and no image: put the images into {_places(config['images'])}"
+        missing = f"there are masks and no image: put the images into {_places(config['images'])}"
+        cure = _find_deeper_images(root, config) or missing
     if not cure and lacking and not orphans and not paired:
         cure = f"there are images and no mask: put the masks into {_places(config['masks'])}"
     if not cure:
@@ -53,12 +61,25 @@ def find_elsewhere(root: Path, config: Mapping[str, Any]) -> str:
         return ""
     if all((root.parent / folder).is_dir() for folder in folders):
         return f"Its parent holds {_listed(folders)}: give dataset.root={root.parent}"
-    inside = [path for path in _entries(root) if path.is_dir()]
+    inside = [path for path in list_entries(root) if path.is_dir()]
     fitting = [path for path in inside if all((path / folder).is_dir() for folder in folders)]
+    if len(fitting) > 1:
+        return repeated_layout(fitting, config)
     if fitting:
-        others = f" (or {', '.join(path.name for path in fitting[1:4])} beside it)" if fitting[1:] else ""
-        return f"{fitting[0].name}/ in it holds {_listed(folders)}: give dataset.root={fitting[0]}{others}"
-    return _other_names([path for path in inside if _pictures(path)]) or _flat(root)
+        return f"{fitting[0].name}/ in it holds {_listed(folders)}: give dataset.root={fitting[0]}"
+    deeper = _find_deeper_images(root, config)
+    if deeper:
+        return deeper[0].upper() + deeper[1:]
+    renamed = _other_names([path for path in inside if list_pictures(path)])
+    return renamed or folder_of_each_case(root, TRUTH.search) or _flat(root)
+
+
+def _find_deeper_images(root: Path, config: Mapping[str, Any]) -> str:
+    """The keys that read images in folders of the folder where they are expected; "" where there are none."""
+    images, masks = (fixed_folder(config[key][0]) for key in ("images", "masks"))
+    if "." in (images, masks) or not (root / images).is_dir() or not (root / masks).is_dir():
+        return ""
+    return folders_of_images(root, images, masks)
 
 
 def _find_rule(lacking: Sequence[str], orphans: Sequence[str]) -> str:
@@ -95,7 +116,7 @@ def _find_two_rules(lacking: Sequence[str], orphans: Sequence[str]) -> str:
         return ""
     pattern = posixpath.join(folders.pop(), f"{mask_before}{{stem}}{mask_behind}.*")
     return (
-        f'images and masks are named by two rules: dataset.stem="\'{re.escape(before)}(.+){re.escape(behind)}\'" '
+        f"images and masks are named by two rules: dataset.stem=\"'{re.escape(before)}(.+){re.escape(behind)}'\" "
         f"dataset.masks=\"['{pattern}']\" pairs {len(shared)} of them"
     )
 
@@ -103,8 +124,9 @@ def _find_two_rules(lacking: Sequence[str], orphans: Sequence[str]) -> str:
 def _affixes(stems: Sequence[str]) -> tuple[str, str]:
     """What all of them begin with, and what all end with, without the digits next to what differs."""
     before = posixpath.commonprefix(list(stems)).rstrip("0123456789")
-    behind = posixpath.commonprefix([stem[len(before) :][::-1] for stem in stems])[::-1].lstrip("0123456789")
-    return before, behind
+    backwards = [stem[len(before) :][::-1] for stem in stems]
+    behind = posixpath.commonprefix(backwards)[::-1]
+    return before, behind.lstrip("0123456789")
 
 
 def _within(stem: str, known: Mapping[str, Any]) -> list[str]:
@@ -134,7 +156,7 @@ def _other_names(folders: Sequence[Path]) -> str:
 
 
 def _flat(root: Path) -> str:
-    names = _pictures(root)
+    names = list_pictures(root)
     masks = [name for name in names if TRUTH.search(_stem(name))]
     if not names:
         return ""
@@ -144,24 +166,12 @@ def _flat(root: Path) -> str:
     return f"Images and masks lie in it itself; dataset.images=\"['*.*']\", and {rule}" if rule else ""
 
 
-def _pictures(folder: Path) -> list[str]:
-    return [path.name for path in _entries(folder) if path.name.lower().endswith(EXTENSIONS)]
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{folder} cannot be listed: {error.strerror}") from error
-    return found[:MAX_ENTRIES]
-
-
 def _places(patterns: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(f"{posixpath.dirname(pattern) or '.'}/" for pattern in patterns))
 
 
 def _listed(folders: Iterable[str]) -> str:
-    return " and ".join(f"{folder}/" for folder in sorted(folders))
+    return list_examples([f"{folder}/" for folder in sorted(folders)])
 
 
 def _stem(file: str) -> str:

@@ -25,7 +25,8 @@ def capture(key: str, pattern: str, texts: Sequence[str], seconds: float = SECON
     Python cannot stop an expression while it matches, so those that may not end are matched in a process of their own.
     Raises UserError where they take longer than `seconds`.
     """
-    if not (ENDLESS.search(pattern) and sys.executable and texts):
+    may_be_endless = ENDLESS.search(pattern) is not None
+    if not (may_be_endless and sys.executable and texts):
         found = [re.search(pattern, text) for text in texts]
         return [one[1] if one and one.re.groups else None for one in found]
     command = [sys.executable, "-I", "-S", "-c", CHILD]

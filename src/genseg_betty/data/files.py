@@ -48,9 +48,9 @@ class Tree:
     """The files of a dataset by relative POSIX path (Unicode NFC, so that both spellings of é are one name).
 
     Lists the folders that `patterns` (relative to the root) may reach. Symbolic links that leave the root are
-    told in `findings` and never followed; hidden files, folders named __MACOSX (which archives made on a Mac
-    bring) and what the patterns of `ignore` match are passed over. A folder of DICOM slices is one entry,
-    if a pattern that ends in "/" asks for such. Raises UserError for a pattern that leads out of the root.
+    told in `findings` and never followed; hidden files, what Macs leave (__MACOSX) and what the patterns of
+    `ignore` match are passed over. A folder of DICOM slices is one entry, if a pattern that ends in "/" asks for such.
+    Raises UserError for a pattern that leads out of the root.
     """
 
     def __init__(self, root: Path, patterns: Iterable[str], ignore: Iterable[str] = ()) -> None:
@@ -63,7 +63,8 @@ class Tree:
         patterns = list(patterns)
         self._series = any(pattern.endswith("/") for pattern in patterns)
         for folder in sorted({fixed_folder(pattern) for pattern in patterns}):
-            self._walk(root / folder, frozenset())
+            for path in _spelled_on_disk(root, folder):
+                self._walk(path, frozenset())
         self._names = sorted(self.files)
         self._by_loose_stem: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
@@ -89,13 +90,14 @@ class Tree:
         stem = posixpath.basename(body)
         if wild and not re.search(r"[*?]", stem):  # each image asks for its mask so, in any folder
             fits = _expression(pattern).fullmatch
-            return [
-                name for name in self._by_stem.get(stem.translate(_SHOW), ()) if fits(name) and self._is(name, folders)
-            ]
+            names = self._by_stem.get(stem.translate(_SHOW), ())
+            return [name for name in names if fits(name) and self._is(name, folders)]
         if wild:
-            prefix, fits = body[: wild.start()], _expression(pattern).fullmatch
+            prefix = body[: wild.start()]
+            fits = _expression(pattern).fullmatch
         else:  # each image asks for its mask so: compiling an expression for it would take longer than all else
-            prefix, fits = body + extension[:1], partial(re.compile(_ending(extension)).fullmatch, pos=len(body))
+            prefix = body + extension[:1]
+            fits = partial(re.compile(_ending(extension)).fullmatch, pos=len(body))
         return [name for name in self._beginning(prefix.translate(_SHOW)) if fits(name) and self._is(name, folders)]
 
     def match_any_case(self, pattern: str) -> list[str]:
@@ -159,11 +161,31 @@ class Tree:
             self._found[Finding("unreadable", relative, message)] = None
             return
         for name in names:
+            if _is_litter(name):
+                continue
             if any(unicodedata.category(letter) in UNPRINTABLE for letter in name):
                 message = "has a name with control characters, or one that is no UTF-8 text; rename it"
                 self._found[Finding("unsafe", posixpath.join(relative, _printable(name)), message)] = None
-            elif not name.startswith(".") and name.upper() != "__MACOSX":
+            else:
                 self._walk(path / name, above, real)
+
+
+def _spelled_on_disk(root: Path, folder: str) -> list[Path]:
+    """A folder below the root, in each Unicode form in which it lies there."""
+    places = [root]
+    for part in folder.split("/"):
+        if part.isascii():
+            places = [place / part for place in places]
+        else:
+            inside = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
+            wanted = unicodedata.normalize("NFC", part)
+            places = [path for path in inside if unicodedata.normalize("NFC", path.name) == wanted]
+    return places
+
+
+def _is_litter(name: str) -> bool:
+    """Hidden files, and what Macs leave: folders __MACOSX in archives, and Icon with a line's end behind it."""
+    return name.startswith(".") or name.upper() == "__MACOSX" or name == "Icon\r"
 
 
 def _printable(name: str) -> str:

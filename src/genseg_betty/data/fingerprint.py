@@ -224,7 +224,8 @@ def describe(found: Fingerprint, used: Settings, origins: Mapping[str, str] = Ma
         resampled = f" → {steps}" if len(found.median) == 3 else ""
         lines.insert(2, f"spacing: {_steps(found.spacing)} mm (median){resampled}")
     if len(found.classes) > 2:
-        lines.append("classes: " + ", ".join(f"{name} {_percent(share)}" for name, share in found.classes.items()))
+        shares = [f"{name} {_percent(share)}" for name, share in found.classes.items()]
+        lines.append(f"classes: {', '.join(shares)}")
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ Nothing but a hint: it proposes a `group`, and groups nothing.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 TOKEN = re.compile(r"\d+|[^\W\d_]+")
 SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")  # what a regular expression takes for more than itself
@@ -21,18 +21,36 @@ def group_hint(stems: Mapping[str, str]) -> str | None:
     the shortest counts: patients are larger than eyes.
     """
     shape, tokens = _usual_shape(list(stems.values()))
+    ends_of_tokens = _ends(stems, shape)
     for count in range(1, len(shape)):
-        keys = {path: stems[path][: ends[count - 1]] for path, ends in _ends(stems, shape).items()}
+        last_ends = {path: ends[count - 1] for path, ends in ends_of_tokens.items()}
+        keys = {path: stems[path][:end] for path, end in last_ends.items()}
         if _looks_grouped(list(keys.values()), len(stems)):
-            return _sentence(stems, keys, tokens, shape, count)
-    return None
+            return _sentence(stems, keys, _expression(tokens, shape, count))
+    return _hint_of_extended_names(stems)
 
 
-def _sentence(
-    stems: Mapping[str, str], keys: Mapping[str, str], tokens: Sequence[str], shape: Sequence[str], count: int
-) -> str | None:
+def _hint_of_extended_names(stems: Mapping[str, str]) -> str | None:
+    """The proposal where names stand there alone and with something behind them: IMG_01 and IMG_01_flip."""
+    known = set(stems.values())
+    keys = {path: _shortest_beginning(stem, known) for path, stem in stems.items()}
+    if not _looks_grouped(list(keys.values()), len(stems)):
+        return None
+    shape, tokens = _usual_shape(sorted(set(keys.values())))
+    separators = [SPECIAL.sub(r"\\\g<0>", part[1:]) for part in shape]
+    pieces = [f"{token}{separator}" for token, separator in zip(tokens, separators, strict=True)]
+    return _sentence(stems, keys, f"({''.join(pieces)})")
+
+
+def _shortest_beginning(stem: str, known: Collection[str]) -> str:
+    """The shortest known name that this one begins with, up to a separator; itself where there is none."""
+    ends = [match.end() for match in TOKEN.finditer(stem)]
+    followed = [end for end in ends if end < len(stem) and not stem[end].isalnum()]
+    return next((stem[:end] for end in followed if stem[:end] in known), stem)
+
+
+def _sentence(stems: Mapping[str, str], keys: Mapping[str, str], pattern: str) -> str | None:
     """The proposal, if its regular expression finds in every path what the names begin with."""
-    pattern = _expression(tokens, shape, count)
     for expression in (pattern, f"/{pattern}", f"^{pattern}"):
         found = {path: re.search(expression, path) for path in stems}
         if all(match and match[1] == keys.get(path, match[1]) for path, match in found.items()):
@@ -67,9 +85,10 @@ def _token_expression(found: set[str]) -> str:
 def _shape(stem: str) -> tuple[str, ...]:
     """For each token its kind and the separator behind it."""
     found = list(TOKEN.finditer(stem))
+    kinds = ["9" if match[0].isdecimal() else "a" for match in found]
     nexts = [match.start() for match in found[1:]] + [len(stem)]
-    pairs = zip(found, nexts, strict=False)
-    return tuple(("9" if match[0].isdecimal() else "a") + stem[match.end() : following] for match, following in pairs)
+    separators = [stem[match.end() : following] for match, following in zip(found, nexts, strict=False)]
+    return tuple(kind + separator for kind, separator in zip(kinds, separators, strict=True))
 
 
 def _ends(stems: Mapping[str, str], shape: Sequence[str]) -> dict[str, list[int]]:
@@ -91,7 +110,8 @@ def _looks_grouped(keys: Sequence[str], names: int) -> bool:
 def _expression(tokens: Sequence[str], shape: Sequence[str], count: int) -> str:
     """The regular expression of the first `count` tokens, closed by what follows them."""
     separators = [SPECIAL.sub(r"\\\g<0>", part[1:]) for part in shape]
-    body = "".join(f"{token}{separator}" for token, separator in zip(tokens[:count], separators, strict=False))
+    parts = zip(tokens[:count], separators, strict=False)
+    body = "".join(f"{token}{separator}" for token, separator in parts)
     last = separators[count - 1]
     inside = body.removesuffix(last) if last else body
     following = last or (r"\d" if shape[count].startswith("9") else r"[^\W\d_]")

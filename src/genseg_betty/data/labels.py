@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genseg_betty.data.formats import ImageError, pack, unpack
+from genseg_betty.data.formats.common import MAX_LABEL
 from genseg_betty.errors import UserError
 
 MAX_BLURRED = 0.05  # share of in-between pixels up to which a 0/255 mask counts as resized, not as wrong
@@ -51,7 +52,7 @@ class LabelMap:
         labels = labels or {name: value for value, name in enumerate(classes or ())}
         if not labels:
             return cls(("background", "foreground"), (0, 255), None, threshold)
-        faults = _faults(labels, foreground)
+        faults = _find_faults(labels, foreground)
         if faults:
             raise UserError(f"dataset.{'classes' if classes else 'labels'}: " + "; ".join(faults))
         return cls._ordered({name: _as_value(value) for name, value in labels.items()}, foreground)
@@ -59,7 +60,7 @@ class LabelMap:
     @classmethod
     def _ordered(cls, labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) -> "LabelMap":
         """The background first, the other labels by their values."""
-        numbers = {name: _number(value) for name, value in labels.items()}
+        numbers = {name: _as_number(value) for name, value in labels.items()}
         background = "background" if "background" in labels else min(numbers, key=lambda name: numbers[name])
         others = [name for name in sorted(numbers, key=lambda name: numbers[name]) if name != background]
         if foreground:
@@ -67,7 +68,9 @@ class LabelMap:
             lookup = {number: int(name in foreground) for name, number in numbers.items()}
             return cls((background, "foreground"), (labels[background], labels[lowest]), lookup)
         names = (background, *others)
-        return cls(names, tuple(labels[name] for name in names), {numbers[name]: i for i, name in enumerate(names)})
+        values = tuple(labels[name] for name in names)
+        lookup = {numbers[name]: index for index, name in enumerate(names)}
+        return cls(names, values, lookup)
 
     @property
     def in_colour(self) -> bool:
@@ -86,20 +89,20 @@ class LabelMap:
         if present <= {0, 1}:
             return values.astype(np.int64), False
         if self.threshold is not None:
-            return (values > self.threshold).astype(np.int64), not (present <= {0, 255} or present <= {0, 65535})
+            is_clean = any(present <= {0, white} for white in WHITES)
+            return (values > self.threshold).astype(np.int64), not is_clean
         if present <= {0, 255}:
             return (values > 0).astype(np.int64), False
         if not _is_blurred(values, present):
-            raise ImageError("unexpected_label", _unexpected(present, "0 and 1, or 0 and 255"))
+            raise ImageError("unexpected_label", _describe_not_binary(present))
         return (values > HALF).astype(np.int64), True
 
     def _decode_declared(self, values: np.ndarray, lookup: Mapping[int, int]) -> np.ndarray:
         others = present_values(values) - lookup.keys()
         if others and self.in_colour:
-            raise ImageError("unexpected_label", _unexpected_colours(values, others, sorted(lookup)))
+            raise ImageError("unexpected_label", _describe_colours(values, others, sorted(lookup)))
         if others:
-            expected = ", ".join(map(str, sorted(lookup)))
-            raise ImageError("unexpected_label", _unexpected(others, expected) + _other_spelling(others, lookup))
+            raise ImageError("unexpected_label", _describe_undeclared(others, lookup))
         known = sorted(lookup)
         indices = np.array([lookup[value] for value in known], dtype=np.int64)
         return indices[np.searchsorted(np.array(known), values)]
@@ -113,7 +116,7 @@ def _in_declared(values: np.ndarray, lookup: Mapping[int, int]) -> np.ndarray:
     return values * np.uint16(white)
 
 
-def _other_spelling(found: set[int], lookup: Mapping[int, int]) -> str:
+def _advise_other_spelling(found: set[int], lookup: Mapping[int, int]) -> str:
     """What to do where masks of 0 and 1 are declared with 0 and 255, or the other way round."""
     ones = (1, *WHITES)
     if len(lookup) > 2 or 0 not in lookup or not found <= set(ones) or not lookup.keys() <= {0, *ones}:
@@ -146,25 +149,61 @@ def _is_blurred(values: np.ndarray, present: set[int]) -> bool:
     return bool(between.mean() <= MAX_BLURRED and not (suspicious & (flat | (contrast < 128))).any())
 
 
-def _unexpected(found: set[int], expected: str) -> str:
-    shown = ", ".join(map(str, sorted(found)[:MAX_SHOWN])) + (", ..." if len(found) > MAX_SHOWN else "")
-    highest = max(found) if len(found) == 2 and 0 in found else 1
-    return (
-        f"holds the values {shown}; expected {expected}. Mend the mask, or declare its labels, "
-        f"as in dataset.labels={{background: 0, ulcer: {highest}}}"
-    )
+def _describe_not_binary(found: set[int]) -> str:
+    """What to say of a mask without declared labels, with those to declare where they are few."""
+    values = sorted(found | {0}) if len(found) == 1 else sorted(found)
+    if len(values) > MAX_SHOWN:  # a photograph, or more classes than one reads in a line
+        values = [0, 1]
+    background, *foreground = values
+    others = _as_labels(foreground) if foreground[1:] else {"ulcer": foreground[0]}
+    labels = _as_yaml({"background": background} | others)
+    declare = f"declare its labels, as in dataset.labels={{{labels}}}"
+    return f"holds the values {_show_values(found)}; expected 0 and 1, or 0 and 255. {_advise(found, declare)}"
 
 
-def _unexpected_colours(values: np.ndarray, others: set[int], known: Sequence[int]) -> str:
+def _describe_undeclared(found: set[int], lookup: Mapping[int, int]) -> str:
+    """What to say of values that are not among the declared ones."""
+    expected = ", ".join(map(str, sorted(lookup)))
+    add = f"add them to dataset.labels, as {_as_yaml(_as_labels(sorted(found)[:MAX_SHOWN]))}"
+    mend = _advise(found, add) + _advise_other_spelling(found, lookup)
+    return f"holds the values {_show_values(found)}; expected {expected}. {mend}"
+
+
+def _advise(found: set[int], declare: str) -> str:
+    """The advice; what no label can be is not to be declared."""
+    if all(map(_is_value, found)):
+        return f"Mend the mask, or {declare}"
+    return f"Mend the mask: labels are whole numbers within 0..{MAX_LABEL}"
+
+
+def _as_labels(values: Sequence[int]) -> dict[str, int]:
+    """Names to begin with for values that have none."""
+    return {f"label{value}": value for value in values}
+
+
+def _as_yaml(labels: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in labels.items())
+
+
+def _show_values(found: set[int]) -> str:
+    """The lowest values of a message."""
+    more = ", ..." if len(found) > MAX_SHOWN else ""
+    return ", ".join(map(str, sorted(found)[:MAX_SHOWN])) + more
+
+
+def _describe_colours(values: np.ndarray, others: set[int], known: Sequence[int]) -> str:
     """The most frequent first: of JPEG and resizing there are many rare ones, of a forgotten label one frequent."""
     colours, counts = np.unique(values, return_counts=True)
-    pixels = {int(colour): int(count) for colour, count in zip(colours, counts, strict=True) if int(colour) in others}
+    of_all = dict(zip(colours.tolist(), counts.tolist(), strict=True))
+    pixels = {colour: count for colour, count in of_all.items() if colour in others}
     most = sorted(pixels, key=lambda colour: (-pixels[colour], colour))[:MAX_SHOWN]
     shown = ", ".join(f"{unpack(colour)} in {pixels[colour]}" for colour in most)
-    more = f" and {len(others) - len(most)} further colours" if len(others) > len(most) else ""
+    further = len(others) - len(most)
+    more = f" and {further} further colours" if further else ""
+    expected = ", ".join(str(unpack(colour)) for colour in known)
     return (
         f"holds colours that stand for no label: {shown}{more}, {sum(pixels.values())} of {values.size} pixels in "
-        f"all; expected {', '.join(str(unpack(colour)) for colour in known)}. Declare the colour in dataset.labels; "
+        f"all; expected {expected}. Declare the colour in dataset.labels; "
         "if JPEG or resizing has mixed it from its neighbours, save the mask anew without"
     )
 
@@ -173,24 +212,25 @@ def _as_value(value: int | Sequence[int]) -> LabelValue:
     return value if isinstance(value, int) else (value[0], value[1], value[2])
 
 
-def _number(value: LabelValue) -> int:
+def _as_number(value: LabelValue) -> int:
     return value if isinstance(value, int) else int(pack(value))
 
 
 def _is_colour(value: object) -> bool:
-    parts = list(value) if isinstance(value, Sequence) else []
-    return len(parts) == 3 and all(type(part) is int and 0 <= part <= 255 for part in parts)
+    if not isinstance(value, Sequence) or len(value) != 3:
+        return False
+    return all(type(part) is int and 0 <= part <= 255 for part in value)
 
 
-def _faults(labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) -> list[str]:
+def _find_faults(labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) -> list[str]:
     faults = []
     in_colour = any(not isinstance(value, int) for value in labels.values())
     odd = [name for name, value in labels.items() if not (_is_colour if in_colour else _is_value)(value)]
     if odd:
         colours = "colours [red, green, blue] within 0..255, as labels are numbers or colours, all of them"
-        expected = colours if in_colour else "whole numbers within 0..65535"
+        expected = colours if in_colour else f"whole numbers within 0..{MAX_LABEL}"
         faults.append(f"the values of {', '.join(odd)} are not {expected}")
-    elif len({_number(_as_value(value)) for value in labels.values()}) < len(labels):
+    elif len({_as_number(_as_value(value)) for value in labels.values()}) < len(labels):
         faults.append("two labels share one value; every label needs its own")
     if in_colour and len(labels) > MAX_COLOURS:
         faults.append(f"found {len(labels)} colours; expected at most {MAX_COLOURS}")
@@ -205,4 +245,4 @@ def _faults(labels: Mapping[str, LabelValue], foreground: Sequence[str] | None) 
 
 
 def _is_value(value: object) -> bool:
-    return type(value) is int and 0 <= value <= 65535
+    return type(value) is int and 0 <= value <= MAX_LABEL

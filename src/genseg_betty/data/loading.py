@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from genseg_betty.data.case import Case
 from genseg_betty.data.cases import describe, scan_dataset
 from genseg_betty.data.check import split_or_note
 from genseg_betty.data.class_counts import require_learnable
+from genseg_betty.data.comparable import require_alike
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.fingerprint import (
@@ -24,11 +24,9 @@ from genseg_betty.data.fingerprint import (
     fitting_patch,
     of_no_common_unit,
 )
-from genseg_betty.data.formats import ImageError
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.prepared import CachedReader
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
-from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 
@@ -113,8 +111,8 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             n_test = {**yaml, **keys}.get("n_test") or config.dataset.get("n_test") or None
             test[other.name] = (other, unseen_cases(other, dataset, splits, n_test, contents.values()))
             _require_usable(*test[other.name], reader, findings, cache)
-            if config.dataset.get("intensity") != "each":
-                _require_same_scale(*test[other.name], reader, splits)
+            in_units = config.dataset.get("intensity") != "each"
+            require_alike(*test[other.name], dataset, _by_id(dataset, splits.train), in_units)
         except UserError as error:
             faults.append(f"ood: {error}")
     if faults:
@@ -171,19 +169,6 @@ def _require_usable(
         raise UserError(f"{dataset.name}: every labelled case is trained or validated on; none is left to test on")
 
 
-def _require_same_scale(dataset: Dataset, cases: list[Case], reader: CachedReader, splits: Splits) -> None:
-    """Refuse an OOD dataset whose intensities do not compare with those trained on."""
-    trained = _by_id(reader.dataset, splits.train)
-    if not trained:  # its own faults are told
-        return
-    with suppress(ImageError):
-        own, other = dataset.scale(cases), reader.dataset.scale(trained)
-        try:
-            require_comparable(own, other)
-        except UserError as error:
-            raise UserError(f"{dataset.name}: {error}") from error
-
-
 def _bundle(
     reader: CachedReader,
     splits: Splits,
@@ -217,9 +202,13 @@ def _bundle(
         sets.append(LabelledSet([case.id for case in part], images, masks, patch))
     _require_contrast(sets[0], intensity)
     digests = {case.id: reader.digest(case) for case in used}
-    sha256 = hashlib.sha256(b"".join(id.encode() + b"\0" + digest for id, digest in digests.items())).hexdigest()
+    whole = hashlib.sha256()
+    for id, digest in digests.items():
+        whole.update(id.encode() + b"\0" + digest)
     in_hex = {id: digest.hex() for id, digest in digests.items()}
-    return DataBundle(preprocessing, sets[0], sets[1], dataset, splits, test, contents, sha256, found, in_hex)
+    return DataBundle(
+        preprocessing, sets[0], sets[1], dataset, splits, test, contents, whole.hexdigest(), found, in_hex
+    )
 
 
 def _require_contrast(train: LabelledSet, intensity: Any) -> None:

@@ -9,20 +9,21 @@ import numpy as np
 from genseg_betty.data.formats import Header, ImageError, mismatch, read_colours, read_header, read_mask
 from genseg_betty.data.formats.common import CHANNELS
 from genseg_betty.data.formats.place import (
+    NEAR,
     Turn,
     are_alike,
     in_words,
+    lie_together,
     rescaled_header,
+    spacing_in_words,
     turn_onto,
     turned,
     turned_header,
     turned_sides,
-    voxels_apart,
 )
 from genseg_betty.data.labels import LabelMap
 
 MAX_STRETCH = 1  # percent by which the aspect of a scaled mask may differ from that of its image
-NEAR = 0.5  # voxels by which a mask may lie beside its image, anywhere in it
 
 
 def read_indices(path: Path, labels: LabelMap, image: Header | None, scaled: bool) -> tuple[np.ndarray, bool]:
@@ -38,7 +39,7 @@ def read_indices(path: Path, labels: LabelMap, image: Header | None, scaled: boo
         values = turned(values, fit_on_image(replace(own, shape=values.shape), image, scaled))
     indices, blurred = labels.decode(values)
     if image is not None and indices.shape != image.shape:
-        indices = _nearest(indices, image.shape)
+        indices = _resize_nearest(indices, image.shape)
     return indices, blurred
 
 
@@ -48,30 +49,34 @@ def fit_on_image(mask: Header, image: Header, scaled: bool) -> Turn | None:
     Where one of them states no place, their sizes and spacings alone are compared. Raises ImageError: `size_mismatch`,
     and `spacing_mismatch` for other voxels and for a mask that lies elsewhere in space.
     """
-    placed = mask.affine is not None and image.affine is not None and len(mask.shape) == len(image.shape)
+    both_state_it = mask.affine is not None and image.affine is not None
+    placed = both_state_it and len(mask.shape) == len(image.shape)
     turn = turn_onto(mask, image) if placed else None
     if not _is_fitting(turned_sides(mask.shape, turn), image.shape, scaled):
         require_fitting(mask.shape, image.shape, scaled)
-        raise _elsewhere(mask, image)  # it fits as it is stored, but not as it is said to lie
+        raise _describe_elsewhere(mask, image)  # it fits as it is stored, but not as it is said to lie
     on_image = rescaled_header(turned_header(mask, turn), image.shape)
     _require_same_spacing(on_image, image, mask)
-    coarser = max(1.0, *(side / own for side, own in zip(image.shape, turned_sides(mask.shape, turn), strict=True)))
-    if placed and voxels_apart(on_image, image) > NEAR * coarser:
-        raise _elsewhere(mask, image)
+    mask_sides = turned_sides(mask.shape, turn)
+    stretches = [side / own for side, own in zip(image.shape, mask_sides, strict=True)]
+    coarser = max(1.0, *stretches)  # a voxel of a scaled mask covers several of its image
+    if placed and not lie_together(on_image, image, NEAR * coarser):
+        raise _describe_elsewhere(mask, image)
     return turn
 
 
 def _require_same_spacing(on_image: Header, image: Header, mask: Header) -> None:
-    if on_image.spacing and image.spacing and mask.spacing and not are_alike(on_image.spacing, image.spacing):
-        found, expected = (" x ".join(f"{step:g}" for step in reversed(one)) for one in (mask.spacing, image.spacing))
-        raise ImageError(
-            "spacing_mismatch",
-            f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
-            "two was resampled or lost its header, so export them together again",
-        )
+    if not (on_image.spacing and image.spacing and mask.spacing) or are_alike(on_image.spacing, image.spacing):
+        return
+    found, expected = spacing_in_words(mask.spacing), spacing_in_words(image.spacing)
+    raise ImageError(
+        "spacing_mismatch",
+        f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
+        "two was resampled or lost its header, so export them together again",
+    )
 
 
-def _elsewhere(mask: Header, image: Header) -> ImageError:
+def _describe_elsewhere(mask: Header, image: Header) -> ImageError:
     return ImageError(
         "spacing_mismatch",
         f"lies elsewhere in space than its image: {in_words(mask)}, the image {in_words(image)} (axes; first and last "
@@ -104,11 +109,15 @@ def _is_fitting(mask: Sequence[int], image: Sequence[int], scaled: bool) -> bool
 
 
 def _has_aspect(mask: Sequence[int], image: Sequence[int]) -> bool:
-    own, other = mask[0] * image[1], mask[1] * image[0]
+    own = mask[0] * image[1]
+    other = mask[1] * image[0]
     return 100 * abs(own - other) <= MAX_STRETCH * other
 
 
-def _nearest(indices: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def _resize_nearest(indices: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """[h, w] -> [H, W]: each pixel takes the value at its centre."""
-    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, indices.shape, strict=True))
-    return indices[np.ix_(rows, columns)]
+    places = []
+    for new, old in zip(size, indices.shape, strict=True):
+        twice_the_centres = 2 * np.arange(new) + 1
+        places.append(twice_the_centres * old // (2 * new))
+    return indices[np.ix_(*places)]

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,15 @@ from rich.progress import track
 
 from genseg_betty.data.cache import Cache, key_of
 from genseg_betty.data.case import Case
-from genseg_betty.data.copies import groups_of_copies
+from genseg_betty.data.copies import groups_of_copies, pixel_digest
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import ImageError, read_header, read_image
 from genseg_betty.data.ledger import code_version, settled_now, state_of
+from genseg_betty.faults import list_examples
 
 Pair = tuple[Case, Case]
 MANY = 100  # images from which the search is announced: it may take longer than a moment
-MAX_LISTED = 5  # pairs named in one message
 REST = "train or validation"
 ALLOW = "or accept it knowingly by dataset.copies=allow"
 
@@ -61,17 +62,18 @@ def parting_fault(dataset: Dataset) -> tuple[list[Finding], list[str]]:
     if not pairs:
         return [], []
     parts = _given_parts(dataset)
-    told = [f"{_below(dataset, a)} ({parts[a.id]}) and {_below(dataset, b)} ({parts[b.id]})" for a, b in pairs]
-    more = f" and {len(told) - MAX_LISTED} more" if len(told) > MAX_LISTED else ""
+    placed = {case.id: f"{dataset.path_below(case.image)} ({parts[case.id]})" for pair in pairs for case in pair}
+    told = [f"{placed[first.id]} beside {placed[second.id]}" for first, second in pairs]
     count = "1 pair of images looks" if len(pairs) == 1 else f"{len(pairs)} pairs of images look"
-    found = f"{count} like the same picture and the split parts them: {', '.join(told[:MAX_LISTED])}{more}"
+    found = f"{count} like the same picture and the split parts them: {list_examples(told)}"
     if dataset.copies == "allow":
         return [], [f"{found}; dataset.copies=allow accepts it, and scores flatter"]
     if dataset.published_split:
         left_out = "scores flatter" if dataset.own_split else "those outside the test part are left out of training"
         return [], [f"{found}. The split is the publisher's, so it stands; {left_out}"]
     mend = f"expected every picture in one part: move one of each pair to the other's part or remove it, {ALLOW}"
-    return [Finding("near_duplicate", _below(dataset, pairs[0][1]), f"{found}; {mend}")], []
+    file = dataset.path_below(pairs[0][1].image)
+    return [Finding("near_duplicate", file, f"{found}; {mend}")], []
 
 
 def near_duplicate_findings(dataset: Dataset) -> list[Finding]:
@@ -80,11 +82,12 @@ def near_duplicate_findings(dataset: Dataset) -> list[Finding]:
     Pairs of equal pixels are left to `duplicate`. Raises ImageError where an image can no longer be read.
     """
     parts = _given_parts(dataset)
+    pixels = cache(lambda path: pixel_digest(read_image(path)))  # each read once: it may be in many pairs
     found = []
     for first, second in near_copies(dataset):
         places = parts.get(first.id), parts.get(second.id)
         together = places[0] == places[1] and places[0] not in (None, REST)
-        if together or np.array_equal(read_image(first.image), read_image(second.image)):
+        if together or pixels(first.image) == pixels(second.image):
             continue
         if places[0] != places[1]:
             then = f" (that one: {places[0]}; this one: {places[1]}); expected a picture in one part alone"
@@ -92,8 +95,8 @@ def near_duplicate_findings(dataset: Dataset) -> list[Finding]:
             then = "; the two may come into different parts, as dataset.copies=allow says"
         else:
             then = "; both are kept in one part, so remove one if it is no image of its own"
-        message = f"looks like the same picture as {_below(dataset, first)}{then}"
-        found.append(Finding("near_duplicate", _below(dataset, second), message))
+        message = f"looks like the same picture as {dataset.path_below(first.image)}{then}"
+        found.append(Finding("near_duplicate", dataset.path_below(second.image), message))
     return found
 
 
@@ -113,16 +116,16 @@ def _searched(dataset: Dataset, signatures: Mapping[str, np.ndarray] | None) -> 
     labels = [parts.get(case.id, f"in no part: {case.id}") if parts else case.group for case in cases]
     states = [_state(case.image) for case in cases]
     files = [[str(case.image), state, label] for case, state, label in zip(cases, states, labels, strict=True)]
-    cache = Cache.from_environment()
+    written = Cache.from_environment()
     key = key_of("near copies", code_version(), files)
-    entry = None if None in states else cache.get(key)
+    entry = None if None in states else written.get(key)
     if entry is None:
         sound = [index for index, state in enumerate(states) if state is not None]
         known = signatures if signatures is not None else _signatures([cases[index] for index in sound])
         pairs = _compared(cases, labels, known)
         if settled_now(state for state in states if state is not None):
             with warnings.catch_warnings(action="ignore"):  # a cache that cannot be written is told by the reader
-                cache.put(key, pairs)
+                written.put(key, pairs)
     else:
         pairs = entry.note
     return [(cases[i], cases[j]) for i, j in pairs]
@@ -132,11 +135,11 @@ def _compared(cases: Sequence[Case], labels: Sequence[str], known: Mapping[str, 
     places = [index for index, case in enumerate(cases) if case.id in known]
     if len(places) < 2:
         return []
-    from genseg_betty.data.similar import POSITIONS, UNTURNED, near_duplicates  # by PyTorch: not before it is needed
+    from genseg_betty.data.similar import near_duplicates  # by PyTorch: not before it is needed
 
     images = np.stack([known[cases[index].id] for index in places])
-    positions = POSITIONS if _all_pictures([cases[index] for index in places]) else UNTURNED
-    pairs = near_duplicates(images, [[labels[index] for index in places]], positions=positions)
+    volumes = not _all_pictures([cases[index] for index in places])
+    pairs = near_duplicates(images, [[labels[index] for index in places]], volumes=volumes)
     return [(places[i], places[j]) for i, j in pairs]
 
 
@@ -174,8 +177,3 @@ def _state(path: Path) -> list[list[object]] | None:
         return state_of(path)
     except (OSError, ImageError):
         return None
-
-
-def _below(dataset: Dataset, case: Case) -> str:
-    assert dataset.root is not None
-    return case.image.relative_to(dataset.root).as_posix()

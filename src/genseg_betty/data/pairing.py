@@ -4,17 +4,18 @@ import bisect
 import itertools
 import posixpath
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genseg_betty.data.expressions import capture
-from genseg_betty.data.files import Finding, Tree, expand, fixed_folder
+from genseg_betty.data.files import Finding, Tree, expand
 from genseg_betty.data.formats import EXTENSIONS, split_name
-
-MAX_LISTED = 5  # files named in one message
+from genseg_betty.data.pairing_notes import MAX_LISTED, note_files_left, note_other_case
+from genseg_betty.faults import list_examples
 
 
 @dataclass
@@ -42,37 +43,31 @@ def pair(root: Path, config: Mapping[str, Any]) -> Pairing:
     # Some publishers keep X.png and X_mask.png in one folder; a bare {stem} would make every image a mask.
     marked = _matching(tree, [pattern for pattern in any_mask if "/*." not in pattern])
     images = sorted(set(candidates) - set(marked))
+
+    # Groups come first where masks are named by them, else last, of the images that have a mask.
+    named_by_group = any("{group}" in pattern for pattern in config["masks"])
+    if named_by_group:
+        _take_groups(result, config, images)
+    grouped = [name for name in images if not named_by_group or name in result.groups]
+
+    all_needed = config["mask_required"] == "all"
+    found = _find_masks(result, config, grouped)
+    claims = _claims_of(found)
+    _match_other_case(result, found, claims, {*candidates}, all_needed)
     excused = set(_matching(tree, _excused(config)))
-    named = any("{group}" in pattern for pattern in config["masks"])
-    if named:
-        result.groups, without = case_groups(config, images)
-        result.findings += without
-    grouped = [name for name in images if not named or name in result.groups]
-    found = {
-        name: {pattern: sorted({*tree.match(pattern)} - {name}) for pattern in patterns}
-        for name, patterns in _mask_patterns(config, grouped, result).items()
-    }
-    claims: dict[str, list[str]] = defaultdict(list)
-    for name, matches in found.items():
-        for mask in set(itertools.chain.from_iterable(matches.values())):
-            claims[mask].append(name)
-    _match_other_case(result, found, claims, {*candidates}, config["mask_required"] == "all")
     for name, matches in found.items():
         if any(matches.values()) or name not in claims:
-            _sort_in(result, name, matches, config["mask_required"] == "all", name in excused)
+            _sort_in(result, name, matches, all_needed, name in excused)
     for mask, names in claims.items():
         if len(names) > 1:
             _contested(result, mask, names)
+
     masks = _matching(tree, any_mask)
-    for mask in masks:
-        if mask not in claims and mask not in images:
-            message = "no image has this stem; add its image, remove the mask, or name it in dataset.ignore"
-            result.findings.append(Finding("missing_image", mask, message))
-    if not named:
-        result.groups, without = case_groups(config, list(result.masks))
-        result.findings += without
-    _note_other_case(result, images)
-    _note_what_is_left(result, config, {*images, *claims, *masks})
+    _tell_masks_without_image(result, set(masks) - claims.keys() - set(images))
+    if not named_by_group:
+        _take_groups(result, config, list(result.masks))
+    result.notes += note_other_case(images)
+    result.notes += note_files_left(tree, [*config["images"], *config["masks"]], {*images, *claims, *masks})
     return result
 
 
@@ -97,7 +92,7 @@ def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[s
     pattern, starts = config.get("group"), config.get("group_starts") or []
     if not (pattern or starts):
         return {}, []
-    values = capture("group", pattern, names) if pattern else [_started(starts, name) for name in names]
+    values = _captured(config, "group", names) if pattern else [_started(starts, name) for name in names]
     found = dict(zip(names, values, strict=True))
     groups = {name: group for name, group in found.items() if group is not None}
     if len(groups) == len(found):
@@ -106,14 +101,16 @@ def case_groups(config: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[s
         key, expected = f"group {pattern!r}", "a regular expression whose first parenthesis is the patient or video"
     else:
         key, expected = "group_starts", f"a number in each file's name, {starts[0]} or higher (the first start)"
-    without = _listed([name for name in names if name not in groups])
+    without = list_examples([name for name in names if name not in groups], MAX_LISTED)
     return groups, [Finding("too_few", ".", f"dataset.{key} finds no group for {without}; expected {expected}")]
 
 
 def layout(config: Mapping[str, Any]) -> str:
     """What is expected below the root, in a sentence or two."""
-    masks = (" and " if config["mask_required"] == "all" else " or ").join(config["masks"])
-    formats = f" ({', '.join(EXTENSIONS)})" if any(p.endswith("*") for p in config["images"]) else ""
+    between = " and " if config["mask_required"] == "all" else " or "
+    masks = between.join(config["masks"])
+    any_format = any(pattern.endswith("*") for pattern in config["images"])
+    formats = f" ({', '.join(EXTENSIONS)})" if any_format else ""
     found = {"{stem}": ("stem", "stem"), "{group}": ("group", "path")}
     terms = [
         f"{field} is what {config[key]} finds in an image's {place}"
@@ -124,15 +121,46 @@ def layout(config: Mapping[str, Any]) -> str:
     return f"Expected below it: images {' or '.join(config['images'])}{formats}, masks {masks}.{where}"
 
 
+def _take_groups(result: Pairing, config: Mapping[str, Any], images: Sequence[str]) -> None:
+    result.groups, without = case_groups(config, images)
+    result.findings += without
+
+
+def _find_masks(result: Pairing, config: Mapping[str, Any], images: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """The files that each mask pattern of each image finds; an image is never its own mask."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, patterns in _mask_patterns(config, images, result).items():
+        matches = {pattern: {*result.tree.match(pattern)} - {name} for pattern in patterns}
+        found[name] = {pattern: sorted(masks) for pattern, masks in matches.items()}
+    return found
+
+
+def _claims_of(found: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """The images that look for each mask."""
+    claims: dict[str, list[str]] = defaultdict(list)
+    for name, matches in found.items():
+        for mask in set(itertools.chain.from_iterable(matches.values())):
+            claims[mask].append(name)
+    return claims
+
+
+def _tell_masks_without_image(result: Pairing, masks: Iterable[str]) -> None:
+    message = "no image has this stem; add its image, remove the mask, or name it in dataset.ignore"
+    result.findings += [Finding("missing_image", mask, message) for mask in sorted(masks)]
+
+
+def _captured(config: Mapping[str, Any], key: str, texts: Sequence[str]) -> list[str | None]:
+    """What the expression of a key finds in each text; it may spell letters in another Unicode form than the names."""
+    return capture(key, unicodedata.normalize("NFC", config[key]), texts)
+
+
 def _started(starts: Sequence[int], name: str) -> str | None:
+    """The last start that the last number of a name has reached; None where there is none."""
     numbers = re.findall(r"\d+", _stem(name))
-    index = bisect.bisect(starts, int(numbers[-1])) if numbers else 0
+    if not numbers:
+        return None
+    index = bisect.bisect(starts, int(numbers[-1]))
     return str(starts[index - 1]) if index else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return ", ".join(names[:MAX_LISTED]) + more
 
 
 def _stem(name: str) -> str:
@@ -141,9 +169,11 @@ def _stem(name: str) -> str:
 
 def _any_mask(config: Mapping[str, Any], images: list[str]) -> list[str]:
     """The mask patterns with any stem, for every folder that holds images or would if there were some."""
+    named = [posixpath.dirname(pattern) for pattern in config["images"]]
     folders = {posixpath.dirname(name) for name in images}
-    folders |= {posixpath.dirname(p) for p in config["images"] if not re.search(r"[*?]", posixpath.dirname(p))}
-    return sorted({f"./{expand(p, folder or '.')}" for p in config["masks"] for folder in folders})
+    folders |= {folder for folder in named if not re.search(r"[*?]", folder)}
+    pairs = itertools.product(config["masks"], folders)
+    return sorted({f"./{expand(pattern, folder or '.')}" for pattern, folder in pairs})
 
 
 def _matching(tree: Tree, patterns: list[str]) -> list[str]:
@@ -160,7 +190,7 @@ def _mask_patterns(config: Mapping[str, Any], images: Sequence[str], result: Pai
     """The mask patterns of each image, filled in; an image in whose name `stem` finds nothing is a finding."""
     filled = {}
     stems = [_stem(name) for name in images]
-    found = capture("stem", config["stem"], stems) if config.get("stem") else stems
+    found = _captured(config, "stem", stems) if config.get("stem") else stems
     for name, stem in zip(images, found, strict=True):
         if stem is None:
             message = f"dataset.stem {config['stem']!r} finds no stem in its name; mend it, or name the file in "
@@ -201,7 +231,8 @@ def _match_other_case(
         for pattern, masks in matches.items():
             if masks or (any(matches.values()) and not all_needed):
                 continue
-            free = [mask for mask in result.tree.match_any_case(pattern) if mask not in claims and mask not in images]
+            alike = result.tree.match_any_case(pattern)
+            free = [mask for mask in alike if mask not in claims and mask not in images]
             if len(free) == 1:
                 wanted[free[0]].append((name, pattern))
     taken = []
@@ -215,20 +246,7 @@ def _match_other_case(
     if taken:
         result.notes.append(
             f"{len(taken)} masks are named as their image but for upper and lower case, and taken for it: "
-            f"{_listed(sorted(taken))}"
-        )
-
-
-def _note_other_case(result: Pairing, images: Sequence[str]) -> None:
-    """Say which images differ in upper and lower case alone: on Windows and most Macs they are one file."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in images:
-        alike[name.casefold()].append(name)
-    told = [" and ".join(names) for names in alike.values() if len(names) > 1]
-    if told:
-        result.notes.append(
-            f"{len(told)} names differ in upper and lower case alone, and are one file on Windows and most Macs: "
-            f"{_listed(told)}"
+            f"{list_examples(sorted(taken), MAX_LISTED)}"
         )
 
 
@@ -238,21 +256,3 @@ def _contested(result: Pairing, mask: str, names: Sequence[str]) -> None:
         message = f"shares the mask {mask} with {sharing[0]}; expected one image a mask, so remove or rename one"
         result.findings.append(Finding("missing_mask", name, message))
         del result.masks[name]
-
-
-def _note_what_is_left(result: Pairing, config: Mapping[str, Any], taken: Collection[str]) -> None:
-    """Say which files lie in a folder that a pattern names, and are neither images nor masks."""
-    patterns = [*config["images"], *config["masks"]]
-    folders = tuple(f"{folder}/" for pattern in patterns if (folder := fixed_folder(pattern)) != ".")
-    series = tuple(f"{name}/" for name in taken if result.tree.files[name].is_dir())
-    left = [
-        name
-        for name, path in result.tree.files.items()
-        if name.startswith(folders or ("/",)) and name not in taken and not name.startswith(series or ("/",))
-        if not path.is_dir()
-    ]
-    if left:
-        result.notes.append(
-            f"{len(left)} files in {', '.join(sorted({folder[:-1] for folder in folders}))} are no image and no mask "
-            f"by the patterns: {_listed(sorted(left))}"
-        )

@@ -55,14 +55,33 @@ class Places:
 def note_of_turned(
     name: str, orientations: Sequence[str | None], wanted: str | None, whose: str = "the training data"
 ) -> list[str]:
-    """A sentence if some of these images are stored in another orientation than is wanted, and can be turned to it."""
-    others = [own for own in orientations if own and turn_to(own, wanted) is not None]
-    if not others:
+    """Sentences about images that are stored in another orientation than is wanted, or in one that is not known.
+
+    Those of another plane cannot be turned to it. Nothing is said where none is wanted.
+    """
+    if wanted is None:
         return []
-    return [
-        f"{len(others)} of {len(orientations)} images of {name} are stored in another orientation ({_named(others)}) "
-        f"than {whose} ({wanted}) and are turned to it"
-    ]
+    unlike = [own for own in orientations if own and own != wanted]
+    others = [own for own in unlike if turn_to(own, wanted) is not None]
+    crossing = [own for own in unlike if turn_to(own, wanted) is None]
+    unknown = sum(own is None for own in orientations)
+    notes = []
+    if others:
+        notes.append(
+            f"{len(others)} of {len(orientations)} images of {name} are stored in another orientation "
+            f"({_named(others)}) than {whose} ({wanted}) and are turned to it"
+        )
+    if crossing:
+        notes.append(
+            f"{len(crossing)} of {len(orientations)} images of {name} lie in another plane ({_named(crossing)}) than "
+            f"{whose} ({wanted}) and are taken as they are stored"
+        )
+    if unknown:
+        notes.append(
+            f"{unknown} of {len(orientations)} images of {name} do not say how they lie in space and are taken to be "
+            f"stored as {whose} ({wanted})"
+        )
+    return notes
 
 
 def _named(kinds: Sequence[str]) -> str:

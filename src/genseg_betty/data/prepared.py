@@ -1,15 +1,10 @@
 """The cases of a dataset as the network sees them: read from their files, or from the cache what was read before."""
 
 import hashlib
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +22,7 @@ from genseg_betty.data.ledger import Ledger, code_version, settled, size_of, sta
 from genseg_betty.data.places import Places
 from genseg_betty.data.preprocessing import Intensity, Preprocessing
 from genseg_betty.data.splits import fingerprints
+from genseg_betty.data.threads import map_ahead, one_thread_each
 from genseg_betty.errors import UserError
 
 BESIDE_THE_READING = {
@@ -35,9 +31,6 @@ BESIDE_THE_READING = {
 }
 SMALL = 150_000_000  # bytes up to which a dataset is checked as a whole, so that another draw of cases finds it checked
 HELD = 2**30  # bytes of decoded cases that wait in memory for their preprocessing; the others are decoded twice
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 class CachedReader:
@@ -94,7 +87,7 @@ class CachedReader:
         cases = list(cases)
         if self.dataset.root is None:
             return fingerprints(self.dataset, cases)
-        for case, digests in zip(cases, _ahead(self._read_digests, cases), strict=True):
+        for case, digests in zip(cases, map_ahead(self._read_digests, cases), strict=True):
             self._digests[case.id] = digests
         return {case.id: self._digests[case.id][0].hex() for case in cases}
 
@@ -111,7 +104,7 @@ class CachedReader:
         keys = [self._key(case) for case in cases]
         known = {key: facts for key in keys if (facts := self._ledger.recall(key))}
         missing = [(key, case) for key, case in zip(keys, cases, strict=True) if key not in known]
-        read = _ahead(self._read_facts, [case for _, case in missing])
+        read = map_ahead(self._read_facts, [case for _, case in missing])
         for (key, case), (sample, facts) in zip(missing, read, strict=True):
             self._hold(case, sample, facts.eight_bit)
             known[key] = asdict(facts)
@@ -154,8 +147,8 @@ class CachedReader:
         images, masks = torch.empty(0), torch.empty(0, dtype=torch.int64)
         decided = preprocessing.to_dict()
         keys = [key_of("tensors", self._key(case), decided) for case in cases]
-        with _threads_of_our_own():
-            found = _ahead(lambda pair: self._prepared(*pair, preprocessing), zip(keys, cases, strict=True))
+        with one_thread_each():
+            found = map_ahead(lambda pair: self._prepared(*pair, preprocessing), zip(keys, cases, strict=True))
             if preprocessing.spatial_dims == 3:
                 found = _padded(list(found), preprocessing.image_size)
             for index, (case, arrays) in enumerate(zip(cases, found, strict=True)):
@@ -227,7 +220,8 @@ class CachedReader:
 def _padded(volumes: list[dict[str, np.ndarray]], least: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:
     """Volumes brought to one size, that of the largest along each axis and at least `least`, by the darkest intensity
     and background around them."""
-    size = np.maximum.reduce([np.array(least), *(np.array(one["mask"].shape) for one in volumes)])
+    sizes = [np.array(one["mask"].shape) for one in volumes]
+    size = np.maximum.reduce([np.array(least), *sizes])
     for one in volumes:
         missing = size - one["mask"].shape
         around = [(int(total) // 2, int(total) - int(total) // 2) for total in missing]
@@ -243,27 +237,3 @@ def _files(case: Case) -> tuple[Path, ...]:
 
 def _bytes(sample: Sample) -> int:
     return sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
-
-
-@contextmanager
-def _threads_of_our_own() -> Iterator[None]:
-    """PyTorch leaves each operation to the thread that asks for it: dividing it once more only makes them wait."""
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
-
-
-def _ahead(function: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
-    """`map` by several threads, in order, a few items ahead of the one that is asked for and no more."""
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Out]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

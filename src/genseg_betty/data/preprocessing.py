@@ -59,7 +59,7 @@ class Preprocessing:
         for image in images:
             gray = gray and is_gray(image)
             eight_bit = eight_bit and is_eight_bit(image)
-            values.append(image.ravel()[:: image.size // SAMPLED | 1])  # odd, so that it does not walk down one column
+            values.append(_sample_values(image))
         kind = intensity or ("8-bit" if eight_bit else "percentiles")
         window = {"8-bit": lambda: (0.0, 255.0), "percentiles": lambda: _percentiles(values), "each": lambda: None}
         found = window[kind]() if isinstance(kind, str) else (kind[0], kind[1])
@@ -125,7 +125,7 @@ class Preprocessing:
         if pixels.shape[-1] > self.channels:
             pixels = (pixels * torch.tensor(LUMA)).sum(dim=-1, keepdim=True)
         pixels = pixels.movedim(-1, 0).expand(self.channels, *[-1] * dims)
-        low, high = self.intensity or _percentiles([pixels.numpy().ravel()[:: pixels.numel() // SAMPLED | 1]])
+        low, high = self.intensity or _percentiles([_sample_values(pixels.numpy())])
         pixels = ((pixels - low) / (high - low) * 2 - 1).clamp(-1, 1)
         return resize(pixels, self.grid(pixels.shape[1:], spacing)).clamp(-1, 1)
 
@@ -194,6 +194,12 @@ def is_eight_bit(image: np.ndarray) -> bool:
     return inside and bool((image == image.astype(np.uint8)).all())
 
 
+def _sample_values(image: np.ndarray) -> np.ndarray:
+    """At least SAMPLED values of an image, evenly spread, or all of them where they are fewer."""
+    step = image.size // SAMPLED | 1  # odd, so that it does not walk down one column
+    return image.ravel()[::step]
+
+
 def _percentiles(values: Sequence[np.ndarray]) -> tuple[float, float]:
     low, high = np.percentile(np.concatenate(values), PERCENTILES)
     return float(low), float(high) if high > low else float(low) + 1.0
@@ -210,7 +216,10 @@ def resize(planes: Tensor, size: Sequence[int]) -> Tensor:
         return F.interpolate(planes[None], size=tuple(size), mode="bilinear", antialias=True, align_corners=False)[0]
     if tuple(planes.shape[1:]) == tuple(size):
         return planes
+    channels, depth = planes.shape[:2]
     slices = planes.flatten(0, 1)  # [C * D, H, W]
-    slices = resize(slices, size[1:]).unflatten(0, planes.shape[:2])  # [C, D, h, w]
+    slices = resize(slices, size[1:]).unflatten(0, (channels, depth))  # [C, D, h, w]
     upright = slices.permute(0, 2, 1, 3).flatten(0, 1)  # [C * h, D, w]
-    return resize(upright, (size[0], size[2])).unflatten(0, (len(planes), size[1])).permute(0, 2, 1, 3).contiguous()
+    upright = resize(upright, (size[0], size[2]))  # [C * h, d, w]
+    upright = upright.unflatten(0, (channels, size[1]))  # [C, h, d, w]
+    return upright.permute(0, 2, 1, 3).contiguous()

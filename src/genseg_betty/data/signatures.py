@@ -1,6 +1,7 @@
 """What stands for an image in the search for copies: a gray thumbnail."""
 
 import itertools
+import math
 import mmap
 from pathlib import Path
 
@@ -27,10 +28,8 @@ def signature(image: np.ndarray) -> np.ndarray:
     if image.ndim == 3:
         thumbnail = shrink(_gray(image)[None], SIDE)[0]
     else:
-        cuts = [len(image) * quarter // 4 for quarter in range(5)]
-        slabs = [image[start : max(end, start + 1)].mean(axis=0) for start, end in itertools.pairwise(cuts)]
-        quarters = shrink(torch.stack([_gray(slab) for slab in slabs]), SIDE // 2)
-        thumbnail = quarters.reshape(2, 2, SIDE // 2, SIDE // 2).transpose(1, 2).reshape(SIDE, SIDE)
+        slabs = torch.stack([_gray(slab.mean(axis=0)) for slab in _slabs(image)])
+        thumbnail = joined(shrink(slabs, SIDE // 2))
     low, high = np.percentile(thumbnail, PERCENTILES)
     stretched = (thumbnail.numpy() - low) / max(high - low, 1e-6)
     return np.rint(stretched.clip(0, 1) * 255).astype(np.uint8).ravel()
@@ -45,6 +44,25 @@ def file_signature(path: Path, image: np.ndarray | None = None) -> np.ndarray:
     if drafted is not None:
         return signature(drafted)
     return signature(read_image(path) if image is None else image)
+
+
+def joined(slabs: Tensor) -> Tensor:
+    """[..., 4, s, s] -> [..., 2 s, 2 s]: four pictures two by two in one."""
+    quarters = slabs.unflatten(-3, (2, 2)).transpose(-3, -2)
+    return quarters.flatten(-4, -3).flatten(-2, -1)
+
+
+def parted(picture: Tensor) -> Tensor:
+    """[..., 2 s, 2 s] -> [..., 4, s, s]: the inverse of `joined`."""
+    quarters = picture.unflatten(-2, (2, -1)).unflatten(-1, (2, -1))
+    return quarters.transpose(-3, -2).flatten(-4, -3)
+
+
+def _slabs(volume: np.ndarray) -> list[np.ndarray]:
+    """Four parts of [D, H, W, C] along D, cut alike from either end: a volume in reverse has the same in reverse."""
+    edges = [len(volume) * quarter / 4 for quarter in range(5)]
+    pairs = itertools.pairwise(edges)
+    return [volume[math.floor(start) : math.ceil(end)] for start, end in pairs]
 
 
 def _drafted(path: Path) -> np.ndarray | None:
@@ -64,4 +82,6 @@ def _drafted(path: Path) -> np.ndarray | None:
 
 def _gray(image: np.ndarray) -> Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
-    return (pixels[..., :3] * torch.tensor(LUMA)).sum(dim=-1) if pixels.shape[-1] >= 3 else pixels[..., 0]
+    if pixels.shape[-1] < 3:
+        return pixels[..., 0]
+    return (pixels[..., :3] * torch.tensor(LUMA)).sum(dim=-1)

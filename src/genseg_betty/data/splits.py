@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from genseg_betty.data.case import Case
@@ -12,9 +13,9 @@ from genseg_betty.data.folds import TooFew, held_out_count, shuffled
 from genseg_betty.data.formats import content_digest
 from genseg_betty.data.near_copies import near_copies, parting_fault
 from genseg_betty.errors import UserError
+from genseg_betty.faults import list_examples
 
 DEFAULT_LABELLED = 40  # of a dataset for which the paper gives no figure
-MAX_LISTED = 5  # groups named in one note
 
 
 @dataclass
@@ -43,25 +44,44 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
     labelled but a published test part or a fold. A split of the user's own is taken as it is; a smaller `n_labelled`
     draws from its parts in proportion. Raises TooFew (a UserError).
     """
-    joined = _joined(dataset)
-    split = _own if dataset.own_split else _drawn
-    try:
-        splits = split(joined, n_labelled, n_test, seed)
-        splits.notes += _joined_note(dataset) if joined is not dataset else []
-    except TooFew:
-        if joined is dataset:
-            raise
-        splits = split(dataset, n_labelled, n_test, seed)
-        splits.notes.append(
-            "copies of one image stand in several parts, too many to keep them together; scores flatter"
-        )
+    if dataset.own_split:
+        splits = _own(dataset, n_labelled, n_test, seed)
+    else:
+        splits = _with_copies_together(dataset, n_labelled, n_test, seed)
     splits.notes += parting_fault(dataset)[1]
     return splits
 
 
+def _with_copies_together(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
+    """The parts that are drawn, copies of one picture in one of them; torn apart only where no parts could be drawn."""
+    joined = _joined(dataset)
+    if joined is dataset:
+        return _drawn(dataset, n_labelled, n_test, seed)
+    try:
+        splits = _drawn(joined, n_labelled, n_test, seed)
+    except TooFew as error:
+        if _has_groups_enough(joined, n_test):  # fewer labelled images, or fewer folds, would do
+            raise TooFew(f"{error}; copies of one picture count as one group") from None
+        splits = _drawn(dataset, n_labelled, n_test, seed)
+        splits.notes.append(
+            "copies of one image stand in several parts, too many to keep them together; scores flatter"
+        )
+    else:
+        splits.notes += _joined_note(dataset)
+    return splits
+
+
+def _has_groups_enough(dataset: Dataset, n_test: int | None) -> bool:
+    """Whether all parts can be drawn with as many labelled images as the groups leave, and without folds."""
+    with suppress(TooFew):
+        _drawn(replace(dataset, folds=None), None, n_test, seed=0)
+        return True
+    return False
+
+
 def _joined(dataset: Dataset) -> Dataset:
-    """The dataset with copies of one picture in one group, where we draw the parts."""
-    if not dataset.root or dataset.own_split or dataset.copies == "allow":
+    """The dataset with copies of one picture in one group, unless they may be parted."""
+    if not dataset.root or dataset.copies == "allow":
         return dataset
     cases = with_copies_grouped(dataset.cases, near_copies(dataset))
     return dataset if cases == dataset.cases else replace(dataset, cases=cases)
@@ -69,11 +89,8 @@ def _joined(dataset: Dataset) -> Dataset:
 
 def _joined_note(dataset: Dataset) -> list[str]:
     """The note that near copies were kept together."""
-    pairs = [f"{first.id} and {second.id}" for first, second in near_copies(dataset)]
-    if not pairs:
-        return []
-    listed = f"{', '.join(pairs[:MAX_LISTED])}{' and others' if len(pairs) > MAX_LISTED else ''}"
-    return [f"images that look like the same picture are kept in one part ({listed})"]
+    pairs = [f"{first.id} beside {second.id}" for first, second in near_copies(dataset)]
+    return [f"images that look like the same picture are kept in one part ({list_examples(pairs)})"] if pairs else []
 
 
 def _drawn(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
@@ -209,8 +226,7 @@ def _straddling(dataset: Dataset) -> list[str]:
     shared = sorted({group for part in parts for group in part if sum(group in other for other in parts) > 1})
     if not shared:
         return []
-    listed = f"{', '.join(shared[:MAX_LISTED])}{' and others' if len(shared) > MAX_LISTED else ''}"
-    return [f"dataset.split.file has cases of one group in several parts ({listed}); scores may flatter"]
+    return [f"dataset.split.file has cases of one group in several parts ({list_examples(shared)}); scores may flatter"]
 
 
 def _inexact(dataset: Dataset, test: int, train: int, validation: int) -> list[str]:
@@ -233,8 +249,8 @@ def _too_few(dataset: Dataset, n_labelled: int | None, pool: Sequence[Case], tes
         mend = f"set dataset.n_labelled between 2 and {len(pool)}"
         if _is_drawn(dataset):
             mend += "; or dataset.n_test=0, which leaves none to test on and all to be labelled"
-    elif test and len(pool) >= 2:
-        mend = "add labelled images of another group: training and validation may not share one"
+    elif len(pool) >= 2:
+        mend = "add labelled images of another group, or mend dataset.group: training and validation may not share one"
     else:
         mend = "add labelled images"
     return (

@@ -1,24 +1,26 @@
 """The test part that a dataset's `split` names: by patterns of image files, or by lists of groups."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.files import Finding, below_root
-from genseg_betty.data.name_list import Names, read_list, unmatched
+from genseg_betty.data.name_list import Names, quoted_examples, read_list
 from genseg_betty.data.pairing import Pairing
 
 MAX_NAMED = 8  # names of a list in one message
 
 
-def take_test_part(
-    dataset: Dataset, config: Mapping[str, Any], paired: Pairing, findings: list[Finding]
-) -> list[str]:
+def take_test_part(dataset: Dataset, config: Mapping[str, Any], paired: Pairing, findings: list[Finding]) -> list[str]:
     """Give the dataset the test part that patterns and lists of groups name; returns what is to be noted.
 
     What they name in vain is a finding, but of an optional part or the publisher's, whose files may be there in part,
     a note.
     """
+    if not dataset.cases:  # why there are none is told elsewhere
+        return []
     split = config.get("split") or {}
     lists, files = split.get("test_groups") or [], split.get("test") or []
     faults: list[Finding] = []
@@ -32,25 +34,24 @@ def take_test_part(
             message = f"dataset.split: {pattern} finds no labelled image to test on; mend it, upper and lower case too"
             faults.append(Finding("too_few", ".", message))
     dataset.published_test = frozenset(chosen)
-    if not chosen:  # told as a whole
-        faults = [fault for fault in faults if fault.code != "too_few"]
-    notes: list[str] = []
-    if split.get("optional") or dataset.published_split:
-        notes = [f"{fault.file} {fault.message}" for fault in faults if fault.code != "too_few"]
-    else:
+    if not (split.get("optional") or dataset.published_split):
         findings += faults
+        return []
+    notes = [f"{fault.file} {fault.message}" for fault in faults if fault.code != "too_few"]
     return notes + _require_test_part(dataset, config, findings)
 
 
 def _listed_groups(dataset: Dataset, pattern: str, faults: list[Finding]) -> set[str]:
     """The groups that the text files below the root name; a fault for each file that cannot be read or names others."""
     assert dataset.root is not None
-    root = dataset.root
     names = Names({case.id: case.group for case in dataset.cases})
     groups: set[str] = set()
-    paths = [path for path in sorted(root.glob(below_root(pattern))) if path.is_file()]
-    for path in (path for path in paths if path.resolve().is_relative_to(root.resolve())):
-        file = path.relative_to(root).as_posix()
+    files = _list_files(dataset, pattern)
+    for file, path in files.items():
+        if not path.resolve().is_relative_to(dataset.root.resolve()):
+            message = "is a link that leads out of the dataset's root and was not followed; copy the list in"
+            faults.append(Finding("unsafe", file, message))
+            continue
         try:
             found, unknown = names.chosen(read_list(path))
         except (OSError, ValueError) as error:
@@ -58,24 +59,39 @@ def _listed_groups(dataset: Dataset, pattern: str, faults: list[Finding]) -> set
             continue
         groups |= found
         if unknown:
-            example = f", such as '{dataset.cases[0].group}'" if dataset.cases else ""
-            message = (
-                f"names groups that no labelled image has: {unmatched(unknown, MAX_NAMED)}; expected names of groups "
-                f"(dataset.group){example}, so mend the list or remove them from it"
-            )
-            faults.append(Finding("missing_image", file, message))
-    if not paths:
+            faults.append(Finding("missing_image", file, _unknown_message(dataset, unknown)))
+        elif not found:
+            faults.append(Finding("too_few", file, "names nobody to test on; expected one group a line, so fill it"))
+    if not files:
         faults.append(Finding("too_few", ".", f"dataset.split.test_groups: {pattern} finds no file; mend it"))
     return groups
 
 
+def _list_files(dataset: Dataset, pattern: str) -> dict[str, Path]:
+    """The files that a pattern means, by their path below the root; a name with brackets stands for itself too."""
+    root = dataset.root
+    assert root is not None
+    literal = root / below_root(pattern)
+    found = {path for form in ("NFC", "NFD") for path in root.glob(unicodedata.normalize(form, pattern))}
+    paths = [literal] if literal.is_file() else sorted(found)
+    return {path.relative_to(root).as_posix(): path for path in paths if path.is_file()}
+
+
+def _unknown_message(dataset: Dataset, unknown: Sequence[str]) -> str:
+    return (
+        f"names groups that no labelled image has: {quoted_examples(unknown, MAX_NAMED)}; expected names of groups "
+        f"(dataset.group), such as '{dataset.cases[0].group}', so mend the list or remove them from it"
+    )
+
+
 def _require_test_part(dataset: Dataset, config: Mapping[str, Any], findings: list[Finding]) -> list[str]:
-    """A finding, or where it is `optional` a note, if no labelled image lies where the test part should."""
+    """A finding, or where it is `optional` a note, if no labelled image lies where the publisher's test part should."""
     split = config.get("split") or {}
     patterns = [*(split.get("test") or []), *(split.get("test_groups") or [])]
-    if not patterns or dataset.published_test or not dataset.cases:
+    if not patterns or dataset.published_test:
         return []
-    listed = patterns[0] if len(patterns) == 1 else f"{patterns[0]} or {len(patterns) - 1} more"
+    more = f" or {len(patterns) - 1} more" if len(patterns) > 1 else ""
+    listed = f"{patterns[0]}{more}"
     if split.get("optional"):
         instead = "" if config.get("n_test") == 0 else ", so 30 % are set aside instead"
         return [f"no labelled image of the published test part is there ({listed}){instead}"]

@@ -22,6 +22,7 @@ from genseg_betty.config import load_dataset_config
 from genseg_betty.data.case import Case
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.check import places_of
+from genseg_betty.data.comparable import require_kind, require_same_kind
 from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.formats import ImageError
 from genseg_betty.data.places import note_of_turned
@@ -109,18 +110,15 @@ def score_cases(
     once, for a mean over the others would mislead.
     """
     _check_classes(predictor, dataset)
-    _check_scale(predictor, dataset, cases)
     if not cases:
         raise UserError(f"{dataset.name} has no labelled case to score; expected at least one.")
+    require_same_kind(dataset, cases, predictor.preprocessing.spatial_dims)
+    _check_scale(predictor, dataset, cases)
     rows: list[dict[str, Any]] = []
     faults: list[tuple[str, str]] = []
     for case in track(cases, description=f"score {escape(harmless(dataset.name))}", console=Console(stderr=True)):
         try:
-            sample = dataset.load(case)
-            assert sample.mask is not None  # a Case is a labelled image
-            image = predictor.preprocessing.in_units_of_training(sample.image, dataset.scale([case]))
-            scores = case_scores(predictor(image, sample.spacing, sample.affine), sample.mask, predictor.num_classes)
-            rows.append({"id": case.id, **scores})
+            rows.append({"id": case.id, **_score_case(predictor, dataset, case)})
         except UserError as error:
             place, _, message = str(error).removeprefix(f"{dataset.name}: ").partition(": ")
             faults.append((place, message))
@@ -129,6 +127,20 @@ def score_cases(
         raise UserError("\n  - ".join([title, *merge_alike(faults)]))
     means = {name: sum(row[name] for row in rows) / len(rows) for name in ("dice", "jaccard")}
     return rows, {**means, "cases": len(rows)}
+
+
+def _score_case(predictor: Predictor, dataset: Dataset, case: Case) -> dict[str, float]:
+    """The scores of one case. Raises UserError, which begins with the dataset and the file."""
+    sample = dataset.load(case)
+    assert sample.mask is not None  # a Case is a labelled image
+    preprocessing = predictor.preprocessing
+    try:
+        require_kind(sample.mask.shape, preprocessing.spatial_dims)
+        image = preprocessing.in_units_of_training(sample.image, dataset.scale([case]))
+        indices = predictor(image, sample.spacing, sample.affine)
+    except UserError as error:
+        raise UserError(f"{dataset.name}: {case.image}: {error}") from error
+    return case_scores(indices, sample.mask, predictor.num_classes)
 
 
 def unseen(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
@@ -149,14 +161,16 @@ def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -
 
 def _write_scores(run: Run, label: str, content: bytes) -> Path:
     """Write the CSV into the Run, or into the current folder where the Run is for reading alone; returns its path."""
-    places = [run.path / f"evaluate-{label}.csv", Path.cwd() / f"evaluate-{file_label(run.path.name)}-{label}.csv"]
+    lone, with_run = f"evaluate-{label}.csv", f"evaluate-{file_label(run.path.name)}-{label}.csv"
     faults: list[str] = []
-    for place in places:
+    for folder, name in ((run.path, lone), (Path(), with_run)):
         try:
+            place = folder.absolute() / name  # raises where the current folder is gone
             remove_leftovers([place.parent])
             atomic_write(place, content)
         except OSError as error:
-            faults.append(f"{place.parent} cannot be written ({error.strerror})")
+            shown = folder if folder.is_absolute() else "the current folder"
+            faults.append(f"{shown} cannot be written ({error.strerror})")
             continue
         if faults:
             warnings.warn(f"{faults[0]}, so the scores of each case are in {place}", stacklevel=3)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from genseg_betty.build import build_augmentation, build_generator, build_objective
+from genseg_betty.build import build_architecture, build_augmentation, build_generator, build_objective
 from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
@@ -59,7 +59,7 @@ def generate(
     opened = Run.open(run)
     preprocessing = saved_preprocessing(opened, trained_segmenter(opened))
     with building_from(opened, opened.config, ("generator", "generator.objective", "augment"), trust):
-        renderer = Renderer(opened, strongest, resolve_device(device))
+        renderer = Renderer(opened, preprocessing, strongest, resolve_device(device))
         augment = build_augmentation(opened.config, preprocessing.spacing)
     masks = _training_masks(opened, preprocessing)
     order = StepSampler(len(masks), 1, seed)
@@ -90,11 +90,12 @@ class Renderer:
     That is the mask given, but of a generator that draws both. What is random follows PyTorch's default generator.
     """
 
-    def __init__(self, run: Run, strongest: bool, device: torch.device):
+    def __init__(self, run: Run, preprocessing: Preprocessing, strongest: bool, device: torch.device):
         checkpoint = _generator_checkpoint(run, "generator")
         self.device = device
         self.objective = build_objective(run.config)
         try:
+            _require_fitting(checkpoint, preprocessing)
             self.num_classes: int = checkpoint["num_classes"]
             self.network = self._build(run, checkpoint, strongest).to(device).eval()
             alpha = {half: weights.to(device) for half, weights in checkpoint["alpha"].items()}
@@ -106,6 +107,10 @@ class Renderer:
         size = tuple(checkpoint["image_size"])
         network = build_generator(run.config, self.num_classes, checkpoint["channels"], size)
         load_weights(network, checkpoint["weights"])
+        usual = build_architecture(run.config, network)()
+        found = {half: weights.shape for half, weights in checkpoint["alpha"].items()}
+        if found != {half: weights.shape for half, weights in usual.items()}:
+            raise ValueError(f"its architecture has the shapes {found}, which do not fit its cells")
         if strongest:
             network = network.keep_strongest(checkpoint["alpha"])  # type: ignore[operator]
             load_weights(network, _generator_checkpoint(run, "generator_strongest")["weights"])
@@ -115,7 +120,17 @@ class Renderer:
         condition = encode_mask(mask.to(self.device), self.num_classes)
         with torch.no_grad(), repeatable():
             image, drawn = self.objective.draw(lambda *inputs: self.network(*inputs, self.alpha), condition)
-        return image[0].float().cpu(), mask[0] if drawn is condition else class_masks(drawn.float().cpu())[0]
+        if drawn is not condition:
+            mask = class_masks(drawn.float().cpu())
+        return image[0].float().cpu(), mask[0]
+
+
+def _require_fitting(checkpoint: dict[str, Any], preprocessing: Preprocessing) -> None:
+    """Raise ValueError for a generator of other images than the segmenter's."""
+    found = (checkpoint["num_classes"], checkpoint["channels"], tuple(checkpoint["image_size"]))
+    expected = (preprocessing.num_classes, preprocessing.channels, preprocessing.image_size)
+    if found != expected:
+        raise ValueError(f"its classes, channels and size are {found}; the segmenter's are {expected}")
 
 
 def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:

@@ -4,6 +4,7 @@ All that it needs rides in the Run: the weights, and the preprocessing that the 
 """
 
 import copy
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +20,14 @@ from genseg_betty.backbones.sliding import slide
 from genseg_betty.build import build_segmenter
 from genseg_betty.data.formats.place import Turn, turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing, resize
-from genseg_betty.device import resolve_device
+from genseg_betty.device import free_memory, resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.inference.recorded import read_preprocessing
 from genseg_betty.run import Run
 from genseg_betty.trust import building_from
 
 WHITE = 255  # of an 8-bit image
+FLOAT_BYTES = 4
 LIBRARIES = ("segmentation_models_pytorch.", "monai.networks.nets.")
 PRETRAINED = {"weights": None, "pretrained": False}  # what asks MONAI and timm for no weights made elsewhere
 
@@ -83,6 +85,7 @@ class Predictor:
         """Logits [num_outputs, *] at the size of the network, of volumes at its spacing, on the CPU; one output if
         binary. The image has the training data's orientation."""
         values = _intensities(image)
+        self._require_room(self._size(image), spacing)
         network_input = self.preprocessing.image(values, spacing)[None].to(self.device)
         self._warn_of_scale(values)
         with torch.inference_mode(), repeatable():
@@ -94,6 +97,9 @@ class Predictor:
         self, image: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None
     ) -> tuple[np.ndarray, Sequence[float] | None, Turn | None]:
         """The image and its spacing in the training data's orientation, and what brought it there."""
+        dims = self.preprocessing.spatial_dims
+        if spacing is not None and not (len(spacing) == dims and all(step > 0 for step in spacing)):
+            raise UserError(f"the spacing is {list(spacing)}; expected {dims} numbers above 0, in mm along each axis")
         turn = self.preprocessing.turn(self._size(image), affine)
         if turn is None:
             return image, spacing, None
@@ -102,6 +108,17 @@ class Predictor:
 
     def _size(self, image: np.ndarray) -> tuple[int, ...]:
         return np.shape(image)[: self.preprocessing.spatial_dims]
+
+    def _require_room(self, size: Sequence[int], spacing: Sequence[float] | None) -> None:
+        """Raise UserError for a volume that at the spacing of the training is larger than memory."""
+        grid = self.preprocessing.grid(size, spacing)
+        needed = math.prod(grid) * max(self.preprocessing.channels, self.num_classes) * FLOAT_BYTES
+        if needed > (free := free_memory("cpu")):
+            raise UserError(
+                f"the image of {list(size)} pixels becomes {list(grid)} at the spacing of the training data, "
+                f"{self.preprocessing.spacing} mm, which takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of "
+                "memory are free: see whether the file states its own spacing rightly, or use a larger machine"
+            )
 
     def _warn_of_scale(self, values: np.ndarray) -> None:
         low, high = float(values.min()), float(values.max())
@@ -127,7 +144,9 @@ def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predict
     preprocessing = saved_preprocessing(run, checkpoint)
     with building_from(run, config, ("backbone",), trust):
         try:
-            outputs = checkpoint["num_outputs"]
+            outputs, classes = checkpoint["num_outputs"], preprocessing.num_classes
+            if outputs != (1 if classes == 2 else classes):
+                raise ValueError(f"num_outputs is {outputs}, which is not that of {classes} classes")
             network = build_segmenter(config, preprocessing.channels, outputs, preprocessing.spatial_dims)
             load_weights(network, checkpoint["weights"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -155,7 +174,8 @@ def trained_segmenter(run: Run) -> dict[str, Any]:
             "best.pt): run its training command again to go on until it ends."
         )
     warnings.warn(
-        f"The Run at {run.path} has not finished: using its best segmenter so far (checkpoints/best.pt).",
+        f"The Run at {run.path} has not finished, or its checkpoints/predictor.pt is gone: using its best segmenter so "
+        "far (checkpoints/best.pt). The training's command makes the other.",
         stacklevel=3,
     )
     return checkpoint

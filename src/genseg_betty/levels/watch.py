@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import OutOfMemoryError, Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import peak_memory
-from genseg_betty.errors import Interrupted
+from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.generators.cells import Architecture, operation_name
 from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.graph import WARMUP
 from genseg_betty.levels.pictures import draw_samples
 from genseg_betty.levels.segmentation import SegmenterLevel, predict_logits
 from genseg_betty.metrics import case_scores
-from genseg_betty.multilevel.engine import Phase, PhasedEngine
+from genseg_betty.multilevel.engine import Diverged, Phase, PhasedEngine
 from genseg_betty.progress import Progress
 from genseg_betty.run import Run
 from genseg_betty.signals import interruption
@@ -85,7 +85,7 @@ class Watch:
         with Progress(totals, dict(self.engine.done)) as progress, interruption() as caught:
             self.tracker.warn = self.engine.tell = progress.message
             started = time.monotonic()
-            while (phase := self.engine.advance()) is not None:
+            while (phase := self._advance()) is not None:
                 now = time.monotonic()
                 self.seconds += now - started
                 started = now
@@ -95,6 +95,14 @@ class Watch:
                 if caught:
                     self._checkpoint()
                     raise Interrupted(caught[0])
+
+    def _advance(self) -> Phase | None:
+        """One step of the engine. Where it diverged, the skipped steps are counted in status.json yet."""
+        try:
+            return self.engine.advance()
+        except Diverged:
+            self.run.status("running", skipped=self._skipped())
+            raise
 
     def _after_step(self, phase: Phase) -> None:
         step = self.engine.global_step
@@ -140,7 +148,7 @@ class Watch:
         score = scores[self.data.metric]
         if score > self.best["score"]:
             self.best = {"score": score, "step": step}
-            self.run.save_checkpoint("best", self.predictor_state())
+            self.run.save_checkpoint("best", {**self.predictor_state(), "validation": self.best})
         if self.plateau is not None:
             self.plateau.step(score)
 
@@ -197,12 +205,41 @@ class Watch:
         state = self.run.load_checkpoint("last", map_location=self.engine.device) if self.run.resuming else None
         if state is None:
             return
+        try:
+            self._load_state(state)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, OutOfMemoryError):
+                raise
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            raise UserError(
+                f"checkpoints/last.pt of {self.run.path} is no checkpoint of this training ({reason}): it is of "
+                "another Run or version. Put back a copy of it, or train again with resume=restart (deletes the Run)."
+            ) from error
+        self._restore_best()
+        self.run.drop_metrics_after(self.engine.global_step)
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
         self.engine.load_state_dict(state["engine"])
         self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
         if self.plateau is not None:
             self.plateau.load_state_dict(state["plateau"])
         self._updates = self.segmentation.count
-        self.run.drop_metrics_after(self.engine.global_step)
+
+    def _restore_best(self) -> None:
+        """Go by what best.pt says of itself: after a kill it may be younger than last.pt.
+
+        Raises UserError where the method's segmenter is to be the best one and that is gone or damaged.
+        """
+        if self.trainer.select != "best" or not self.best["step"]:
+            return
+        best = self.run.load_checkpoint("best")
+        if best is None:
+            raise UserError(
+                f"checkpoints/best.pt of {self.run.path} is gone, the segmenter of the best validation so far (step "
+                f"{self.best['step']}), which trainer.select=best asks for. Put back a copy of it, or train again with "
+                "resume=restart (deletes the Run)."
+            )
+        self.best = best.get("validation", self.best)  # Runs of earlier versions have none
 
 
 def named_weights(architecture: Architecture) -> dict[str, float]:

@@ -77,6 +77,8 @@ class Generative(Method):
 class GenSeg(Generative):
     """The three stages together: a warm-up of the generator alone, then joint steps (Eq. 5-8)."""
 
+    learns_architecture = True
+
     def warmup_steps(self, trainer: DictConfig) -> int:
         steps: int = trainer.warmup_iterations
         return steps

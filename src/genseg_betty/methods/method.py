@@ -30,6 +30,7 @@ class Method(ABC):
     """One way to train a segmenter. A subclass says which levels step, in which phases."""
 
     has_generator: ClassVar[bool] = False
+    learns_architecture: ClassVar[bool] = False
 
     def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
         """Train within `run`, from its last checkpoint if it has one.

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from genseg_betty.config.naming import OPEN
 from genseg_betty.config.networks import describe_networks, describe_reduced
+from genseg_betty.config.origins import OF_AUGMENT, SET, belongs, find_idle_sections
 from genseg_betty.data.fingerprint import describe
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import free_memory, peak_memory
@@ -24,7 +25,7 @@ def _say(*lines: str) -> None:
         console.print(harmless(line), markup=False, soft_wrap=True)
 
 
-def announce(run: Run, data: DataBundle, has_generator: bool) -> None:
+def announce(run: Run, data: DataBundle, has_generator: bool, learns_architecture: bool) -> None:
     """Before the first step."""
     config = run.config
     size = "×".join(map(str, data.preprocessing.image_size))
@@ -33,7 +34,8 @@ def announce(run: Run, data: DataBundle, has_generator: bool) -> None:
     reduced = describe_reduced(config, has_generator)
     preset = f" (trainer={config.trainer.name})" if reduced else ""
     origins = config.get("origins") or {}
-    notes = [*([reduced] if reduced else []), *data.dataset.notes, *data.splits.notes]
+    idle = find_idle(config, has_generator, learns_architecture)
+    notes = [*([reduced] if reduced else []), *idle, *data.dataset.notes, *data.splits.notes]
     if OPEN in run.path.name:
         notes.append("an earlier version gave this Run its name, without the number of labelled images; it keeps it")
     _say(
@@ -44,6 +46,19 @@ def announce(run: Run, data: DataBundle, has_generator: bool) -> None:
         *_indented("note:", *notes),
         f"{'continues' if run.resuming else 'run directory'}: {run.path}",
     )
+
+
+def find_idle(config: DictConfig, has_generator: bool, learns_architecture: bool) -> list[str]:
+    """At most one line, of keys that the user has set and that have no part in this training."""
+    sections = find_idle_sections(config.method, has_generator, learns_architecture)
+    without = ["generator"] if not has_generator else ["learned architecture"]
+    without += ["augmentation"] if OF_AUGMENT[0] in sections else []
+    origins = config.get("origins") or {}
+    keys = [key for key, origin in origins.items() if origin == SET and belongs(key, sections)]
+    # A hypergradient that is switched off is what a method without one does; a warm start is told when it begins.
+    told = {"trainer.warm_start", *(["hypergradient"] if config.hypergradient == "none" else [])}
+    idle = [key for key in keys if key not in told]
+    return [f"not used, as {config.method.name} has no {' and no '.join(without)}: {', '.join(idle)}"] if idle else []
 
 
 def unused(data: DataBundle) -> list[str]:
@@ -114,7 +129,13 @@ def conclude(run: Run, results: dict[str, Any]) -> None:
         f"  {name}: Dice {found['dice']:.3f}, Jaccard {found['jaccard']:.3f} ({found['cases']} cases)"
         for name, found in results["test"].items()
     ]
-    told = ["test scores, at the size of each case's own mask:", *scores] if scores else ["nothing was tested on"]
+    told = ["test scores, at the size of each case's own mask:", *scores]
+    if not scores:
+        untrained = "trainer.iterations=0 trains no segmenter"
+        told = [f"no test scores: {'there are no test images' if results['iterations'] else untrained}"]
+    skipped = [f"{count} of {level}" for level, count in results["skipped"].items() if count]
+    if skipped:
+        told.append(f"steps not made, as a loss or gradient was not finite: {', '.join(skipped)}")
     _say(*told, f"report: {run.path / 'report.html'}")
 
 

@@ -73,7 +73,7 @@ def _train(config: DictConfig, data: DataBundle) -> Run:
         if is_complete(run):
             nothing_to_do(run)
             return run
-        announce(run, data, method.has_generator)
+        announce(run, data, method.has_generator, method.learns_architecture)
         try:
             _fit_and_test(run, method, data, splits)
         except BaseException as error:
@@ -112,10 +112,13 @@ def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, 
 
 
 def is_complete(run: Run) -> bool:
-    """Whether the Run was finished before, with as many iterations as are asked for now."""
-    results = run.read_json("results.json") or {}
-    finished = run.resuming and run.read_status().get("state") == "finished"
-    return finished and results.get("iterations") == run.config.trainer.iterations
+    """Whether the Run was finished before, with as many iterations as are asked for now, and has what it ended with."""
+    if not run.resuming or run.read_status().get("state") != "finished":
+        return False
+    results = run.read_results()
+    networks = ["predictor", "generator"] if results.get("generator") else ["predictor"]
+    has_networks = all((run.path / "checkpoints" / f"{name}.pt").exists() for name in networks)
+    return has_networks and results.get("iterations") == run.config.trainer.iterations
 
 
 def test(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:
@@ -133,8 +136,7 @@ def require_same_data(run: Run, splits: dict[str, Any]) -> None:
 
     Files that came or went since may have given the cases other parts: what was trained on could be tested on.
     """
-    before = run.read_json("splits.json") or splits
-    before = {"data_sha256": splits["data_sha256"], **before}  # older Runs have none
+    before = {"data_sha256": splits["data_sha256"], **run.read_splits()}  # older Runs have none
     parts = ("train", "validation", "sha256", "data_sha256")
     changed = [part for part in parts if before.get(part) != splits[part]]
     if changed:

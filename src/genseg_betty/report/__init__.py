@@ -8,7 +8,11 @@ from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, remove_leftovers
 from genseg_betty.report.page import render
 from genseg_betty.report.record import Record, read_record
-from genseg_betty.report.tables import write_csv
+from genseg_betty.report.tables import CSV_COLUMNS, write_csv
+
+# What the files of every report begin with.
+PAGE = b"<!DOCTYPE html>"
+TABLE = ",".join(CSV_COLUMNS[:2]).encode()
 
 
 def build_report(runs: Sequence[Path], out: Path) -> Path:
@@ -18,23 +22,39 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
     directory that is no Run, or whose config cannot be read, is left out with a warning.
 
     Raises:
-        UserError: no Runs, none that can be read, or `out` cannot be written.
+        UserError: no Runs, none that can be read, files at the place of these two that are no report, or `out` cannot
+            be written.
     """
     paths = list(dict.fromkeys(Path(path).expanduser().resolve() for path in runs))
     if not paths:
         raise UserError("a report needs at least one Run: name run directories")
     out = Path(out).expanduser()
-    if out.suffix == ".csv":
+    scores = out.with_suffix(".csv")
+    if out == scores:
         raise UserError(f"{out} would be overwritten by the table of scores: name the page something.html")
     records = _readable(paths)
     try:
+        _require_replaceable(out, PAGE)
+        _require_replaceable(scores, TABLE)
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers([out.parent])
         atomic_write(out, render(records).encode())
-        write_csv(records, out.with_suffix(".csv"))
+        write_csv(records, scores)
     except OSError as error:
         raise UserError(f"the report cannot be written to {out}: {error.strerror}") from error
     return out
+
+
+def _require_replaceable(file: Path, beginning: bytes) -> None:
+    """Raise UserError where a file would be lost that is no report: it begins otherwise. Raises OSError."""
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        found = opened.read(len(beginning))
+    if found and found != beginning:
+        raise UserError(
+            f"{file} is there already and is no report: move it away, or name the page otherwise with --out"
+        )
 
 
 def _readable(paths: Sequence[Path]) -> list[Record]:

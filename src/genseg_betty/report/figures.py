@@ -66,7 +66,7 @@ def line_chart(
         coarse: fewer numbers on the axes, for a chart shown very small.
     """
     if log:
-        series = [Series(one.name, [(x, math.log10(y)) for x, y in one.points if y > 0], one.colour) for one in series]
+        series = [_on_logarithmic_axis(one) for one in series]
     points = [point for one in series for point in one.points]
     if not points:
         return f'<p class="missing">{text(title)}: no values</p>'
@@ -103,23 +103,32 @@ def histogram(title: str, values: Sequence[float]) -> str:
     return _svg(title, parts)
 
 
+def _on_logarithmic_axis(series: Series) -> Series:
+    positive = [(x, math.log10(y)) for x, y in series.points if y > 0]
+    return Series(series.name, positive, series.colour)
+
+
 def thin(points: Points, bins: int = BINS) -> list[tuple[float, float, float, float]]:
     """At most `bins` points (x, mean, least, most), each of neighbouring points."""
     size = math.ceil(len(points) / bins) if points else 1
     thinned = []
     for start in range(0, len(points), size):
         xs, ys = zip(*points[start : start + size], strict=True)
-        thinned.append((sum(xs) / len(xs), sum(ys) / len(ys), min(ys), max(ys)))
+        mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
+        thinned.append((mean_x, mean_y, min(ys), max(ys)))
     return thinned
 
 
 def _line(series: Series, x_axis: Axis, y_axis: Axis) -> str:
+    def place(x: float, y: float) -> str:
+        return f"{x_axis(x):.1f},{y_axis(y):.1f}"
+
     points = thin(series.points)
-    path = " ".join(f"{x_axis(x):.1f},{y_axis(y):.1f}" for x, y, _, _ in points)
+    path = " ".join(place(x, mean) for x, mean, _, _ in points)
     band = ""
     if len(points) < len(series.points):
-        upper = [f"{x_axis(x):.1f},{y_axis(most):.1f}" for x, _, _, most in points]
-        lower = [f"{x_axis(x):.1f},{y_axis(least):.1f}" for x, _, least, _ in reversed(points)]
+        upper = [place(x, most) for x, _, _, most in points]
+        lower = [place(x, least) for x, _, least, _ in reversed(points)]
         band = f'<polygon class="band c{series.colour}" points="{" ".join(upper + lower)}"/>'
     name = f"<title>{text(series.name)}</title>"
     if len(points) == 1:

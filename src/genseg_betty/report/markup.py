@@ -41,7 +41,9 @@ def size(count: float | None) -> str:
     """Bytes in MiB or GiB."""
     if count is None:
         return NONE
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+    if count < 2**30:
+        return f"{count / 2**20:.0f} MiB"
+    return f"{count / 2**30:.2f} GiB"
 
 
 def listing(items: Mapping[str, Any]) -> str:
@@ -74,7 +76,7 @@ def key(names: Sequence[str]) -> str:
 def picture(path: Path, caption: str) -> str:
     """A picture inside the page; a note in its place if the file cannot be read, or is a link to one elsewhere."""
     try:
-        if path.is_symlink():
+        if path.is_symlink() or path.parent.is_symlink():
             raise ValueError("a link")
         content = bounded_read(path, MAX_PICTURE)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:

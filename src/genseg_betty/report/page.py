@@ -37,7 +37,8 @@ def render(records: Sequence[Record]) -> str:
 
 def _single(record: Record) -> str:
     cards = "".join(_card(record, name) for name in record.test)
-    cards = f'<div class="cards">{cards}</div>' if cards else '<p class="missing">No test scores yet.</p>'
+    none = "No test scores." if record.state == "finished" else "No test scores yet."
+    cards = f'<div class="cards">{cards}</div>' if cards else f'<p class="missing">{none}</p>'
     return f"<h1>{text(record.name)}</h1>{_lead(record)}{notices(record)}{cards}{run_section(record)}"
 
 
@@ -137,17 +138,26 @@ def _dots(groups: Sequence[Group], records: Sequence[Record]) -> str:
     for name in test_sets(records):
         values = {id(group): list(group.scores(name, "dice").values()) for group in groups}
         every = [value for found in values.values() for value in found] or [0.0, 1.0]
-        low, high = math.floor(min(every) * 20 - 0.2) / 20, math.ceil(max(every) * 20 + 0.2) / 20
+        low = math.floor(min(every) * 20 - 0.2) / 20
+        high = math.ceil(max(every) * 20 + 0.2) / 20
         rows = ""
         for group in groups:
-            found = values[id(group)]
-            marks = "".join(f'<i style="left:{(value - low) / (high - low):.2%}"></i>' for value in found)
-            if found:
-                marks += f'<b style="left:{(statistics.fmean(found) - low) / (high - low):.2%}"></b>'
+            marks = _draw_marks(values[id(group)], low, high)
             rows += f'<span class="label">{text(group.label)}</span><span class="track">{marks}</span>'
         scale = f'<span></span><span class="scale"><span>{low:g}</span><span>{high:g}</span></span>'
         figures += figure(f"{name}: Dice of each seed, and the mean", f'<div class="dots">{rows}{scale}</div>')
     return f'<div class="split">{figures}</div>'
+
+
+def _draw_marks(scores: Sequence[float], low: float, high: float) -> str:
+    """A dot for each score and a bar for their mean, on a track from `low` to `high`."""
+    marks = ""
+    for score_of_seed in scores:
+        marks += f'<i style="left:{(score_of_seed - low) / (high - low):.2%}"></i>'
+    if scores:
+        mean = statistics.fmean(scores)
+        marks += f'<b style="left:{(mean - low) / (high - low):.2%}"></b>'
+    return marks
 
 
 def _gallery(groups: Sequence[Group]) -> str:
@@ -161,7 +171,8 @@ def _gallery(groups: Sequence[Group]) -> str:
 
 
 def _details(record: Record) -> str:
-    scores = ", ".join(f"{name} {score(number(found.get('dice')))}" for name, found in record.test.items())
+    dice = {name: score(number(found.get("dice"))) for name, found in record.test.items()}
+    scores = ", ".join(f"{name} {value}" for name, value in dice.items())
     return (
         f"<details><summary>{text(record.name)}<small>{text(scores or record.state)}</small></summary>"
         f"{_lead(record)}{notices(record)}{run_section(record, 'h3')}</details>"

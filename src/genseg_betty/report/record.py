@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genseg_betty.config.origins import find_idle_sections
 from genseg_betty.errors import UserError
 from genseg_betty.files import require_regular
 from genseg_betty.run import Run
@@ -25,13 +26,6 @@ MAX_PID = 2**31
 MAX_CASES = 2**27  # bytes of one table of cases
 SCORES = ("dice", "jaccard")
 NOT_LOSSES = ("validation", "architecture", "system")  # phases of metrics.csv
-# Keys of the config that have no part in a Run without a generator, or without a hypergradient.
-OF_GENERATOR = (
-    "generator", "trainer.warmup_iterations", "trainer.finetune_iterations", "trainer.warm_start",
-    "trainer.keep_warmup", "trainer.small.max_channels", "trainer.optimizers.generator",
-    "trainer.optimizers.discriminator",
-)  # fmt: skip
-OF_ARCHITECTURE = ("hypergradient", "precondition", "arch_every", "trainer.optimizers.architecture")
 NOT_SET = ("origins", "reduced")  # found out, and told elsewhere
 # Keys that do not make two Runs different methods: the seed, names, and where and how a Run runs.
 UNRELATED = re.compile(
@@ -95,9 +89,9 @@ class Record:
 
     @property
     def used_config(self) -> dict[str, Any]:
-        """The config without the keys that have no part in this Run: those of a generator and of an architecture."""
-        unused = NOT_SET + (() if self.has_generator else OF_GENERATOR)
-        return _without(self.config, unused + (() if self.has_hypergradient else OF_ARCHITECTURE))
+        """The config without the keys that have no part in this Run, such as those of a generator that it lacks."""
+        idle = find_idle_sections(self.config.get("method"), self.has_generator, self.has_hypergradient)
+        return _without(self.config, NOT_SET + idle)
 
     @property
     def seed(self) -> int | str:
@@ -173,31 +167,52 @@ def read_record(path: Path) -> Record:
         except UserError as error:
             faults.append(f"{what} cannot be read: {error}")
             return otherwise
-        return found if isinstance(found, type(otherwise)) else otherwise
+        return found
 
     tests = sorted(run.path.glob("test-*.csv"))
+    status = attempt("status.json", run.read_status, {})
+    results = attempt("results.json", lambda: run.read_results(checked=False), {})
+    metrics = attempt("metrics.csv", run.metrics, [])
+    cases = {file.stem[5:]: attempt(file.name, partial(_read_cases, file), []) for file in tests}
+    trained_on = attempt("splits.json", lambda: run.read_json("splits.json", checked=False), {})
     return Record(
         path=run.path,
         config=OmegaConf.to_container(run.config),  # type: ignore[arg-type]
-        status=attempt("status.json", run.read_status, {}),
-        results=attempt("results.json", lambda: run.read_json("results.json", checked=False), {}),
-        metrics=attempt("metrics.csv", run.metrics, []),
-        cases={file.stem[5:]: attempt(file.name, partial(_read_cases, file), []) for file in tests},
+        status=status,
+        results=results,
+        metrics=metrics,
+        cases=cases,
         samples=last_samples(run.path),
-        faults=faults + _changes(run, faults),
+        faults=[*faults, *_contradictions(run, status, results, mapping(trained_on)), *_changes(run, faults)],
     )
+
+
+def _contradictions(run: Run, status: dict[str, Any], results: dict[str, Any], splits: dict[str, Any]) -> list[str]:
+    """What the files of a Run say against each other, although each can be read."""
+    found = []
+    if status.get("state") == "finished" and not (run.path / "results.json").exists():
+        found.append("results.json is gone: give the training's command again, which makes it anew")
+    digests = {str(part["data_sha256"]) for part in (results, splits) if part.get("data_sha256")}
+    if len(digests) > 1:
+        found.append("results.json and splits.json are of two trainings: their data_sha256 differ")
+    return found
 
 
 def _changes(run: Run, told: list[str]) -> list[str]:
     """At most one line, of the files that are not what the Run wrote, although they can be read."""
-    names = [name for name in run.changed_files() if not any(line.startswith(name) for line in told)]
+    try:
+        changed = run.changed_files()
+    except UserError as error:  # the checksums themselves
+        return [str(error)]
+    names = [name for name in changed if not any(line.startswith(name) for line in told)]
     return [f"not as the Run wrote them, by its {SUMS}, or gone: {', '.join(names)}"] if names else []
 
 
 def last_samples(path: Path) -> list[Path]:
     """The pictures in samples/ of the latest step, which is the last number in their names."""
     files = sorted((path / "samples").glob("*.png"))
-    steps = [int(re.findall(r"\d+", file.stem)[-1]) if re.search(r"\d", file.stem) else -1 for file in files]
+    numbers = [re.findall(r"\d+", file.stem) for file in files]
+    steps = [int(found[-1]) if found else -1 for found in numbers]
     return [file for file, step in zip(files, steps, strict=True) if step == max(steps)]
 
 

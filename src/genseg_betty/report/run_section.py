@@ -29,7 +29,8 @@ def run_section(record: Record, heading: str = "h2") -> str:
         "Architecture": _architecture(record),
         "How it was made": _facts(record),
     }
-    return "".join(f"<{heading}>{title}</{heading}>{part}" for title, part in parts.items() if part)
+    sections = [f"<{heading}>{title}</{heading}>{part}" for title, part in parts.items() if part]
+    return "".join(sections)
 
 
 def notices(record: Record) -> str:
@@ -97,6 +98,8 @@ def _curves(record: Record) -> str:
     for name in names:
         points = [point for phase in phases for point in record.series(phase, name)]
         title = LOSS_TITLES.get(name, name)
+        if not record.has_generator:
+            title = title.partition(" (stage")[0]  # a method without a generator has no stages
         charts.append(figure(title, line_chart(title, [Series(name, points)], None, x_range, boundary=boundary)))
     loss = record.series("validation", "loss")
     if loss:
@@ -198,10 +201,11 @@ SHOWN = ("backbone", "generator", "method", "augment", "trainer")
 
 def _settings(group: dict[str, Any]) -> str:
     """One line of a config group: its name, then its keys that are set."""
-    flat = {
-        key: value for key, value in flatten(group).items() if key not in ("name", "_target_") and value is not None
-    }
-    return " ".join(filter(None, [str(group.get("name") or ""), *(f"{key}={value}" for key, value in flat.items())]))
+    words = [str(group["name"])] if group.get("name") else []
+    for name, value in flatten(group).items():
+        if name not in ("name", "_target_") and value is not None:
+            words.append(f"{name}={value}")
+    return " ".join(words)
 
 
 def _latest(record: Record, name: str) -> float | None:

@@ -5,10 +5,7 @@ has a checksum in SHA256SUMS, and is looked at when it is read. PyTorch is impor
 there is no Run in a directory takes none.
 """
 
-import csv
-import io
 import os
-import pickle
 import platform
 import re
 import warnings
@@ -16,21 +13,20 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write, bounded_json, is_full, to_json, whole_lines
+from genseg_betty.files import atomic_write, bounded_json, to_json
 from genseg_betty.run.checksums import UNLIKE, Checksums, damaged
 from genseg_betty.run.lock import LOCK, Lock
+from genseg_betty.run.metrics_file import MetricsFile
 from genseg_betty.run.resume import STATES, prepare, read_config, resolve
-from genseg_betty.run.tables import read_metrics, table
+from genseg_betty.run.tables import table
 
-METRIC_COLUMNS = ("step", "phase", "name", "value")
 PARTS = ("train", "validation", "test")  # of splits.json
 MAX_JSON = 2**26  # bytes of one file; a split of a hundred thousand cases takes a quarter
-UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError)  # as torch.load tells it
 
 
 class Run:
@@ -45,7 +41,7 @@ class Run:
         self.resuming = resuming
         self._lock = lock
         self._sums = Checksums(path)
-        self._metrics: IO[str] | None = None
+        self._metrics = MetricsFile(path / "metrics.csv")
 
     @classmethod
     def start(
@@ -89,8 +85,12 @@ class Run:
         """An existing Run, to read: takes no lock, writes nothing. Raises UserError if there is none."""
         path = Path(path).expanduser().resolve()
         run = cls(path, read_config(path))
-        if not run._sums.matches(path / "config.yaml"):
-            warnings.warn(str(damaged(path / "config.yaml", UNLIKE)), stacklevel=2)
+        try:
+            fault = None if run._sums.matches(path / "config.yaml") else damaged(path / "config.yaml", UNLIKE)
+        except UserError as error:  # the checksums cannot be read; what needs them will raise
+            fault = error
+        if fault is not None:
+            warnings.warn(str(fault), stacklevel=2)
         return run
 
     def status(
@@ -109,7 +109,7 @@ class Run:
             "host": platform.node(),
             "updated": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        changing = self.path / "status.json", self.path / "metrics.csv"
+        changing = self.path / "status.json", self._metrics.path
         self._sums.forget(*changing)
         atomic_write(changing[0], to_json(status).encode())
         if state == "finished":
@@ -132,31 +132,33 @@ class Run:
         splits = self.read_json("splits.json")
         file = self.path / "splits.json"
         if splits is None:
-            raise UserError(f"{file} is gone, which alone says which cases were trained on. Put back a copy of it.")
+            raise UserError(
+                f"{file} is gone, which alone says which cases were trained on. Put back a copy of it, or train again "
+                "with resume=restart (deletes the Run)."
+            )
         parts = [splits.get(part) for part in PARTS] if isinstance(splits, dict) else [None]
         if not all(isinstance(ids, list) and all(isinstance(id, str) for id in ids) for ids in parts):
             raise damaged(file, f"it holds no lists of the cases of {', '.join(PARTS)}")
         return splits
+
+    def read_results(self, checked: bool = True) -> dict[str, Any]:
+        """What results.json says; {} where there is none. Raises UserError for a damaged one."""
+        results = self.read_json("results.json", checked)
+        if results is None:
+            return {}
+        if not isinstance(results, dict):
+            raise damaged(self.path / "results.json", f"it holds a {type(results).__name__}, expected a mapping")
+        return results
 
     def save_checkpoint(self, name: str, state: dict[str, Any]) -> Path:
         """Write checkpoints/<name>.pt. `state`: tensors, numbers, strings and containers of them.
 
         Raises UserError where the disk is full; the file of before stays as it was.
         """
-        import torch
+        from genseg_betty.run.checkpoints import write_checkpoint
 
         path = self._inside("checkpoints", f"{name}.pt")
-        path.parent.mkdir(exist_ok=True)
-        try:
-            self._sums.write(path, lambda file: torch.save(state, file))
-        except (OSError, RuntimeError) as error:
-            cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch wraps what a file raises
-            if not isinstance(cause, OSError) or not is_full(cause):
-                raise
-            raise UserError(
-                f"the disk is full ({cause.strerror}): {path} cannot be written. What was written there "
-                "before is whole; make room and give the same command again, and the training goes on from it."
-            ) from error
+        write_checkpoint(path, state, self._sums)
         return path
 
     def load_checkpoint(self, name: str, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any] | None:
@@ -165,55 +167,24 @@ class Run:
         With `mmap` tensors are read when they are looked at: for what else the file says, however large it is. One
         flipped bit is not found then.
         """
-        path = self._inside("checkpoints", f"{name}.pt")
-        if not path.exists():
-            return None
-        import torch
+        from genseg_betty.run.checkpoints import read_checkpoint
 
-        from genseg_betty.run.sound_checkpoint import require_plain_values, require_sound_checkpoint
-
-        try:
-            require_sound_checkpoint(path, in_memory=not mmap)
-            state: dict[str, Any] = torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
-            require_plain_values(state)
-            if not mmap and not self._sums.matches(path):
-                raise ValueError(UNLIKE)
-            return state
-        except UNREADABLE as error:
-            reason = str(error).strip().split("\n")[0]
-            raise UserError(
-                f"the checkpoint {path} cannot be read ({reason}): the file is damaged, or not ours. Put "
-                "back a copy of it, or train again with resume=restart."
-            ) from error
+        return read_checkpoint(self._inside("checkpoints", f"{name}.pt"), self._sums, map_location, mmap)
 
     def log(self, step: int, phase: str, values: Mapping[str, float]) -> None:
         """Append one row per value to metrics.csv. Equal floats give equal bytes."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows((step, phase, name, repr(float(value))) for name, value in values.items())
-        if self._metrics is None:
-            self._metrics = (self.path / "metrics.csv").open("a", encoding="utf-8", newline="")
-            if self._metrics.tell() == 0:
-                self._metrics.write(",".join(METRIC_COLUMNS) + "\n")
-        self._metrics.write(text.getvalue())
-        self._metrics.flush()
+        self._metrics.add(step, phase, values)
 
     def drop_metrics_after(self, step: int) -> None:
         """Keep the rows of metrics.csv up to and with `step`, as they are; a line torn by a kill goes too."""
-        self._close_metrics()
-        path = self.path / "metrics.csv"
-        if path.exists():
-            self.metrics()  # raises where a row is damaged
-            header, *rows = whole_lines(path) or [",".join(METRIC_COLUMNS) + "\n"]
-            kept = [row for row in rows if int(row.partition(",")[0]) <= step]
-            atomic_write(path, "".join([header, *kept]).encode())
+        self._metrics.drop_after(step)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of metrics.csv: step (int), phase, name (str), value (float); a torn last line is left out.
 
         Raises UserError where a row is damaged, naming it.
         """
-        return read_metrics(self.path / "metrics.csv", METRIC_COLUMNS)
+        return self._metrics.read()
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a JSON file of the Run. Numbers that JSON cannot hold (nan, inf) become null."""
@@ -256,7 +227,7 @@ class Run:
 
     def close(self) -> None:
         """Close the metrics and release the lock."""
-        self._close_metrics()
+        self._metrics.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -267,11 +238,6 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _close_metrics(self) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
 
     def _inside(self, *parts: str) -> Path:
         """A path in this directory; names that could lead out of it raise UserError."""

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import IO
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write, file_sha256, whole_file
+from genseg_betty.files import atomic_write, bounded_read, file_sha256, whole_file
 
 SUMS = "SHA256SUMS"
+MAX_SUMS = 2**20  # bytes: some ten thousand lines
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 UNLIKE = f"it does not hold what was written, its SHA-256 is not the one in {SUMS}"
 ON_PURPOSE = f"If you changed it yourself, take its line out of {SUMS}."
 CHECKPOINT = "Put back a copy of it, or train again with resume=restart (deletes the Run)."
+OUTCOME = "Put back a copy of it, or delete it and give the training's command again: it is made anew from last.pt."
 MEND = {
+    SUMS: "Put back a copy of it, or delete it: the Run's files are then taken as they are.",
+    "predictor.pt": OUTCOME,
+    "generator.pt": OUTCOME,
+    "generator_strongest.pt": OUTCOME,
     "config.yaml": "Put back a copy of it.",
     "status.json": "Delete it and give the training's command again: the Run goes on from its checkpoint.",
     "metrics.csv": "Put back a copy of it, or delete it: the curves are lost, the model and its scores are not.",
@@ -64,24 +70,43 @@ class Checksums:
         return known is None or file_sha256(path) in known
 
     def changed_texts(self) -> list[str]:
-        """Names of the files, checkpoints left out, that are gone or hold something else than was written."""
+        """Names of the files, checkpoints left out, that are gone or hold something else than was written.
+
+        Its own name is among them where it holds lines that are no checksums, or none.
+        """
         texts = [self.folder / name for name in self._read() if "/" not in name]
-        return [path.name for path in texts if not path.is_file() or not self.matches(path)]
+        changed = [path.name for path in texts if not path.is_file() or not self.matches(path)]
+        lines = self._lines()
+        sound = lines is None or (lines and all(LINE.fullmatch(line) for line in lines))
+        return changed if sound else [*changed, SUMS]
 
     def _note(self, digests_of: Mapping[Path, tuple[str, ...]]) -> None:
         known = self._read() | {self._name(path): digests for path, digests in digests_of.items()}
-        lines = [f"{digest}  {name}\n" for name, several in sorted(known.items()) for digest in several]
+        lines = []
+        for name, several in sorted(known.items()):
+            lines += [f"{digest}  {name}\n" for digest in several]
         atomic_write(self.folder / SUMS, "".join(lines).encode())
 
     def _read(self) -> dict[str, tuple[str, ...]]:
-        """Name -> digests, one unless a process was killed in the middle of a write."""
+        """Name -> digests, one unless a process was killed in the middle of a write.
+
+        Raises UserError for a file that is no list of them.
+        """
         known: dict[str, tuple[str, ...]] = {}
-        file = self.folder / SUMS
-        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-        for line in text.splitlines():
+        for line in self._lines() or ():
             if found := LINE.fullmatch(line):
                 known[found[2]] = (*known.get(found[2], ()), found[1])
         return known
+
+    def _lines(self) -> list[str] | None:
+        """The lines of the file; None where there is none. Raises UserError where it cannot be read."""
+        file = self.folder / SUMS
+        try:
+            return bounded_read(file, MAX_SUMS).decode("utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise damaged(file, f"it cannot be read ({error})") from error
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -89,6 +114,11 @@ class Checksums:
 
 def damaged(path: Path, reason: str) -> UserError:
     """The error for a file of a Run that cannot be used as it is."""
-    mend = CHECKPOINT if path.suffix == ".pt" else MEND.get(path.name, "Put back a copy of it, or delete it.")
     on_purpose = f" {ON_PURPOSE}" if reason == UNLIKE else ""
-    return UserError(f"{path} is damaged: {reason}. {mend}{on_purpose}")
+    return UserError(f"{path} is damaged: {reason}. {mend(path)}{on_purpose}")
+
+
+def mend(path: Path) -> str:
+    """What to do about a file of a Run that is damaged."""
+    otherwise = CHECKPOINT if path.suffix == ".pt" else "Put back a copy of it, or delete it."
+    return MEND.get(path.name, otherwise)

@@ -5,10 +5,12 @@ between hosts. The file's text says who holds it, for the message, and is the pr
 for a holder on another host, which counts as alive.
 """
 
+import errno
 import fcntl
 import json
 import os
 import platform
+import stat
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +19,7 @@ from pathlib import Path
 from genseg_betty.errors import UserError
 
 LOCK = ".lock"
+NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # what the system says of a link, a folder, a socket
 WRITING_SECONDS = 5.0  # a lock file that is still empty after this long was left by a killed process
 
 
@@ -78,8 +81,12 @@ class Lock:
         if not _is_at(descriptor, self.path):
             os.close(descriptor)
             return False
-        os.write(descriptor, json.dumps(asdict(Holder.this_process(locked))).encode())
         self._descriptor = descriptor
+        try:
+            os.write(descriptor, json.dumps(asdict(Holder.this_process(locked))).encode())
+        except OSError:  # such as a full disk
+            self.release()
+            raise
         return True
 
     def _remove_stale(self) -> None:
@@ -88,7 +95,7 @@ class Lock:
         It is removed by who has its lock, and while it is still the file of that name: of several one removes it.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
+            descriptor = _open_regular(self.path, os.O_RDWR)
         except FileNotFoundError:
             return  # released in between
         try:
@@ -105,13 +112,34 @@ class Lock:
 def is_locked(path: Path) -> bool:
     """Whether a living process has the operating system's lock on the file `path`, in whatever container it is."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+        descriptor = _open_regular(path, os.O_RDONLY)
+    except (OSError, UserError):
         return False
     try:
         return _flock(descriptor, kind=fcntl.LOCK_SH) is None
     finally:
         os.close(descriptor)
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """The descriptor of an existing lock file. Raises UserError for a pipe, a link or what else is no file; OSError."""
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait for another end
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        raise _no_lock_file(path) from error
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise _no_lock_file(path)
+
+
+def _no_lock_file(path: Path) -> UserError:
+    return UserError(
+        f"{path} is a link, a folder or a pipe; expected a lock file or none. Delete it: no training of this program "
+        "made it."
+    )
 
 
 def process_start(pid: int) -> str | None:
@@ -181,9 +209,11 @@ def _read(descriptor: int) -> tuple[Holder | None, float]:
     try:
         found = json.loads(os.pread(descriptor, 2**16, 0))
         known = {key: found.get(key) for key in ("started", "boot", "space")}
-        return Holder(int(found["pid"]), str(found["host"]), **known, locked=found.get("locked") is True), written
-    except (ValueError, KeyError, TypeError, AttributeError):
+        locked = found.get("locked") is True
+        holder = Holder(int(found["pid"]), str(found["host"]), **known, locked=locked)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None, written
+    return holder, written
 
 
 def _lives(holder: Holder | None, written: float) -> bool:

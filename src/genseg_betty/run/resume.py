@@ -1,24 +1,26 @@
 """Whether a directory may be trained in: begin anew, continue what is there, or refuse and say why."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.files import TEMPORARY, bounded_json
-from genseg_betty.run.checksums import SUMS
+from genseg_betty.files import bounded_json, remove_leftovers
+from genseg_betty.run.checksums import SUMS, Checksums
 from genseg_betty.run.lock import LOCK
 from genseg_betty.run.plain_yaml import read_plain_yaml
 
 STATES = ("running", "finished", "interrupted", "failed")
-# All that a Run writes, and all that a restart deletes.
+# All that a Run writes, and all that a restart deletes, in this order: after a kill in the middle nothing goes on from
+# a checkpoint whose Run is half deleted, and status.json still says that the directory is a Run's.
 OWNED = (
+    "checkpoints/last.pt",
+    "checkpoints/*.pt",
     SUMS,
     "config.yaml",
-    "status.json",
     "metrics.csv",
     "splits.json",
     "fingerprint.json",
@@ -28,8 +30,8 @@ OWNED = (
     "tracking.json",
     "report.html",
     "report.csv",
-    "checkpoints/*.pt",
     "samples/*.png",
+    "status.json",
 )
 MAX_STATUS = 2**20  # bytes
 LAST = Path("checkpoints", "last.pt")
@@ -61,19 +63,14 @@ def prepare(path: Path, config: DictConfig, resume: str) -> bool:
         raise UserError(f"resume={resume}: expected auto, never or restart")
     if resume == "never" and any(entry.name != LOCK for entry in path.iterdir()):
         raise UserError(f"{path} is not empty, and resume=never: name another run_dir, or use resume=auto or restart")
-    checkpoint = path / LAST
-    state = _state(path)
     if continues(path, resume):
         _refuse_link(path / "metrics.csv")
         _refuse_differences(path, config)
-        _remove_half_written([path, *_folders(path)])
+        remove_leftovers([path, *_folders(path)])
         return True
-    ended = state == "finished" or (state is not None and any((path / outcome).exists() for outcome in OUTCOME))
-    if resume == "auto" and ended:
-        raise UserError(
-            f"the Run in {path} was finished before, but {checkpoint} is gone, so there is nothing to continue from. "
-            "Put back a copy of it, name another run_dir, or use resume=restart to delete its results and train again."
-        )
+    state, step = _read_progress(path)
+    if resume == "auto":
+        _refuse_loss(path, state, step)
     _clear(path, is_run=state is not None)
     return False
 
@@ -98,8 +95,8 @@ def read_config(path: Path) -> DictConfig:
         config = OmegaConf.create(read_plain_yaml(file))
     except Exception as error:  # the YAML library raises many kinds
         raise UserError(f"{file} cannot be read: {error}. Put back a copy of it.") from error
-    if not isinstance(config, DictConfig):
-        raise UserError(f"{file} holds no config: expected a mapping of keys to values")
+    if not isinstance(config, DictConfig) or not config:
+        raise UserError(f"{file} holds no config: expected a mapping of keys to values. Put back a copy of it.")
     return migrated(config)
 
 
@@ -138,13 +135,31 @@ def _unset(value: Any) -> bool:
 
 def _refuse_differences(path: Path, config: DictConfig) -> None:
     lines = differences(read_config(path), config)
-    if lines:
-        raise UserError(
-            f"{path} holds a Run of another config, which cannot be continued with this one:\n  "
-            + "\n  ".join(lines)
-            + "\nUse the Run's values, another run_dir, or resume=restart (deletes the Run). "
-            "trainer.iterations may only grow."
-        )
+    if not lines:
+        return
+    if not Checksums(path).matches(path / "config.yaml"):
+        lines.append(f"(config.yaml does not hold what was written, by {SUMS}: put back a copy of it)")
+    raise UserError(
+        f"{path} holds a Run of another config, which cannot be continued with this one:\n  "
+        + "\n  ".join(lines)
+        + "\nUse the Run's values, another run_dir, or resume=restart (deletes the Run). "
+        "trainer.iterations may only grow."
+    )
+
+
+def _refuse_loss(path: Path, state: str | None, step: int) -> None:
+    """Raise UserError for a Run that has come somewhere, and whose last checkpoint is gone: it would be deleted."""
+    has_outcome = any((path / outcome).exists() for outcome in OUTCOME)
+    if state == "finished" or (state is not None and has_outcome):
+        reached = "was finished before"
+    elif step > 0:  # written after the checkpoint of that step
+        reached = f"had come to step {step}"
+    else:
+        return
+    raise UserError(
+        f"the Run in {path} {reached}, but {path / LAST} is gone, so there is nothing to continue from. Put back a "
+        "copy of it, name another run_dir, or use resume=restart to delete what the Run has and train again."
+    )
 
 
 def _refuse_link(file: Path) -> None:
@@ -159,7 +174,8 @@ def _refuse_link(file: Path) -> None:
 def _clear(path: Path, is_run: bool) -> None:
     """Delete what an earlier Run left. Files of these names that no Run wrote are refused; others stay."""
     folders = [path, *_folders(path)]
-    files = [file for pattern in OWNED for file in path.glob(pattern) if file.parent in folders]
+    found = dict.fromkeys(file for pattern in OWNED for file in path.glob(pattern))
+    files = [file for file in found if file.parent in folders]
     if files and not is_run:
         names = ", ".join(sorted(str(file.relative_to(path)) for file in files)[:5])
         raise UserError(
@@ -168,7 +184,7 @@ def _clear(path: Path, is_run: bool) -> None:
         )
     for file in files:
         file.unlink()
-    _remove_half_written(folders)
+    remove_leftovers(folders)
 
 
 def _folders(path: Path) -> list[Path]:
@@ -176,20 +192,16 @@ def _folders(path: Path) -> list[Path]:
     return [path / name for name in ("checkpoints", "samples") if not (path / name).is_symlink()]
 
 
-def _remove_half_written(folders: Iterable[Path]) -> None:
-    """Delete what killed processes left of files that they were writing: a checkpoint may be large."""
-    for folder in folders:
-        for file in folder.glob(f".*{TEMPORARY}*"):
-            file.unlink()
-
-
-def _state(path: Path) -> str | None:
-    """The state in status.json; None if there is none, or if it is someone else's file."""
+def _read_progress(path: Path) -> tuple[str | None, int]:
+    """State and step in status.json; None and 0 if there is none, or if it is someone else's file."""
     try:
-        state = bounded_json(path / "status.json", MAX_STATUS)["state"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return state if state in STATES else None
+        status = bounded_json(path / "status.json", MAX_STATUS)
+        state, step = status["state"], status.get("step")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, 0
+    if state not in STATES:
+        return None, 0
+    return state, step if isinstance(step, int) else 0
 
 
 def _flatten(config: DictConfig) -> dict[str, Any]:

@@ -26,6 +26,7 @@ MAX_VALUES = 2_000_000  # in all lists and mappings
 MAX_DEPTH = 64  # of lists and mappings in each other
 END = struct.Struct("<4s4H2LH")  # of a zip: ends with the size and the place of the list of entries
 END_64, LOCATOR_64 = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+ALL_ONES = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)  # count, length and place, where they do not fit in fewer bits
 FOREIGN = "torch.save writes no such file"
 # What our states are made of: tensors, weights, ordered mappings, shapes, and types of numbers.
 MADE_OF = re.compile(
@@ -95,24 +96,29 @@ def _directory(file: IO[bytes]) -> int:
         raise ValueError("it is cut short, or no file of torch.save in its present format")
     *_, count, length, start, comment = END.unpack(last[-END.size :])
     end = size - END.size
-    if len(last) == tail and last[-END.size - LOCATOR_64.size :].startswith(b"PK\6\7"):
+    locator = last[-END.size - LOCATOR_64.size : -END.size]
+    if len(last) == tail and locator.startswith(b"PK\6\7"):
         end -= LOCATOR_64.size + END_64.size
-        _, _, place, _ = LOCATOR_64.unpack(last[-END.size - LOCATOR_64.size : -END.size])
-        *_, count_64, length_64, start_64 = END_64.unpack(last[: END_64.size])
-        agree = all(
-            short in (long, ones)
-            for short, long, ones in (
-                (count, count_64, 0xFFFF), (length, length_64, 0xFFFFFFFF), (start, start_64, 0xFFFFFFFF)
-            )
-        )  # fmt: skip
-        if not agree or place != end or not last.startswith(b"PK\6\6"):
-            raise ValueError(f"its end contradicts itself; {FOREIGN}")
-        length, start = length_64, start_64
+        length, start = _long_end(last, locator, end, (count, length, start))
     if comment or start + length != end:
         raise ValueError(f"its list of entries does not end where it should; {FOREIGN}")
     if length > MAX_DIRECTORY:
         raise ValueError(f"its list of entries has {length:,} bytes, more than {MAX_DIRECTORY:,}; {FOREIGN}")
     return start
+
+
+def _long_end(last: bytes, locator: bytes, end: int, short: tuple[int, int, int]) -> tuple[int, int]:
+    """Length and place of the list of entries, in 64 bits, as `last` says, which lies at `end`.
+
+    Raises ValueError where that is not what is said in `short` (count, length and place) in fewer bits.
+    """
+    *_, place, _ = LOCATOR_64.unpack(locator)
+    *_, count, length, start = END_64.unpack(last[: END_64.size])
+    long = (count, length, start)
+    agree = all(narrow in (wide, ones) for narrow, wide, ones in zip(short, long, ALL_ONES, strict=True))
+    if not agree or place != end or not last.startswith(b"PK\6\6"):
+        raise ValueError(f"its end contradicts itself; {FOREIGN}")
+    return length, start
 
 
 def _pickled(entries: Sequence[zipfile.ZipInfo], begin: int) -> zipfile.ZipInfo:

@@ -44,7 +44,7 @@ class Converted:
 Converter = Callable[[Path, Tell | None], Converted]
 
 
-def converters() -> dict[str, Converter]:
+def find_converters() -> dict[str, Converter]:
     """The functions by the name that a dataset YAML gives."""
     from genseg_betty.data.convert import echonet
 
@@ -62,22 +62,22 @@ def convert(name: str, root: Path, progress: Tell | None = None) -> Converted:
     Raises UserError for an unknown name, a raw file that is missing or unusable as a whole, a missing library, and
     a root that cannot be written.
     """
-    known = converters()
+    known = find_converters()
     if name not in known:
         raise UserError(f"convert: {name!r} is no converter; expected one of {', '.join(sorted(known))}")
     return known[name](root, progress)
 
 
-def inside(path: Path, root: Path) -> bool:
+def is_inside(path: Path, root: Path) -> bool:
     """Whether a path stays below the root once links are followed."""
     return path.resolve().is_relative_to(root.resolve())
 
 
-def table(root: Path, name: str, columns: Sequence[str]) -> Iterator[list[str]]:
+def read_table(root: Path, name: str, columns: Sequence[str]) -> Iterator[list[str]]:
     """The rows of a CSV file below the root, these columns alone, "" where a row is short. Raises UserError."""
     path = root / name
     try:
-        if not inside(path, root) or not path.is_file():
+        if not is_inside(path, root) or not path.is_file():
             raise UserError("is not there (or a link out of the root); expected the publisher's table")
         if path.stat().st_size > MAX_TABLE:
             raise UserError(f"has more than {MAX_TABLE // 2**20} MiB; expected the publisher's table")
@@ -97,7 +97,7 @@ def table(root: Path, name: str, columns: Sequence[str]) -> Iterator[list[str]]:
 
 
 @contextmanager
-def shown(progress: Tell | None, phase: str, total: int) -> Iterator[Tell]:
+def show_progress(progress: Tell | None, phase: str, total: int) -> Iterator[Tell]:
     """The function that tells the progress: the caller's, or one that draws on stderr."""
     if progress is not None:
         yield progress

@@ -27,7 +27,7 @@ def require_pyav(dataset: str) -> None:
         raise UserError(f"reading {dataset}'s videos needs PyAV, which is not installed: {INSTALL}") from error
 
 
-def frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+def read_frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Index and [H, W] gray pixels of the wanted frames, in their order. Raises ImageError.
 
     A video that holds fewer frames than its header names is refused whole: where one was lost, all later ones would
@@ -36,13 +36,13 @@ def frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarra
     try:
         if not path.is_file():
             raise ImageError("unreadable", "it is no file")
-        with _opened(path) as video:
+        with _open_video(path) as video:
             named = video.streams.video[0].frames
             held = sum(packet.size > 0 for packet in video.demux(video=0))
         if held < named:
             raise ImageError("unreadable", f"it holds {held} of the {named} frames that its header names")
-        with _opened(path) as video:
-            yield from _decoded(video, wanted)
+        with _open_video(path) as video:
+            yield from _decode_frames(video, wanted)
     except ImageError:
         raise
     except Exception as error:  # a damaged file makes FFmpeg raise a dozen different types
@@ -51,7 +51,7 @@ def frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarra
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open_video(path: Path) -> Iterator[Any]:
     """Only the AVI reader is tried, on an open file: others would follow addresses that a file names."""
     import av
 
@@ -62,7 +62,7 @@ def _opened(path: Path) -> Iterator[Any]:
         yield video
 
 
-def _decoded(video: Any, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+def _decode_frames(video: Any, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
     context = video.streams.video[0].codec_context
     context.thread_count = 1
     context.options = {**LIMITS, "err_detect": "explode"}  # else a damaged frame comes back patched up

@@ -24,9 +24,11 @@ from genseg_betty.errors import UserError
 MAX_MEMBERS = 250_000
 HEADER_BYTES = 2**16  # of one tar member, extended names included
 DIRECTORY_BYTES = 32 * 2**20  # of a zip's list of contents: 250,000 names of 80 letters
+MAX_DEPTH = 64  # folders within each other
 MAX_SETTINGS = 20  # headers of a tar that speak of all its files
 DICTIONARY_BYTES = 2**28  # that xz may ask for; `xz -9` asks for 65 MiB
 CHUNK = 2**20
+MAX_SHOWN = 80  # characters of a name in a message
 RAR_TOOLS = "no RAR or 7z reader is bundled: unpack it with `unar FILE`, `7z x FILE` or `bsdtar -xf FILE`"
 
 UNREADABLE = (
@@ -82,6 +84,9 @@ def safe_name(name: str) -> str:
     if re.search(r"[\x00-\x1f\x7f]", name):
         raise UserError(f"it holds {name!r}, a name with control characters")
     parts = [part for part in parts if part not in ("", ".")]
+    if len(parts) > MAX_DEPTH:
+        deep = f"{len(parts) - 1} folders deep; the bound is {MAX_DEPTH}"
+        raise UserError(f"it holds {name[:MAX_SHOWN]!r}…, which lies {deep}")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return "" if hidden else "/".join(parts)
 

@@ -105,8 +105,15 @@ def verify(entry: Entry, path: Path, screen: Screen) -> dict[str, str]:
             screen.step(f"checking {entry.file}", file.tell(), size)
     sums = {kind: each.hexdigest() for kind, each in hashes.items()}
     found = {**sums, "size": size}
-    stated = {key: getattr(entry, key) for key in found if getattr(entry, key) is not None}
-    wrong = [f"  {key}: found {found[key]}, expected {value}" for key, value in stated.items() if found[key] != value]
+    stated = {}
+    wrong = []
+    for key, value in found.items():
+        expected = getattr(entry, key)
+        if expected is None:
+            continue
+        stated[key] = expected
+        if value != expected:
+            wrong.append(f"  {key}: found {value}, expected {expected}")
     if wrong:
         path.unlink()
         raise UserError(

@@ -1,6 +1,5 @@
 """One file by HTTP: a transfer goes on where it stopped, and is bounded by the size stated and by the disk."""
 
-import json
 import os
 import re
 import shutil
@@ -19,12 +18,13 @@ from rich.filesize import decimal
 from genseg_betty.data.fetch.entries import Entry
 from genseg_betty.data.fetch.screen import Screen
 from genseg_betty.errors import UserError
-from genseg_betty.files import atomic_write, to_json
+from genseg_betty.files import atomic_write, bounded_json, to_json
 
 TIMEOUT = 60.0  # seconds without a byte
 PAUSES = (1, 2, 5, 15, 30)  # seconds before each new try; a try that brings more starts the count anew
 RESERVE = 2**28  # bytes of the disk that are left free
 CHUNK = 2**20
+MAX_RECORD = 2**24  # bytes
 
 
 class _Broken(Exception):
@@ -34,6 +34,8 @@ class _Broken(Exception):
 def download(entry: Entry, path: Path, screen: Screen) -> None:
     """Bring an entry's file to `path`, going on where an earlier try stopped. Raises UserError."""
     part = path.with_name(f"{path.name}.part")
+    if part.is_symlink():
+        raise UserError(f"{part} is a link, and nothing is written through links; remove it")
     furthest, failures = _size(part), 0
     screen.message(f"{entry.file}: from {entry.url}")
     while True:
@@ -180,8 +182,9 @@ def _state_file(part: Path) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """What a record of ours says; {} where there is none, or it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = bounded_json(path, MAX_RECORD)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -31,7 +31,7 @@ def read_entries(name: str, fetch: Sequence[Mapping[str, Any]]) -> list[Entry]:
     problems = []
     for number, item in enumerate(fetch, start=1):
         keys = {key: value for key, value in item.items() if value is not None}
-        keys.setdefault("file", unquote(re.split("[?#]", str(keys.get("url", "")))[0].rpartition("/")[2]))
+        keys.setdefault("file", _last_part(str(keys.get("url", ""))))
         faults = _faults(keys)
         problems += [f"about.fetch, entry {number}: {fault}" for fault in faults]
         if not faults:
@@ -45,10 +45,18 @@ def read_entries(name: str, fetch: Sequence[Mapping[str, Any]]) -> list[Entry]:
     return entries
 
 
+def _last_part(url: str) -> str:
+    """What the file at an address is called there."""
+    path = re.split("[?#]", url)[0]
+    return unquote(path.rpartition("/")[2])
+
+
 def _faults(keys: Mapping[str, Any]) -> list[str]:
     known = set(Entry.__dataclass_fields__)
     faults = [f"unknown key {key}; known are {', '.join(sorted(known))}" for key in keys if key not in known]
-    url, file, into = str(keys.get("url", "")), str(keys["file"]), str(keys.get("into", "."))
+    url = str(keys.get("url", ""))
+    file = str(keys["file"])
+    into = str(keys.get("into", "."))
     if not re.fullmatch(r"https?://[\w.-]+(:\d+)?/[\x21-\x7e]+", url, re.ASCII):
         faults.append(f"url is {url!r}; expected https://HOST/PATH or http://HOST/PATH, without spaces")
     elif not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", file):

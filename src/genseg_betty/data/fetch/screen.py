@@ -48,7 +48,8 @@ class Screen:
             self._drawn = time.monotonic()
         elif time.monotonic() - self._drawn >= LINE_SECONDS:
             self._drawn = time.monotonic()
-            self.message(f"{title}: {decimal(done)}" + (f" of {decimal(total)}" if total else ""))
+            of_total = f" of {decimal(total)}" if total else ""
+            self.message(f"{title}: {decimal(done)}{of_total}")
         self._title = title
 
     def _draw(self, shown: bars.Progress, title: str, done: int, total: int | None) -> None:

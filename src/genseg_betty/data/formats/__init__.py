@@ -17,9 +17,9 @@ import numpy as np
 
 from genseg_betty.data.formats import arrays, content, dicom, metaimage, nifti, nrrd, pictures, raw
 from genseg_betty.data.formats.common import Header, ImageError
-from genseg_betty.data.formats.dicom import holds_series
+from genseg_betty.data.formats.dicom import holds_series, holds_volumes
 from genseg_betty.data.formats.pictures import mismatch, pack, unpack, write_mask
-from genseg_betty.data.formats.place import affine_from_orientation, is_proper
+from genseg_betty.data.formats.place import affine_from_orientation, is_proper, spacing_in_words
 
 __all__ = [
     "EXTENSIONS",
@@ -29,6 +29,8 @@ __all__ = [
     "content_digest",
     "content_files",
     "holds_series",
+    "holds_volumes",
+    "is_image_file",
     "mismatch",
     "pack",
     "read_colours",
@@ -52,6 +54,11 @@ def split_name(name: str) -> tuple[str, str]:
     lower = name.lower()
     known = max((extension for extension in EXTENSIONS if lower.endswith(extension)), key=len, default="")
     return (name[: -len(known)], name[-len(known) :]) if known else (name, "")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a file is one that is read: by its extension, or as DICOM, which may have any name."""
+    return bool(split_name(path.name)[1]) or dicom.is_named_otherwise(path)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -80,10 +87,9 @@ def read_header(path: Path) -> Header:
     """Shape, spacing and place without reading the values. Raises ImageError."""
     header: Header = _reader(path).read_header(path)
     if header.spacing and not all(math.isfinite(step) and step > 0 for step in header.spacing):
-        found = " x ".join(f"{step:g}" for step in reversed(header.spacing))
-        raise ImageError(
-            "unreadable", f"states voxels of {found} mm (x, y, z); expected sizes above 0, mend its header"
-        )
+        found = spacing_in_words(header.spacing)
+        message = f"states voxels of {found} mm (x, y, z); expected sizes above 0, mend its header"
+        raise ImageError("unreadable", message)
     if header.affine is not None and not is_proper(header.affine):
         message = "states axes that span no space, or a place that is no number; expected one, mend its header"
         raise ImageError("unreadable", message)
@@ -108,7 +114,7 @@ def content_digest(path: Path) -> bytes:
 def content_files(path: Path) -> list[Path]:
     """The files that make an image: itself, a series' slices, a header and its data. Raises ImageError."""
     if path.is_dir():
-        return dicom.slices(path)
+        return dicom.find_slices(path)
     extension = split_name(path.name)[1].lower()
     for reader in DETACHED:
         if extension in reader.EXTENSIONS:
@@ -153,6 +159,8 @@ def _reader(path: Path) -> ModuleType:
         if extension in reader.EXTENSIONS:
             _require_named_rightly(path, extension, reader)
             return reader
+    if dicom.is_named_otherwise(path):
+        return dicom
     raise ImageError("unreadable", f"has the extension {path.suffix!r}; expected one of {', '.join(EXTENSIONS)}")
 
 

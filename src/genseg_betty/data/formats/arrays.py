@@ -38,7 +38,9 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """[H, W] or [D, H, W] integers; a last axis of length 1 is dropped."""
     values = _values(path)
-    return whole_numbers(values[..., 0] if values.ndim > 2 and values.shape[-1] == 1 else values)
+    if values.ndim > 2 and values.shape[-1] == 1:
+        values = values[..., 0]
+    return whole_numbers(values)
 
 
 def read_header(path: Path) -> Header:
@@ -64,12 +66,14 @@ def _values(path: Path) -> np.ndarray:
 
 def _claimed(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     start = file.read(12)
-    length = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
+    end_of_length = 10 if start[6:7] == b"\1" else 12  # by the version of the format
+    length = int.from_bytes(start[8:end_of_length], "little")
     if start.startswith(npy.MAGIC_PREFIX) and length > MAX_HEADER:
         raise ImageError("unreadable", f"has a header of {length} bytes; expected at most {MAX_HEADER}")
     file.seek(0)
     version = npy.read_magic(file)
-    shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+    read_fields = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_fields(file)
     if dtype.kind not in "biufc":
         raise ImageError("unsafe" if dtype.hasobject else "unreadable", f"holds {dtype}; expected numbers")
     bounded(shape, dtype.itemsize)

@@ -71,26 +71,32 @@ def require_short(path: Path) -> None:
 
 def as_image(values: np.ndarray) -> np.ndarray:
     """[..., C] float32 from values in file units. Raises ImageError for NaN or infinity."""
-    array = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and are told here
+        array = values.astype(np.float32)
     if not np.isfinite(array).all():
-        raise ImageError("unreadable", "holds NaN or infinite intensities; expected finite numbers")
+        message = "holds NaN or infinite intensities; expected finite numbers, write that of the background instead"
+        raise ImageError("unreadable", message)
     return array
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
-    """Label values as integers. Raises ImageError (`unexpected_label`) for fractions.
+    """Label values as integers. Raises ImageError (`unexpected_label`) for fractions, NaN and complex numbers.
 
     Values that a header scales (a slope of 1.00000006) come near to whole numbers; those are meant.
     """
     if values.dtype == bool or np.issubdtype(values.dtype, np.integer):
         return values
-    if np.isfinite(values).all():
-        whole = np.round(values)
-        # A slope is a float32, off by up to 2^-24 of itself, and a large label by so much of the label.
-        allowed = NEARLY_WHOLE + ROUNDING * min(float(whole.max(initial=0)), MAX_LABEL)
-        if _greatest_difference(values, whole) <= allowed:
-            return whole.astype(np.int64)
-    raise ImageError("unexpected_label", "holds fractions; expected whole label values such as 0 and 255")
+    expected = "expected whole label values such as 0 and 255"
+    if np.iscomplexobj(values):
+        raise ImageError("unexpected_label", f"holds complex numbers; {expected}")
+    if not np.isfinite(values).all():
+        raise ImageError("unexpected_label", f"holds NaN or infinite values; {expected}, write 0 in their place")
+    whole = np.round(values)
+    # A slope is a float32, off by up to 2^-24 of itself, and a large label by so much of the label.
+    allowed = NEARLY_WHOLE + ROUNDING * min(float(whole.max(initial=0)), MAX_LABEL)
+    if _greatest_difference(values, whole) > allowed:
+        raise ImageError("unexpected_label", f"holds fractions; {expected}")
+    return whole.astype(np.int64)
 
 
 def _greatest_difference(values: np.ndarray, others: np.ndarray) -> float:

@@ -35,6 +35,7 @@ PACKED_VOLUME = Content("a NIfTI file packed by gzip", ".nii.gz", True)
 PACKED = Content("packed by gzip", ".nii.gz", True, UNPACK)
 EMPTY = Content("empty (0 bytes)", advice="copy it again from where it comes from")
 NIFTI = Content("a NIfTI file that is not packed", ".nii", True)
+NETPBM = Content("a PBM, PGM, PPM or PAM picture", advice="save it as PNG")
 NIFTI_1_MAGIC = (b"n+1\0", b"ni1\0")
 NIFTI_2_MAGIC = (b"n+2\0", b"ni2\0")
 # By the bytes that a file begins with.
@@ -63,6 +64,9 @@ STARTS: tuple[tuple[bytes, Content], ...] = (
     (b"BZh", Content("packed by bzip2", advice=UNPACK)),
     (b"\xfd7zXZ\0", Content("packed by xz", advice=UNPACK)),
     (b"(\xb5/\xfd", Content("packed by Zstandard", advice=UNPACK)),
+    (b"\0\x05\x16\x07", Content("what macOS keeps beside a file (AppleDouble)", advice="delete it")),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Content("an OLE file", advice="delete it, or export it as PNG")),
+    (b"SIMPLE  =", Content("a FITS file", advice="export its array as .npy, or as NIfTI")),
     (b"7z\xbc\xaf\x27\x1c", Content("a 7z archive", advice=UNPACK)),
     (b"Rar!\x1a\x07", Content("a RAR archive", advice=UNPACK)),
 )
@@ -73,6 +77,7 @@ TEXTS: tuple[tuple[bytes, Content], ...] = (
     (b"<html", Content("a web page (HTML)", advice=AGAIN)),
     (b"<?xml", Content("a text (XML)", advice=AGAIN)),
     (b'{"', Content("a text (JSON)", advice=AGAIN)),
+    (b"<svg", Content("an SVG drawing", advice="export it as PNG")),
 )
 # By bytes further on.
 PLACES: tuple[tuple[Callable[[bytes], bool], Content], ...] = (
@@ -82,6 +87,7 @@ PLACES: tuple[tuple[Callable[[bytes], bool], Content], ...] = (
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", Content("a WebP picture", ".webp")),
     (lambda head: head[:2] == b"BM" and head[6:10] == bytes(4), Content("a BMP picture", ".bmp")),
     (lambda head: head[4:8] == b"ftyp", Content("a HEIF, AVIF or video file", advice="save it as PNG")),
+    (lambda head: head[:1] == b"P" and head[1:2].isdigit() and head[2:3].isspace(), NETPBM),
     (lambda head: head[257:262] == b"ustar", Content("a tar archive", advice=UNPACK)),
 )
 
@@ -96,13 +102,13 @@ def recognise(path: Path) -> Content | None:
     if not head:
         return EMPTY
     if head.startswith(b"\x1f\x8b"):
-        return PACKED_VOLUME if _signed(_unpacked(head)) is NIFTI else PACKED
+        return PACKED_VOLUME if _find_signature(_unpack_start(head)) is NIFTI else PACKED
     if head.startswith(ZIP):
-        return _of_archive(head)
-    return _signed(head)
+        return _recognise_archive(head)
+    return _find_signature(head)
 
 
-def _signed(head: bytes) -> Content | None:
+def _find_signature(head: bytes) -> Content | None:
     """The kind of file that has this signature."""
     text = head.lstrip(TEXT_START).lower()
     found = [kind for start, kind in STARTS if head.startswith(start)]
@@ -111,7 +117,7 @@ def _signed(head: bytes) -> Content | None:
     return found[0] if found else None
 
 
-def _unpacked(head: bytes) -> bytes:
+def _unpack_start(head: bytes) -> bytes:
     """The beginning of what gzip has packed; nothing where it is damaged."""
     try:
         return zlib.decompressobj(wbits=31).decompress(head, HEAD)
@@ -119,7 +125,7 @@ def _unpacked(head: bytes) -> bytes:
         return b""
 
 
-def _of_archive(head: bytes) -> Content:
+def _recognise_archive(head: bytes) -> Content:
     """A ZIP archive is NumPy's if its first member is an array."""
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     if name.endswith(b".npy"):

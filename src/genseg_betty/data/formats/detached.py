@@ -14,7 +14,8 @@ def require_beside(header: Path, name: str, expected: str) -> None:
     Several files, a list of them or a pattern such as `slice%03d.raw`, are `unsafe` as another folder is.
     """
     several = "%" in name or name.split()[:1] == ["LIST"]
-    if Path(name).name != name or not name.isprintable() or several:
+    in_folder = Path(name).name == str(Path(name))  # "./values.raw" is beside its header as well
+    if not in_folder or not name.isprintable() or several:
         raise ImageError("unsafe", f"keeps its values in {name!r}; expected {expected}")
     beside = header.parent / name
     if not beside.is_file():

@@ -10,77 +10,108 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genseg_betty.data.formats.common import Header, as_image, labels
-from genseg_betty.data.formats.dicom_file import damage_told, number, open_dicom, sizes
-from genseg_betty.data.formats.dicom_pixels import read_intensities, read_stored
-from genseg_betty.data.formats.dicom_place import Stack, has_frame_groups, planes, stack_planes
+from genseg_betty.data.formats.common import Header, ImageError, as_image, labels
+from genseg_betty.data.formats.dicom_file import open_dicom, read_number, read_sizes, tell_damage
+from genseg_betty.data.formats.dicom_folder import EXTENSIONS, find_slices, holds_series, require_slices
+from genseg_betty.data.formats.dicom_pixels import read_intensities
+from genseg_betty.data.formats.dicom_place import Stack, has_frame_groups, read_planes, stack_planes
 from genseg_betty.data.formats.dicom_series import (
-    EXTENSIONS,
-    holds_series,
-    is_single_volume,
+    is_volume,
     read_series_header,
     read_series_image,
     read_series_mask,
-    require_slices,
-    slices,
 )
+from genseg_betty.data.formats.dicom_start import begins_as_dicom
+from genseg_betty.data.formats.dicom_stored import read_stored
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["EXTENSIONS", "holds_series", "read_header", "read_image", "read_mask", "slices"]
+__all__ = [
+    "EXTENSIONS",
+    "find_slices",
+    "holds_series",
+    "holds_volumes",
+    "is_named_otherwise",
+    "read_header",
+    "read_image",
+    "read_mask",
+]
+
+
+def is_named_otherwise(path: Path) -> bool:
+    """Whether a file of whatever name is DICOM by its content."""
+    try:
+        return path.is_file() and begins_as_dicom(path)
+    except OSError:
+        return False
+
+
+def holds_volumes(folder: Path) -> bool:
+    """Whether a folder holds several DICOM files, each of several frames: volumes by themselves, and no series."""
+    try:
+        paths = require_slices(folder)
+        return len(paths) > 1 and all(is_volume(path) for path in paths)
+    except (ImageError, OSError):
+        return False
 
 
 def read_image(path: Path) -> np.ndarray:
     """[H, W, C], of a folder or several frames [D, H, W, C], float32."""
-    with damage_told(path):
-        paths, of_slices = _files(path)
+    with tell_damage(path):
+        paths, of_slices = _find_files(path)
         if of_slices:
             return read_series_image(paths)
         data = open_dicom(paths[0])
-        return _in_order(as_image(read_intensities(data)), data)
+        return _put_in_order(as_image(read_intensities(data)), data)
 
 
 def read_mask(path: Path) -> np.ndarray:
     """[H, W] or [D, H, W] integers, as stored."""
-    with damage_told(path):
-        paths, of_slices = _files(path)
+    with tell_damage(path):
+        paths, of_slices = _find_files(path)
         if of_slices:
             return read_series_mask(paths)
         data = open_dicom(paths[0])
-        return _in_order(labels(read_stored(data)), data)
+        return _put_in_order(labels(read_stored(data)), data)
 
 
 def read_header(path: Path) -> Header:
     """Shape, spacing in mm, and place of volumes that state it."""
-    with damage_told(path):
-        paths, of_slices = _files(path)
+    with tell_damage(path):
+        paths, of_slices = _find_files(path)
         if of_slices:
             return read_series_header(paths)
         data = open_dicom(paths[0], pixels=False)
-        frames, rows, columns = sizes(data)
+        frames, rows, columns = read_sizes(data)
         if frames == 1:
-            return Header((rows, columns), planes(data)[0].spacing)
-        stack = _stack(data)
+            return Header((rows, columns), read_planes(data)[0].spacing)
+        stack = _stack_frames(data)
         return Header((frames, rows, columns), stack.spacing, stack.affine)
 
 
-def _files(path: Path) -> tuple[list[Path], bool]:
+def _find_files(path: Path) -> tuple[list[Path], bool]:
     """The files at a path, and whether they are slices: a folder may hold one file that is a volume by itself."""
     paths = require_slices(path) if path.is_dir() else [path]
-    return paths, path.is_dir() and not is_single_volume(paths)
+    alone = len(paths) == 1 and is_volume(paths[0])
+    return paths, path.is_dir() and not alone
 
 
-def _stack(data: "Dataset") -> Stack:
+def _stack_frames(data: "Dataset") -> Stack:
     """The frames of one file in order, as they come where the file does not describe them one by one."""
     if has_frame_groups(data):
-        return stack_planes(planes(data))
-    sides = planes(data)[0].spacing
-    between = number(data, "SpacingBetweenSlices")
-    return Stack(list(range(sizes(data)[0])), (abs(between), *sides) if between and sides else None)
+        return stack_planes(read_planes(data))
+    sides = read_planes(data)[0].spacing
+    between = read_number(data, "SpacingBetweenSlices")
+    spacing = (abs(between), *sides) if between and sides else None
+    frames = read_sizes(data)[0]
+    return Stack(list(range(frames)), spacing)
 
 
-def _in_order(values: np.ndarray, data: "Dataset") -> np.ndarray:
-    frames = sizes(data)[0]
-    order = _stack(data).order if frames > 1 else []
-    return values if order == list(range(frames)) or frames == 1 else values[order]
+def _put_in_order(values: np.ndarray, data: "Dataset") -> np.ndarray:
+    """The frames of an array in the order of their places, an image as it is."""
+    frames = read_sizes(data)[0]
+    if frames == 1:
+        return values
+    order = _stack_frames(data).order
+    return values if order == sorted(order) else values[order]

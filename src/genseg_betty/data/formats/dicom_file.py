@@ -63,7 +63,7 @@ def open_dicom(path: Path, pixels: bool = True) -> "Dataset":
     """The data set of an image, without its pixels only HEADER. Raises ImageError, also for what is no image."""
     from pydicom import dcmread
 
-    with damage_told(path):
+    with tell_damage(path):
         require_short(path)
         with _BoundedReader(io.FileIO(path)) as file:
             _require_readable(file)
@@ -78,47 +78,49 @@ def open_dicom(path: Path, pixels: bool = True) -> "Dataset":
 
 
 @contextmanager
-def damage_told(path: Path) -> Iterator[None]:
+def tell_damage(path: Path) -> Iterator[None]:
     """Raise ImageError for whatever the reading of a file raises: pydicom parses a value when it is asked for."""
     try:
         yield
     except (ImageError, MemoryError):
         raise
     except Exception as error:
-        raise _bound_of(error) or damaged(path, error, EXPECTED) from error
+        raise _find_bound_error(error) or damaged(path, error, EXPECTED) from error
 
 
-def sizes(data: "Dataset") -> tuple[int, int, int]:
+def read_sizes(data: "Dataset") -> tuple[int, int, int]:
     """Frames, rows and columns. Raises ImageError for more values than are read."""
-    frames, rows, columns = (whole(data, keyword) for keyword in ("NumberOfFrames", "Rows", "Columns"))
-    shape = (1 if frames is None or frames == 0 else frames, rows or 0, columns or 0)
-    bounded((*shape, channels(data)), max(1, (whole(data, "BitsAllocated") or 8) // 8))
-    return shape
+    frames = read_whole(data, "NumberOfFrames") or 1
+    rows = read_whole(data, "Rows") or 0
+    columns = read_whole(data, "Columns") or 0
+    bits = read_whole(data, "BitsAllocated") or 8
+    bounded((frames, rows, columns, count_channels(data)), max(1, bits // 8))
+    return frames, rows, columns
 
 
-def channels(data: "Dataset") -> int:
+def count_channels(data: "Dataset") -> int:
     """Channels of the image: a palette's colours are three."""
-    return 3 if interpretation(data) in COLOURS else whole(data, "SamplesPerPixel") or 1
+    return 3 if read_interpretation(data) in COLOURS else read_whole(data, "SamplesPerPixel") or 1
 
 
-def interpretation(data: "Dataset") -> str:
+def read_interpretation(data: "Dataset") -> str:
     """How pixels stand for gray or colour, as MONOCHROME2; empty where the file does not say."""
     return str(data.get("PhotometricInterpretation") or "").strip()
 
 
-def whole(data: "Dataset", keyword: str) -> int | None:
+def read_whole(data: "Dataset", keyword: str) -> int | None:
     """A whole number of the header, None where it is absent or empty. Raises ImageError for anything else."""
-    found = number(data, keyword)
+    found = read_number(data, keyword)
     return None if found is None else int(found)
 
 
-def number(data: "Dataset", keyword: str) -> float | None:
+def read_number(data: "Dataset", keyword: str) -> float | None:
     """A number of the header, None where it is absent or empty. Raises ImageError for anything else."""
-    found = numbers(data, keyword, 1)
+    found = read_numbers(data, keyword, 1)
     return found[0] if found else None
 
 
-def numbers(data: "Dataset", keyword: str, count: int) -> tuple[float, ...] | None:
+def read_numbers(data: "Dataset", keyword: str, count: int) -> tuple[float, ...] | None:
     """So many numbers of the header, None where they are absent or empty. Raises ImageError otherwise."""
     try:
         value = data[keyword].value if keyword in data else None  # faster than get(), and asked often
@@ -135,10 +137,11 @@ def numbers(data: "Dataset", keyword: str, count: int) -> tuple[float, ...] | No
     return found
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names for a message, the first few of many."""
+    shown = ", ".join(names[:MAX_NAMED])
     more = len(names) - MAX_NAMED
-    return ", ".join(names) if more <= 0 else f"{', '.join(names[:MAX_NAMED])} and {more} more"
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 class _BoundedReader(io.BufferedReader):
@@ -154,7 +157,7 @@ class _BoundedReader(io.BufferedReader):
         return super().read(size)
 
 
-def _bound_of(error: BaseException | None) -> ImageError | None:
+def _find_bound_error(error: BaseException | None) -> ImageError | None:
     """The ImageError that the file raised, where pydicom has raised another in its place."""
     while error is not None and not isinstance(error, ImageError):
         error = error.__context__
@@ -182,7 +185,8 @@ def _require_readable(file: BinaryIO) -> None:
     read_preamble(file, force=True)
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != FILE_META)
     if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        raise ImageError("unsafe", "is a deflated DICOM file; expected another transfer syntax, convert it")
+        message = "is a deflated DICOM file, which unpacks to any size; expected another transfer syntax"
+        raise ImageError("unsafe", f"{message}, convert it to Explicit VR Little Endian (dcmconv +te)")
     file.seek(0, io.SEEK_SET)
 
 
@@ -190,14 +194,14 @@ def _require_image(data: "Dataset") -> None:
     """Raise ImageError for objects that hold no image, for masks of other kinds, and for parts of an image."""
     kind = data.get("SOPClassUID")
     modality = "SEG" if kind in SEGMENTATIONS else str(data.get("Modality") or "")
-    if modality in ADVICE or whole(data, "Rows") is None or whole(data, "Columns") is None:
+    if modality in ADVICE or read_whole(data, "Rows") is None or read_whole(data, "Columns") is None:
         name = str(getattr(kind, "name", ""))
         if modality not in ADVICE and (not name or "Image" in name):
             message = "cannot be read (it does not state its rows and columns, so it may be cut short)"
             raise ImageError("unreadable", f"{message}; expected {EXPECTED}")
         advice = ADVICE.get(modality, "move it away")
         raise ImageError("unreadable", f"is no plain image but a {name or modality}; expected {EXPECTED}, {advice}")
-    parts, part = whole(data, "InConcatenationTotalNumber"), whole(data, "InConcatenationNumber")
+    parts, part = read_whole(data, "InConcatenationTotalNumber"), read_whole(data, "InConcatenationNumber")
     if (parts or part or 1) > 1:
         message = f"is part {part or '?'} of the {parts or 'several'} of a concatenation; expected a whole image"
         raise ImageError("unreadable", f"{message}, join its parts or convert it to NIfTI with dcm2niix")
@@ -205,7 +209,7 @@ def _require_image(data: "Dataset") -> None:
 
 
 def _require_known_colours(data: "Dataset") -> None:
-    found, samples = interpretation(data), whole(data, "SamplesPerPixel") or 1
+    found, samples = read_interpretation(data), read_whole(data, "SamplesPerPixel") or 1
     expected = 3 if found in COLOURS and found != "PALETTE COLOR" else 1
     if found and (found not in COLOURS + GRAYS or samples != expected):
         known = ", ".join(GRAYS + COLOURS)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genseg_betty.data.formats.common import ImageError
-from genseg_betty.data.formats.dicom_file import listed, number, numbers, sizes
+from genseg_betty.data.formats.dicom_file import join_names, read_number, read_numbers, read_sizes
 from genseg_betty.data.formats.place import LPS_TO_RAS
 
 if TYPE_CHECKING:
@@ -46,24 +46,25 @@ class Stack:
     affine: np.ndarray | None = None
 
 
-def frame_groups(data: "Dataset", sequence: str) -> list["Dataset"]:
+def find_frame_groups(data: "Dataset", sequence: str) -> list["Dataset"]:
     """What describes each frame: a functional group of its own, one shared by all, else the file's own header.
 
     Raises ImageError where the frames that are described are not those that the file holds.
     """
     if not has_frame_groups(data):
         return [data]
-    frames, own = sizes(data)[0], list(data.get("PerFrameFunctionalGroupsSequence") or ())
+    frames, _, _ = read_sizes(data)
+    own = list(data.get("PerFrameFunctionalGroupsSequence") or ())
     shared = list(data.get("SharedFunctionalGroupsSequence") or ())[:1]
     if own and len(own) != frames:
         message = f"describes {len(own)} frames and holds {frames}; expected as many, export it anew"
         raise ImageError("unreadable", message)
     if not own:
-        return [_first(shared, sequence, data)] * frames
-    return [_first([groups, *shared], sequence, data) for groups in own]
+        return [_find_first_item(shared, sequence, data)] * frames
+    return [_find_first_item([groups, *shared], sequence, data) for groups in own]
 
 
-def _first(groups: Sequence["Dataset"], sequence: str, otherwise: "Dataset") -> "Dataset":
+def _find_first_item(groups: Sequence["Dataset"], sequence: str, otherwise: "Dataset") -> "Dataset":
     found = [list(one.get(sequence) or ()) for one in groups]
     return next((items[0] for items in found if items), otherwise)
 
@@ -73,22 +74,31 @@ def has_frame_groups(data: "Dataset") -> bool:
     return any(name in data and data[name].value for name in GROUPS)
 
 
-def planes(data: "Dataset", name: str = "") -> list[Plane]:
+def read_planes(data: "Dataset", name: str = "") -> list[Plane]:
     """Where each frame lies that a file describes; one without functional groups describes its first alone."""
-    described = [
-        frame_groups(data, sequence)
-        for sequence in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-    ]
-    return [
-        Plane(
-            name or f"frame {index + 1}",
-            numbers(position, "ImagePositionPatient", 3),
-            numbers(orientation, "ImageOrientationPatient", 6),
-            numbers(measures, "PixelSpacing", 2) or numbers(measures, "ImagerPixelSpacing", 2),
-            number(measures, "SpacingBetweenSlices") or number(measures, "SliceThickness"),
+    positions = find_frame_groups(data, "PlanePositionSequence")
+    orientations = find_frame_groups(data, "PlaneOrientationSequence")
+    measures = find_frame_groups(data, "PixelMeasuresSequence")
+    found = []
+    for index, position in enumerate(positions):
+        plane = Plane(
+            name=name or f"frame {index + 1}",
+            position=read_numbers(position, "ImagePositionPatient", 3),
+            directions=read_numbers(orientations[index], "ImageOrientationPatient", 6),
+            spacing=_read_pixel_spacing(measures[index]),
+            thickness=_read_thickness(measures[index]),
         )
-        for index, (position, orientation, measures) in enumerate(zip(*described, strict=True))
-    ]
+        found.append(plane)
+    return found
+
+
+def _read_pixel_spacing(measures: "Dataset") -> tuple[float, ...] | None:
+    """Of rows and of columns; on the detector where a projection states that alone."""
+    return read_numbers(measures, "PixelSpacing", 2) or read_numbers(measures, "ImagerPixelSpacing", 2)
+
+
+def _read_thickness(measures: "Dataset") -> float | None:
+    return read_number(measures, "SpacingBetweenSlices") or read_number(measures, "SliceThickness")
 
 
 def stack_planes(found: Sequence[Plane]) -> Stack:
@@ -96,42 +106,53 @@ def stack_planes(found: Sequence[Plane]) -> Stack:
     alone = len(found) == 1
     unplaced = [plane.name for plane in found if plane.position is None or plane.directions is None]
     if alone and unplaced:
-        return Stack([0], _voxel(found[0].thickness, found[0]))
+        return Stack([0], _combine_spacing(found[0].thickness, found[0]))
     if unplaced:
-        message = f"holds {len(found)} slices of which {len(unplaced)} do not say where they lie ({listed(unplaced)})"
-        raise ImageError(
-            "unreadable",
-            f"{message}; expected ImagePositionPatient and ImageOrientationPatient: export the series with them, or "
-            "convert it to NIfTI where its slices are known to be in order",
-        )
-    normal = _common_normal(found)
+        raise _not_placed(len(found), unplaced)
+    normal = _find_common_normal(found)
+    if not alone and found[0].spacing is None:
+        message = f"holds {len(found)} slices that say where they lie, and not how large their pixels are"
+        raise ImageError("unreadable", f"{message}; expected PixelSpacing, mend their headers or convert to NIfTI")
     places = np.array([plane.position for plane in found])
     heights = places @ normal
     order = [int(index) for index in np.argsort(heights, kind="stable")]
     in_order = [found[index].name for index in order]
     _require_equal_distances(heights[order], in_order)
     _require_straight(places[order], normal)
-    between = (heights[order[-1]] - heights[order[0]]) / (len(found) - 1) if not alone else found[0].thickness
     first = found[order[0]]
-    spacing = _voxel(between, first)
-    return Stack(order, spacing, _affine(first, normal, spacing) if spacing else None)
+    length = float(heights.max() - heights.min())
+    between = first.thickness if alone else length / (len(found) - 1)
+    spacing = _combine_spacing(between, first)
+    return Stack(order, spacing, _compute_affine(first, normal, spacing) if spacing else None)
 
 
-def _voxel(between: float | None, plane: Plane) -> tuple[float, ...] | None:
-    return (abs(float(between)), *plane.spacing) if between and plane.spacing else None
+def _not_placed(slices: int, unplaced: Sequence[str]) -> ImageError:
+    message = f"holds {slices} slices of which {len(unplaced)} do not say where they lie ({join_names(unplaced)})"
+    expected = "expected ImagePositionPatient and ImageOrientationPatient: export the series with them"
+    otherwise = "convert it to NIfTI where its slices are known to be in order"
+    return ImageError("unreadable", f"{message}; {expected}, or {otherwise}")
 
 
-def _affine(first: Plane, normal: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+def _combine_spacing(between: float | None, plane: Plane) -> tuple[float, ...] | None:
+    if not between or not plane.spacing:
+        return None
+    return (abs(float(between)), *plane.spacing)
+
+
+def _compute_affine(first: Plane, normal: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     """[4, 4] from voxels (along W, H, D) to mm to the right, the front and the head."""
     between, rows, columns = spacing
-    along_row, along_column = _directions(first)
+    along_row, along_column = _read_directions(first)
     lps = np.eye(4)
-    lps[:3] = np.stack([along_row * columns, along_column * rows, normal * between, np.array(first.position)], axis=1)
+    lps[:3, 0] = along_row * columns
+    lps[:3, 1] = along_column * rows
+    lps[:3, 2] = normal * between
+    lps[:3, 3] = first.position
     affine: np.ndarray = LPS_TO_RAS @ lps
     return affine
 
 
-def _directions(plane: Plane) -> np.ndarray:
+def _read_directions(plane: Plane) -> np.ndarray:
     """[2, 3], of length 1: along a row, along a column. Raises ImageError unless they are perpendicular."""
     found = np.array(plane.directions).reshape(2, 3)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
@@ -143,27 +164,29 @@ def _directions(plane: Plane) -> np.ndarray:
     return directions
 
 
-def _common_normal(found: Sequence[Plane]) -> np.ndarray:
+def _find_common_normal(found: Sequence[Plane]) -> np.ndarray:
     """[3], of length 1. Raises ImageError for planes of several directions or pixel sizes."""
     usual = Counter(plane.directions for plane in found).most_common(1)[0][0]
-    turned = [plane.name for plane in found if not _agree(plane.directions, usual, PARALLEL)]
+    turned = [plane.name for plane in found if not _are_alike(plane.directions, usual, PARALLEL)]
     if turned:
-        message = f"holds {len(turned)} of {len(found)} slices that are turned against the others ({listed(turned)})"
+        message = f"holds {len(turned)} of {len(found)} slices that are turned against the others"
         advice = "a localizer may lie among them; give each series a folder of its own"
-        raise ImageError("unreadable", f"{message}; expected parallel slices, {advice}")
+        raise ImageError("unreadable", f"{message} ({join_names(turned)}); expected parallel slices, {advice}")
     sides = Counter(plane.spacing for plane in found).most_common(1)[0][0]
-    other = [plane.name for plane in found if not _agree(plane.spacing, sides, SAME_SIZE)]
+    other = [plane.name for plane in found if not _are_alike(plane.spacing, sides, SAME_SIZE)]
     if other:
-        message = f"holds {len(other)} of {len(found)} slices whose pixels have another size ({listed(other)})"
+        message = f"holds {len(other)} of {len(found)} slices whose pixels have another size ({join_names(other)})"
         raise ImageError("unreadable", f"{message}; expected one PixelSpacing, give each series a folder of its own")
-    along_row, along_column = _directions(next(plane for plane in found if plane.directions == usual))
+    along_row, along_column = _read_directions(next(plane for plane in found if plane.directions == usual))
     normal = np.cross(along_row, along_column)
     unit: np.ndarray = normal / np.linalg.norm(normal)
     return unit
 
 
-def _agree(own: tuple[float, ...] | None, usual: tuple[float, ...] | None, tolerance: float) -> bool:
-    return own == usual if own is None or usual is None else bool(np.allclose(own, usual, rtol=0, atol=tolerance))
+def _are_alike(own: tuple[float, ...] | None, usual: tuple[float, ...] | None, tolerance: float) -> bool:
+    if own is None or usual is None:
+        return own == usual
+    return np.allclose(own, usual, rtol=0, atol=tolerance)
 
 
 def _require_equal_distances(heights: np.ndarray, names: Sequence[str]) -> None:
@@ -175,8 +198,9 @@ def _require_equal_distances(heights: np.ndarray, names: Sequence[str]) -> None:
     # Two slices at one place are no gap: without them the distances say more.
     same = np.flatnonzero(steps <= UNEVEN * max(usual, float(steps.max()) * UNEVEN))
     if len(same):
-        distinct = len(names) - len(same)
-        message = f"holds {len(names)} slices at {distinct} places ({names[same[0]]} and {names[same[0] + 1]} at one)"
+        distinct, first = len(names) - len(same), int(same[0])
+        pair = f"{names[first]} and {names[first + 1]}"
+        message = f"holds {len(names)} slices at {distinct} places ({pair} at one)"
         expected = "expected one slice at each place: time points, echoes or copies of one slice lie among them"
         raise ImageError("unreadable", f"{message}; {expected}, give each volume a folder or file of its own")
     if steps.min() < (1 - UNEVEN) * usual or steps.max() > (1 + UNEVEN) * usual:

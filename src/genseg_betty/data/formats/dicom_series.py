@@ -1,14 +1,9 @@
-"""A folder of DICOM slices as one volume. No slice is left out in silence: each is read, or the folder is refused.
+"""A folder of DICOM slices as one volume: each slice is read, or the folder is refused with what is at fault."""
 
-Files are known by their content, whatever their names. Passed over are other files, hidden ones, and the index of a
-medium. A link is followed within the folder alone.
-"""
-
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,34 +11,28 @@ import numpy as np
 
 from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, labels
 from genseg_betty.data.formats.dicom_file import (
-    channels,
-    damage_told,
-    interpretation,
-    listed,
+    count_channels,
+    join_names,
     open_dicom,
-    sizes,
+    read_interpretation,
+    read_sizes,
+    tell_damage,
 )
-from genseg_betty.data.formats.dicom_pixels import reach, read_intensities, read_stored
-from genseg_betty.data.formats.dicom_place import Plane, Stack, planes, stack_planes
-from genseg_betty.data.formats.dicom_start import begins_as_dicom
+from genseg_betty.data.formats.dicom_folder import find_slices
+from genseg_betty.data.formats.dicom_pixels import (
+    TURNED,
+    UNCHANGED,
+    measure_reach,
+    read_intensities,
+    stated_rescale,
+)
+from genseg_betty.data.formats.dicom_place import Plane, Stack, read_planes, stack_planes
+from genseg_betty.data.formats.dicom_stored import read_stored
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-EXTENSIONS = (".dcm", ".dicom", ".ima")
-PACKED = (".gz", ".bz2", ".xz", ".zip")
-INDEX = "DICOMDIR"  # lists the files of a medium, and begins as they do
-LOOKED_AT = 3  # files of each other suffix that are opened to learn whether a folder holds a series
-TEXT = 512  # bytes of a file that tell text from data
-
-
-class Kind(Enum):
-    """What a file of a folder is to the series in it."""
-
-    SLICE = "slice"
-    OUTSIDE = "a link that leads out of the folder"
-    BROKEN = "named as DICOM, and none"
-    OTHER = "no part of the series"
+LOOKED_AT = 3  # slices of a subfolder that are opened to learn whether they belong to the series
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,40 +46,17 @@ class Series:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(D, H, W)."""
-        return (len(self.paths), *sizes(self.headers[0])[1:])
-
-
-def holds_series(folder: Path) -> bool:
-    """Whether a folder holds DICOM files itself, not only further folders."""
-    looked_at: Counter[str] = Counter()
-    try:
-        paths, home = sorted(folder.iterdir()), folder.resolve()
-    except (OSError, RuntimeError):
-        return False
-    for path in paths:
-        suffix = path.suffix.lower()
-        looked_at[suffix] += 1
-        if _is_named_as_slice(path) or looked_at[suffix] <= LOOKED_AT:
-            kind = _kind(path, home)
-            if kind is Kind.SLICE or (kind is Kind.OUTSIDE and suffix in EXTENSIONS):
-                return True
-    return False
-
-
-def slices(folder: Path) -> list[Path]:
-    """The DICOM files of a folder, by name."""
-    return _sort_out(folder)[Kind.SLICE]
+        return (len(self.paths), *read_sizes(self.headers[0])[1:])
 
 
 def read_series_image(paths: Sequence[Path]) -> np.ndarray:
     """[D, H, W, C] float32. Raises ImageError."""
     series = open_series(paths)
-    # Slices whose rescales differ reach different intensities; turned round, they must stay comparable.
-    reaches = [reach(one) for one in series.headers if interpretation(one) == "MONOCHROME1"]
-    turn = min(low for low, _ in reaches) + max(high for _, high in reaches) if reaches else None
-    out = np.empty((*series.shape, channels(series.headers[0])), np.float32)
+    _require_rescale_of_all_or_none(series)
+    turn = _find_common_turn(series.headers)
+    out = np.empty((*series.shape, count_channels(series.headers[0])), np.float32)
     for index, path in enumerate(series.paths):
-        with _naming(path):
+        with _name_slice_at_fault(path):
             out[index] = as_image(read_intensities(open_dicom(path), turn))
     return out
 
@@ -99,7 +65,7 @@ def read_series_mask(paths: Sequence[Path]) -> np.ndarray:
     """[D, H, W] integers, as stored. Raises ImageError."""
     masks = []
     for path in open_series(paths).paths:
-        with _naming(path):
+        with _name_slice_at_fault(path):
             masks.append(labels(read_stored(open_dicom(path))))
     return np.stack(masks)
 
@@ -110,41 +76,35 @@ def read_series_header(paths: Sequence[Path]) -> Header:
     return Header(series.shape, series.stack.spacing, series.stack.affine)
 
 
-def is_single_volume(paths: Sequence[Path]) -> bool:
-    """Whether the only DICOM file of a folder is a volume of several frames by itself. Raises ImageError."""
-    return len(paths) == 1 and sizes(open_dicom(paths[0], pixels=False))[0] > 1
+def is_volume(path: Path) -> bool:
+    """Whether a DICOM file is a volume of several frames by itself. Raises ImageError."""
+    with tell_damage(path):
+        frames, _, _ = read_sizes(open_dicom(path, pixels=False))
+    return frames > 1
 
 
 def open_series(paths: Sequence[Path]) -> Series:
     """Slices in the order of their places. Raises ImageError for anything but one series."""
     headers, places = _open_headers(paths)
-    several = [path.name for path, data in zip(paths, headers, strict=True) if sizes(data)[0] > 1]
+    names = [path.name for path in paths]
+    all_sizes = [read_sizes(data) for data in headers]
+    several = [name for name, (frames, _, _) in zip(names, all_sizes, strict=True) if frames > 1]
     if several:
-        message = f"holds {len(several)} files of several frames ({listed(several)}) among {len(paths)}"
+        message = f"holds {len(several)} files of several frames ({join_names(several)}) among {len(paths)}"
         expected = "expected single slices: such a file is a volume by itself, give it a folder of its own or name it"
         raise ImageError("unreadable", f"{message}; {expected}")
-    series = {str(data.get("SeriesInstanceUID") or "") for data in headers}
-    shapes = {(*sizes(data)[1:], channels(data)) for data in headers}
-    if len(series) > 1 or len(shapes) > 1:
-        message = f"holds {len(series)} series and slices of {len(shapes)} sizes; expected one of each"
-        raise ImageError("unreadable", f"{message}, give each series a folder of its own")
-    bounded((len(paths), *next(iter(shapes))))
+    series = [str(data.get("SeriesInstanceUID") or "") for data in headers]
+    _require_one("series", series, names)
+    shapes = [
+        (rows, columns, count_channels(data)) for (_, rows, columns), data in zip(all_sizes, headers, strict=True)
+    ]
+    _require_one("sizes of slices", shapes, names)
+    _require_one("ways to show gray", [read_interpretation(data) == TURNED for data in headers], names)
+    _require_nothing_below(paths, series[0])
+    bounded((len(paths), *shapes[0]))
     stack = stack_planes(places)
-    return Series([paths[index] for index in stack.order], [headers[index] for index in stack.order], stack)
-
-
-def require_slices(folder: Path) -> list[Path]:
-    """The DICOM files of a folder. Raises ImageError for none, and for files that may be slices and cannot be read."""
-    found = {kind: [path.name for path in paths] for kind, paths in _sort_out(folder).items()}
-    if outside := found[Kind.OUTSIDE]:
-        message = f"holds {len(outside)} links that lead out of it or nowhere ({listed(outside)})"
-        raise ImageError("unsafe", f"{message}; expected the slices themselves, copy them in (cp -L)")
-    if broken := found[Kind.BROKEN]:
-        message = f"holds {len(broken)} files that are named as DICOM and do not begin as DICOM does ({listed(broken)})"
-        raise ImageError("unreadable", f"{message}; expected slices alone: copy them anew, unpack or remove them")
-    if not found[Kind.SLICE]:
-        raise ImageError("unreadable", "is a folder without DICOM files; expected the slices of one series")
-    return [folder / name for name in found[Kind.SLICE]]
+    in_order = [paths[index] for index in stack.order]
+    return Series(in_order, [headers[index] for index in stack.order], stack)
 
 
 def _open_headers(paths: Sequence[Path]) -> tuple[list["Dataset"], list[Plane]]:
@@ -152,77 +112,82 @@ def _open_headers(paths: Sequence[Path]) -> tuple[list["Dataset"], list[Plane]]:
     headers, places, faults = [], [], []
     for path in paths:
         try:
-            with damage_told(path):
+            with tell_damage(path):
                 headers.append(open_dicom(path, pixels=False))
-                places.append(planes(headers[-1], path.name)[0])
+                places.append(read_planes(headers[-1], path.name)[0])
         except ImageError as error:
             faults.append((path.name, error))
     if faults:
         names, first = [name for name, _ in faults], faults[0][1]
-        message = f"holds {len(faults)} of {len(paths)} DICOM files that cannot be used ({listed(names)})"
+        message = f"holds {len(faults)} of {len(paths)} DICOM files that cannot be used ({join_names(names)})"
         raise ImageError(first.code, f"{message}: {names[0]} {first}")
     return headers, places
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _name_slice_at_fault(path: Path) -> Iterator[None]:
     """Name the slice that is at fault."""
     try:
-        with damage_told(path):
+        with tell_damage(path):
             yield
     except ImageError as error:
         raise ImageError(error.code, f"holds {path.name}, which {error}") from error
 
 
-def _sort_out(folder: Path) -> dict[Kind, list[Path]]:
-    """The files of a folder by what they are, each in the order of names. Raises OSError."""
-    home = folder.resolve()
-    found: dict[Kind, list[Path]] = {kind: [] for kind in Kind}
-    paths = sorted(folder.iterdir())
-    files = {home / path.name for path in paths if not path.is_symlink()}
-    for path in paths:
-        kind = _kind(path, home)
-        if kind is Kind.SLICE and path.is_symlink() and path.resolve() in files:
-            kind = Kind.OTHER  # a second name of a slice that is there
-        found[kind].append(path)
-    return found
+def _find_common_turn(headers: Sequence["Dataset"]) -> float | None:
+    """What intensities of MONOCHROME1 are subtracted from in all slices; None where large values are bright.
+
+    Slices whose rescales differ reach different intensities; turned round, they must stay comparable.
+    """
+    if read_interpretation(headers[0]) != TURNED:
+        return None
+    lowest, highest = zip(*map(measure_reach, headers), strict=True)
+    return float(min(lowest) + max(highest))
 
 
-def _kind(path: Path, home: Path) -> Kind:
-    if path.name.startswith(".") or path.name.upper() == INDEX:
-        return Kind.OTHER
-    named = _is_named_as_slice(path)
-    if path.is_symlink() and not _leads_into(path, home):
-        return Kind.OUTSIDE if named else Kind.OTHER
-    if not path.is_file():
-        return Kind.OTHER
-    try:
-        if begins_as_dicom(path):
-            return Kind.SLICE
-        return Kind.BROKEN if named and not _is_litter(path) else Kind.OTHER
-    except OSError:
-        return Kind.BROKEN if named else Kind.OTHER
+def _require_one(what: str, values: Sequence[Hashable], names: Sequence[str]) -> None:
+    """Raise ImageError for files that differ in what one series has in common; each kind is told by its first file."""
+    alike: dict[Hashable, list[str]] = defaultdict(list)
+    for value, name in zip(values, names, strict=True):
+        alike[value].append(name)
+    if len(alike) == 1:
+        return
+    found = join_names([f"{len(own)} as {own[0]}" for own in alike.values()])
+    message = f"holds {len(alike)} {what} in {len(names)} files ({found})"
+    raise ImageError("unreadable", f"{message}; expected one, give each series a folder of its own")
 
 
-def _leads_into(link: Path, home: Path) -> bool:
-    try:
-        return link.resolve(strict=True).is_relative_to(home)
-    except (OSError, RuntimeError):
-        return False
+def _require_nothing_below(paths: Sequence[Path], series: str) -> None:
+    """Raise ImageError where subfolders hold further slices of the series."""
+    known = {path.resolve() for path in paths}  # a slice may be a link to a file in a subfolder
+    found = [folder.name for folder in _list_subfolders(paths[0].parent) if _holds_more(folder, series, known)]
+    if found:
+        message = f"holds {len(paths)} slices, and more of the same series in folders below it ({join_names(found)})"
+        raise ImageError("unreadable", f"{message}; expected the whole series in one folder, move them together")
 
 
-def _is_named_as_slice(path: Path) -> bool:
-    """By an extension, packed or not; or without one: UIDs are names, and what follows the last dot is a number."""
-    endings = [ending.lower() for ending in path.suffixes[-2:]]
-    packed = len(endings) == 2 and endings[0] in EXTENSIONS and endings[1] in PACKED
-    suffix = path.suffix.lower()
-    return packed or suffix in EXTENSIONS or not suffix or suffix[1:].isdigit()
+def _list_subfolders(folder: Path) -> list[Path]:
+    below = sorted(folder.rglob("*"))
+    return [path for path in below if path.is_dir() and not path.name.startswith(".")]
 
 
-def _is_litter(path: Path) -> bool:
-    """Whether a file without extension is text, as README and LICENSE are."""
-    if path.suffix and not path.suffix[1:].isdigit():
-        return False
-    with path.open("rb") as file:
-        start = file.read(TEXT)
-    return bool(start) and 0 not in start
+def _holds_more(folder: Path, series: str, known: Collection[Path]) -> bool:
+    """Whether one of the first few slices of a folder, beyond those that are known, belongs to the series."""
+    more = [path for path in find_slices(folder) if path.resolve() not in known]
+    for path in more[:LOOKED_AT]:
+        with suppress(ImageError):
+            if series and open_dicom(path, pixels=False).get("SeriesInstanceUID") == series:
+                return True
+    return False
+
+
+def _require_rescale_of_all_or_none(series: Series) -> None:
+    """Raise ImageError where some slices state no rescale and others do: their intensities have two meanings."""
+    stated = []
+    for path, data in zip(series.paths, series.headers, strict=True):
+        with _name_slice_at_fault(path):
+            stated.append(stated_rescale(data))
+    without = [path.name for path, rescale in zip(series.paths, stated, strict=True) if rescale is None]
+    if without and {*stated} - {None, UNCHANGED}:
+        message = f"holds {len(without)} of {len(stated)} slices that state no rescale, as the others do"
+        raise ImageError("unreadable", f"{message} ({join_names(without)}); expected it in each, mend their headers")

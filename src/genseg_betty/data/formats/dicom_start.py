@@ -16,7 +16,9 @@ def begins_as_dicom(path: Path) -> bool:
 
 def is_start_of_dicom(start: bytes) -> bool:
     """Whether bytes, START of them, begin a DICOM file with or without preamble."""
-    return start[128:132] == b"DICM" or any(_begins_with_elements(start, order) for order in "<>")
+    if start[128:132] == b"DICM":
+        return True
+    return _begins_with_elements(start, "<") or _begins_with_elements(start, ">")
 
 
 def _begins_with_elements(start: bytes, order: str) -> bool:

@@ -25,8 +25,11 @@ TYPES = {
     **{"CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4"},
     **{"ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8"},
 }
-MATRIX = ("TransformMatrix", "Orientation", "Rotation")  # three names of one thing each
-ORIGIN = ("Offset", "Position", "Origin")
+MATRIX = ("TransformMatrix", "Rotation", "Orientation")  # three names of one thing each; of several ITK takes the first
+ORIGIN = ("Origin", "Offset", "Position")
+MILLIMETRES = {"um": 0.001, "cm": 10.0}  # of DistanceUnits; others are taken for mm
+BYTE_ORDER = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")  # of both ITK takes the first
+HERE = ("LOCAL", "Local", "local")  # the values follow the header
 BLOCK = 2**20  # bytes of a compressed file that are unpacked at a time
 
 
@@ -48,14 +51,18 @@ def read_header(path: Path) -> Header:
 def _header(path: Path, keys: dict[str, str]) -> Header:
     try:
         sides = tuple(int(side) for side in keys["DimSize"].split())
-        given = keys.get("ElementSpacing") or keys.get("ElementSize")
-        spacing = tuple(float(step) for step in given.split()) if given else (1.0,) * len(sides)
-        affine = _affine(keys, spacing)
+        count = int(keys.get("NDims", len(sides)))
+        if count != len(sides):
+            raise ValueError(f"{len(sides)} sizes for {count} dimensions")
+        unit = MILLIMETRES.get(keys.get("DistanceUnits", "mm").lower(), 1.0)
+        given = _numbers(keys, ("ElementSpacing", "ElementSize"), count)
+        spacing = (unit,) * count if given is None else tuple(unit * step for step in given)
+        affine = _affine(keys, spacing, unit)
     except (KeyError, ValueError) as error:
         raise damaged(path, error, EXPECTED) from error
     bounded((*sides, _channels(keys)), _type(keys).itemsize)
-    if len(sides) not in (2, 3) or len(spacing) != len(sides):
-        raise ImageError("unreadable", f"has {len(sides)} dimensions; expected 2 or 3")
+    if count not in (2, 3):
+        raise ImageError("unreadable", f"has {count} dimensions; expected 2 or 3")
     _require_known_channels(keys)
     if len(sides) == 3 and sides[2] == 1:
         sides, spacing = sides[:2], spacing[:2]
@@ -64,22 +71,31 @@ def _header(path: Path, keys: dict[str, str]) -> Header:
     return Header(sides[::-1], spacing_of(affine, spacing[::-1]), affine)
 
 
-def _affine(keys: dict[str, str], spacing: tuple[float, ...]) -> np.ndarray | None:
+def _affine(keys: dict[str, str], spacing: tuple[float, ...], unit: float) -> np.ndarray | None:
     """The place, as ITK has it: a row of the matrix is the direction of an axis, in LPS. None where none is stated.
 
-    Raises ValueError.
+    `spacing` is in mm, the origin in units of so many mm. Raises ValueError.
     """
     count = len(spacing)
-    matrix, origin = (
-        next((keys[name].split() for name in names if keys.get(name)), None) for names in (MATRIX, ORIGIN)
-    )
+    matrix = _numbers(keys, MATRIX, count * count)
+    origin = _numbers(keys, ORIGIN, count)
     if count not in (2, 3) or (matrix is None and origin is None):
         return None
-    directions = np.eye(count) if matrix is None else np.array(list(map(float, matrix))).reshape(count, count)
-    start = [0.0] * count if origin is None else list(map(float, origin))
-    if len(start) != count:
-        raise ValueError(f"an origin of {len(start)} numbers")
-    return LPS_TO_RAS @ affine_from_axes(directions * np.array(spacing)[:, None], start)
+    directions = np.eye(count) if matrix is None else np.array(matrix).reshape(count, count)
+    start = [unit * place for place in origin or [0.0] * count]
+    steps = directions * np.array(spacing)[:, None]
+    return LPS_TO_RAS @ affine_from_axes(steps, start)
+
+
+def _numbers(keys: dict[str, str], names: tuple[str, ...], count: int) -> list[float] | None:
+    """The numbers of the first of these keys that is stated; None where none is. Raises ValueError."""
+    for name in names:
+        if keys.get(name):
+            found = [float(number) for number in keys[name].split()]
+            if len(found) != count:
+                raise ValueError(f"{name} has {len(found)} numbers, not {count}")
+            return found
+    return None
 
 
 def _require_known_channels(keys: dict[str, str]) -> None:
@@ -90,7 +106,7 @@ def _require_known_channels(keys: dict[str, str]) -> None:
 def data_files(path: Path) -> list[Path]:
     """The file beside the header that holds the values; none where they follow the header."""
     name = _keys(path)[0]["ElementDataFile"]
-    return [] if name == "LOCAL" else [path.parent / name]
+    return [] if name in HERE else [path.parent / name]
 
 
 def _values(path: Path) -> np.ndarray:
@@ -131,7 +147,8 @@ def _type(keys: dict[str, str]) -> np.dtype:
         raise ImageError("unreadable", f"holds values of the type {name}; expected one of {', '.join(TYPES)}")
     if not _is_true(keys, "BinaryData", "True"):
         raise ImageError("unreadable", "holds its values as text; expected binary values (BinaryData = True)")
-    high_first = _is_true(keys, "BinaryDataByteOrderMSB") or _is_true(keys, "ElementByteOrderMSB")
+    order = next((name for name in BYTE_ORDER if name in keys), BYTE_ORDER[0])
+    high_first = _is_true(keys, order)
     return np.dtype(TYPES[name]).newbyteorder(">" if high_first else "<")
 
 
@@ -166,6 +183,6 @@ def _keys(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _check_data_file(path: Path, name: str) -> None:
-    if name == "LOCAL":
+    if name in HERE:
         return
     require_beside(path, name, "LOCAL or the name of one file beside it")

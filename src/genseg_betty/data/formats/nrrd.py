@@ -9,6 +9,7 @@ import bz2
 import gzip
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from genseg_betty.data.formats.place import affine_from_axes
 
 EXTENSIONS = (".nrrd", ".nhdr")
 EXPECTED = "an NRRD file (.nrrd, or .nhdr beside its data)"
+IN_ONE_FILE = "values in the file itself, or in one beside it that it names"
+LISTED = re.compile(rb"data ?file:\s*LIST\b")
 HEADER_BYTES = 2**20  # 3D Slicer writes several lines for each segment
 MAX_SKIP = 2**26  # bytes or lines before the values
 TYPES = {
@@ -36,9 +39,14 @@ TYPES = {
     "f4": ("float",),
     "f8": ("double",),
 }
-# What leads from a space to RAS. ITK takes one that is not named for LPS, and so do we.
+# What leads from a space to RAS. ITK takes one that is not named, or is that of a scanner, for LPS, and so do we.
 RAS, LAS, LPS = (1, 1, 1), (-1, 1, 1), (-1, -1, 1)
-TO_RAS = {"right-anterior-superior": RAS, "ras": RAS, "left-anterior-superior": LAS, "las": LAS}
+TO_RAS = {
+    **dict.fromkeys(("right-anterior-superior", "ras", "rast"), RAS),
+    **dict.fromkeys(("left-anterior-superior", "las", "last"), LAS),
+    **dict.fromkeys(("left-posterior-superior", "lps", "lpst"), LPS),
+    **dict.fromkeys(("", "scanner-xyz", "3d-right-handed", "3d-left-handed"), LPS),
+}
 MILLIMETRES = {"m": 1000.0, "cm": 10.0, "um": 0.001, "µm": 0.001, "micron": 0.001, "microns": 0.001}
 SPATIAL = ("domain", "space", "none", "???")  # kinds of axes; the last two say nothing
 
@@ -90,7 +98,7 @@ def _head(path: Path) -> _Head:
     except Exception as error:  # fields that are missing, of another length, or no numbers
         raise damaged(path, error, EXPECTED) from error
     if head.data_name is not None:
-        require_beside(path, head.data_name, "values in the file itself, or in one beside it that it names")
+        require_beside(path, head.data_name, IN_ONE_FILE)
     return head
 
 
@@ -99,6 +107,8 @@ def _checked(fields: Mapping[str, Any], start: int) -> _Head:
     sizes = tuple(int(side) for side in fields["sizes"])
     count = int(fields["dimension"])
     directions = fields.get("space directions")
+    if directions is not None and np.shape(directions)[1:] == (0,):  # "none" for every axis
+        directions = None
     kinds = [kind.lower() for kind in fields.get("kinds", ["none"] * len(sizes))]
     if not len(sizes) == len(kinds) == count or (directions is not None and len(directions) != count):
         raise ValueError(f"other numbers of sizes, kinds or directions than its {count} dimensions")
@@ -110,6 +120,8 @@ def _checked(fields: Mapping[str, Any], start: int) -> _Head:
         spatial = [bool(np.isfinite(direction).all()) for direction in directions]
     others = [axis for axis in range(count) if not spatial[axis] and sizes[axis] > 1]
     axes = [axis for axis in range(count) if spatial[axis]]
+    if directions is not None:
+        kinds = [kind if has else f"{kind}, without a direction" for kind, has in zip(kinds, spatial, strict=True)]
     _require_known_axes(sizes, axes, others, kinds)
     header = _header(fields, sizes, axes, directions)
     return _Head(header, sizes, others[0] if others else None, dtype, fields, start)
@@ -126,6 +138,8 @@ def _fields(path: Path) -> tuple[dict[str, Any], int]:
             while start < HEADER_BYTES and (line := file.readline(HEADER_BYTES)):
                 lines.append(line)
                 start += len(line)
+                if LISTED.match(line):
+                    raise ImageError("unsafe", f"keeps its values in 'LIST'; expected {IN_ONE_FILE}")
                 if not line.strip():
                     break
         if start >= HEADER_BYTES:
@@ -151,7 +165,7 @@ def _type(fields: Mapping[str, Any]) -> np.dtype:
 
 def _require_known_axes(sizes: tuple[int, ...], axes: list[int], others: list[int], kinds: list[str]) -> None:
     channels = sizes[others[0]] if others else 1
-    in_time = any(kinds[axis] == "time" for axis in others)
+    in_time = any(kinds[axis].startswith("time") for axis in others)
     if len(axes) not in (2, 3) or len(others) > 1 or channels not in CHANNELS or in_time:
         named = ", ".join(f"{size} ({kind})" for size, kind in zip(sizes, kinds, strict=True))
         message = f"has axes of {named} values; expected 2 or 3 axes of space, and at most one of 1 or 3 channels"
@@ -174,19 +188,27 @@ def _header(fields: Mapping[str, Any], sizes: tuple[int, ...], axes: list[int], 
 def _affine(fields: Mapping[str, Any], steps: np.ndarray) -> np.ndarray:
     """From the steps along the axes, whatever the space is called, to mm in RAS."""
     space = fields.get("space", "").lower().removesuffix("-time")
+    if space not in TO_RAS:
+        raise ValueError(f"the space {fields['space']}, which NRRD does not know")
+    to_ras = np.diag([*TO_RAS[space], 1.0])
+
     units = fields.get("space units") or ["mm"]
-    origin = np.nan_to_num(fields.get("space origin", np.zeros(steps.shape[1])))[:3]
-    if len(origin) != min(steps.shape[1], 3):
-        raise ValueError(f"an origin of {len(origin)} numbers")
     scale = MILLIMETRES.get(units[0].lower(), 1.0)
-    return np.diag([*TO_RAS.get(space, LPS), 1.0]) @ affine_from_axes(scale * steps[:, :3], scale * origin)
+    steps = scale * steps[:, :3]
+    origin = scale * np.nan_to_num(fields.get("space origin", np.zeros(steps.shape[1])))[:3]
+    if len(origin) != steps.shape[1]:
+        raise ValueError(f"an origin of {len(origin)} numbers")
+    return to_ras @ affine_from_axes(steps, origin)
 
 
 def _spacings(fields: Mapping[str, Any], axes: list[int]) -> tuple[float, ...] | None:
-    given = fields.get("spacings")
+    """In mm; None where an axis of space has none."""
+    given, units = fields.get("spacings"), fields.get("units", [])
     if given is None or len(given) <= max(axes) or not np.isfinite([given[axis] for axis in axes]).all():
         return None
-    return tuple(float(given[axis]) for axis in reversed(axes))
+    scales = [MILLIMETRES.get(unit.lower(), 1.0) for unit in units]
+    scales += [1.0] * (len(given) - len(scales))
+    return tuple(scales[axis] * float(given[axis]) for axis in reversed(axes))
 
 
 def _values(path: Path) -> np.ndarray:
@@ -226,7 +248,8 @@ def _content(file: IO[bytes], fields: Mapping[str, Any], length: int) -> bytes:
         file.seek(-length if from_end else skipped, os.SEEK_END if from_end else os.SEEK_CUR)
         return file.read(length)
     if packing not in ("gzip", "gz", "bzip2", "bz2") or skipped < 0:
-        raise ImageError("unreadable", f"keeps its values as {packing}; expected raw, gzip or bzip2, save it anew")
+        found = packing or "it does not say what"
+        raise ImageError("unreadable", f"keeps its values as {found}; expected raw, gzip or bzip2, save it anew")
     with gzip.GzipFile(fileobj=file) if packing.startswith("g") else bz2.BZ2File(file) as unpacked:
         unpacked.seek(skipped)
         return unpacked.read(length)

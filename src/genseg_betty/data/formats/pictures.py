@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 
 from genseg_betty.data.formats import tiff
 from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, require_short
-from genseg_betty.data.formats.jpeg import require_eight_bits, require_few_scans
+from genseg_betty.data.formats.jpeg import require_few_scans, require_readable_frame
 from genseg_betty.data.formats.orientation import ORIENTATION, SIDEWAYS, upright
 from genseg_betty.data.formats.picture_values import Page, intensities, label_values, pack, packed_colours, unpack
-from genseg_betty.data.formats.png import read_deep_png, read_png_header
+from genseg_betty.data.formats.png import is_turned_late, read_deep_png, read_png_header
 
 __all__ = [
     "EXTENSIONS",
@@ -36,6 +36,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 # Only these decoders: a file's extension must not reach the others (EPS, for one, runs a program).
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow itself refuses: 178 956 970
+LOSSY = ("JPEG", "MPO", "WEBP")
 JPEG_START = b"\xff\xd8"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"MM*\0", b"II\0*")  # the last two against the standard
 
@@ -45,7 +46,7 @@ def read_image(path: Path) -> np.ndarray:
 
     C is 1 for gray files and 3 for colour. Raises ImageError with code `unreadable` or `too_large`.
     """
-    return as_image(_joined(path, intensities))
+    return as_image(_read_pages(path, intensities))
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -56,7 +57,7 @@ def read_mask(path: Path) -> np.ndarray:
     R = G = B, up to JPEG noise.
     Raises ImageError with code `unreadable`, `too_large` or, for colours and fractions, `unexpected_label`.
     """
-    return _joined(path, label_values)
+    return _read_pages(path, label_values)
 
 
 def read_colours(path: Path) -> np.ndarray:
@@ -65,30 +66,31 @@ def read_colours(path: Path) -> np.ndarray:
     Palettes are resolved, gray is a colour of three equal parts, 1-bit files are black and white. Raises
     ImageError as `read_mask`; `unexpected_label` for 16-bit files and floats, which hold values, not colours.
     """
-    return _joined(path, packed_colours)
+    return _read_pages(path, packed_colours)
 
 
 def read_header(path: Path) -> Header:
     """Height and width in pixels after EXIF orientation, pages before them; pictures know no spacing."""
-    with _faults_told(path):
+    with _tell_faults(path):
         if _is_tiff(path):
             return tiff.read_layout(path).header
-        with _opened(path) as image:
+        with _open_picture(path) as image:
             width, height = image.size
             # Image's own method: that of PNG would decode every pixel in search of a tag behind them.
-            sideways = Image.Image.getexif(image).get(ORIENTATION) in SIDEWAYS
-    return Header((width, height) if sideways else (height, width))
+            exif = image.getexif() if is_turned_late(path) else Image.Image.getexif(image)
+            is_sideways = exif.get(ORIENTATION) in SIDEWAYS
+    return Header((width, height) if is_sideways else (height, width))
 
 
 def bit_depth(path: Path) -> int:
     """Bits of one intensity: 8 (also 1-bit files and palettes), 16, 32 or 64. Raises ImageError."""
-    with _faults_told(path):
+    with _tell_faults(path):
         if _is_tiff(path):
             return tiff.read_layout(path).bits
         header = read_png_header(path)
         if header:
             return max(8, header.bits)
-        with _opened(path):
+        with _open_picture(path):
             return 8
 
 
@@ -111,15 +113,23 @@ def write_mask(path: Path, mask: np.ndarray, colours: Sequence[Sequence[int]] = 
 
 def mismatch(mask: Sequence[int], image: Sequence[int]) -> str:
     """The message of a size_mismatch; sizes are (height, width) or (depth, height, width)."""
-    found, expected = ("x".join(str(side) for side in reversed(size)) for size in (mask, image))
-    turned = tuple(mask) == tuple(image)[::-1]
-    hint = " (turned: one of them has lost its EXIF orientation)" if turned and len(image) == 2 else ""
     unit = "pixels" if len(image) == 2 else "voxels"
-    return f"mask is {found} {unit} and its image {expected}{hint}; expected equal sizes, bring both to one size"
+    sizes = f"mask is {_show_size(mask)} {unit} and its image {_show_size(image)}"
+    if len(image) == 2 and tuple(mask) == tuple(image)[::-1]:
+        return (
+            f"{sizes} (turned: one of them has lost its EXIF orientation); expected equal sizes, turn the mask until "
+            "it lies on the image as a viewer shows that"
+        )
+    return f"{sizes}; expected equal sizes, bring both to one size"
+
+
+def _show_size(size: Sequence[int]) -> str:
+    """Width first, as programs show it."""
+    return "x".join(map(str, reversed(size)))
 
 
 @contextmanager
-def _faults_told(path: Path) -> Iterator[None]:
+def _tell_faults(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong with a file into an ImageError."""
     try:
         require_short(path)
@@ -141,49 +151,52 @@ def _is_tiff(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _open_picture(path: Path) -> Iterator[Image.Image]:
     with path.open("rb") as file:
         if file.read(2) == JPEG_START:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                require_eight_bits(content)
-                require_few_scans(content)
+                require_readable_frame(content)
+                require_few_scans(content, whole=True)
     with Image.open(path, formats=FORMATS) as image:
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1 and image.format not in ("TIFF", "MPO"):  # MPO: a photograph with previews behind it
-            raise ImageError("unreadable", f"holds {frames} frames; expected one image a file")
+            raise ImageError("unreadable", f"holds {frames} frames; expected one image a file, split it")
         yield image
 
 
-def _joined(path: Path, values_of: Callable[[Page], np.ndarray]) -> np.ndarray:
-    with _faults_told(path):
-        pages = _tiff_pages(path) if _is_tiff(path) else iter([_only_page(path)])
+def _read_pages(path: Path, values_of: Callable[[Page], np.ndarray]) -> np.ndarray:
+    with _tell_faults(path):
+        pages = _read_tiff_pages(path) if _is_tiff(path) else iter([_read_only_page(path)])
         arrays = [values_of(page) for page in pages]
     return arrays[0] if len(arrays) == 1 else np.stack(arrays)
 
 
-def _tiff_pages(path: Path) -> Iterator[Page]:
+def _read_tiff_pages(path: Path) -> Iterator[Page]:
     """The slices of a volume, or the one page of a picture."""
     layout = tiff.read_layout(path)
     if layout.by_tifffile:
         for pixels in tiff.read_pages(path, layout):
             yield Page(pixels, layout.stored_bits, layout.white_is_zero)
         return
-    with _opened(path) as image:
+    with _open_picture(path) as image:
         for index in layout.indices:
             image.seek(index)
-            yield Page(_loaded(image, len(layout.indices)), layout.stored_bits, layout.white_is_zero)
+            yield Page(_load_page(image, len(layout.indices)), layout.stored_bits, layout.white_is_zero)
 
 
-def _only_page(path: Path) -> Page:
+def _read_only_page(path: Path) -> Page:
     header = read_png_header(path)
-    with _opened(path) as image:
+    with _open_picture(path) as image:
         if header and header.deep:
-            return Page(upright(read_deep_png(path, header), image.getexif().get(ORIENTATION)), header.bits)
-        return Page(_loaded(image, 1), header.bits if header else 8)
+            pixels = upright(read_deep_png(path, header), image.getexif().get(ORIENTATION))
+            return Page(pixels, header.bits)
+        bits = header.bits if header else 8
+        return Page(_load_page(image, 1), bits, lossy=image.format in LOSSY)
 
 
-def _loaded(image: Image.Image, count: int) -> Image.Image:
+def _load_page(image: Image.Image, count: int) -> Image.Image:
     """One of so many pages, in memory and upright."""
-    bounded((count, *image.size, 3 if image.mode in ("P", "PA") else len(image.getbands())))
+    channels = 3 if image.mode in ("P", "PA") else len(image.getbands())
+    bounded((count, *image.size, channels))
     image.load()  # before the next line: on loading, Pillow itself turns a TIFF and drops its tag
     return ImageOps.exif_transpose(image)

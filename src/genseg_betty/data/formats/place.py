@@ -18,6 +18,8 @@ from genseg_betty.data.formats.common import Header
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 STRAY = 0.001  # relative difference up to which two spacings are one, written with other digits
+NEAR = 0.5  # voxels by which one grid may lie beside another, anywhere in it
+FLAT = 1e-6  # volume of a voxel with sides of length 1 from which its axes span space
 UNTURNED = np.array([[0, 1], [1, 1], [2, 1]], dtype=np.float64)
 
 Turn = np.ndarray
@@ -54,8 +56,11 @@ def is_proper(affine: np.ndarray) -> bool:
     """Whether an affine is finite and its axes span space."""
     if not np.isfinite(affine).all():
         return False
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(lengths.min() > 0 and abs(np.linalg.det(affine[:3, :3] / lengths)) > 1e-6)
+    axes = affine[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if lengths.min() == 0:
+        return False
+    return bool(abs(np.linalg.det(axes / lengths)) > FLAT)
 
 
 def spacing_of(affine: np.ndarray, stated: Sequence[float]) -> tuple[float, ...]:
@@ -67,7 +72,13 @@ def spacing_of(affine: np.ndarray, stated: Sequence[float]) -> tuple[float, ...]
 
 def are_alike(own: Sequence[float] | np.ndarray, other: Sequence[float]) -> bool:
     """Whether two spacings differ by digits alone."""
-    return all(abs(a - b) <= STRAY * abs(b) for a, b in zip(own, other, strict=True))
+    pairs = zip(own, other, strict=True)
+    return all(abs(one - another) <= STRAY * abs(another) for one, another in pairs)
+
+
+def spacing_in_words(spacing: Sequence[float]) -> str:
+    """A spacing, for a message: along x, y and z, the last axis of an array first."""
+    return " x ".join(f"{step:g}" for step in reversed(spacing))
 
 
 def orientation_of(header: Header) -> str | None:
@@ -183,9 +194,18 @@ def voxels_apart(one: Header, other: Header) -> float:
     return float(np.abs(found - places).max())
 
 
+def lie_together(one: Header, other: Header, allowed: float = NEAR) -> bool:
+    """Whether two grids of one shape, which both state a place, are `allowed` voxels of `other` apart at most."""
+    return voxels_apart(one, other) <= allowed
+
+
 def in_words(header: Header) -> str:
     """The place of an image, for a message: where its axes lead, and its first and last voxel."""
     assert header.affine is not None
-    ends = corners(header)[[0, -1]] @ header.affine.T
-    first, last = ("({})".format(", ".join(f"{value:.4g}" for value in end[:3])) for end in ends)
+    places = corners(header) @ header.affine.T
+    first, last = _point_in_words(places[0]), _point_in_words(places[-1])
     return f"{orientation_of(header)}, from {first} to {last} mm"
+
+
+def _point_in_words(place: np.ndarray) -> str:
+    return "({})".format(", ".join(f"{value:.4g}" for value in place[:3]))

@@ -5,17 +5,23 @@ its colours (gAMA, sBIT, tRNS) nothing is applied: the values are those that it 
 Format: https://www.w3.org/TR/png-3
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from genseg_betty.data.formats.common import bounded
+from genseg_betty.data.formats.common import ImageError, bounded
 
 START = b"\x89PNG\r\n\x1a\n"
 HEAD = len(START) + 8 + 13  # bytes until the end of the chunk IHDR
 GRAY = 0
+CHUNK_HEAD, CHECKSUM = 8, 4  # bytes before and behind the data of a chunk
+# What a chunk begins with that can say how the picture is to be turned.
+ORIENTATIONS = (b"eXIf", b"iTXtXML:com.adobe.xmp\0", b"tEXtRaw profile type exif\0", b"zTXtRaw profile type exif\0")
+LONGEST_START = max(map(len, ORIENTATIONS))
+MAX_CHUNKS = 2**20  # a file that is as long as we read has 2**17 of libpng's
 SAMPLES = {GRAY: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type: gray, RGB, palette, gray + alpha, RGB + alpha
 
 
@@ -51,3 +57,24 @@ def read_deep_png(path: Path, header: PngHeader) -> np.ndarray:
     bounded(header.shape, 2)
     content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
     return decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+
+
+def is_turned_late(path: Path) -> bool:
+    """Whether a PNG may state its orientation behind its pixels; False for other files. Raises OSError, ImageError."""
+    with path.open("rb") as file:
+        if file.read(len(START)) != START:
+            return False
+        after_pixels = False
+        for _ in range(MAX_CHUNKS):
+            start = file.read(CHUNK_HEAD + LONGEST_START)
+            kind = start[4:CHUNK_HEAD]
+            if len(start) < CHUNK_HEAD or kind == b"IEND":
+                return False
+            if after_pixels and start[4:].startswith(ORIENTATIONS):
+                return True
+            after_pixels = after_pixels or kind == b"IDAT"
+            following = CHUNK_HEAD + int.from_bytes(start[:4], "big") + CHECKSUM
+            file.seek(following - len(start), os.SEEK_CUR)
+    raise ImageError(
+        "unsafe", f"holds more than {MAX_CHUNKS} chunks; expected a PNG as programs write it, save it anew"
+    )

@@ -27,6 +27,7 @@ def read_image(path: Path) -> np.ndarray:
             content = file.read(LENGTH + 1)
     except OSError as error:
         raise _not_jsrt(f"cannot be read ({error.strerror})") from error
+    _require_no_header(path)
     if len(content) != LENGTH:
         raise _wrong_length(path)
     values = np.frombuffer(content, dtype=">u2").reshape(SIDE, SIDE, 1)
@@ -48,9 +49,17 @@ def read_header(path: Path) -> Header:
         length = path.stat().st_size
     except OSError as error:
         raise _not_jsrt(f"cannot be read ({error.strerror})") from error
+    _require_no_header(path)
     if length != LENGTH:
         raise _wrong_length(path)
     return Header((SIDE, SIDE))
+
+
+def _require_no_header(path: Path) -> None:
+    """Raise ImageError for the values of a NIfTI or Analyze image, which end in .img and lie beside a header."""
+    if any(path.with_suffix(suffix).is_file() for suffix in (".hdr", ".HDR")):
+        message = f"is one half of a NIfTI or Analyze image, {path.stem}.hdr is the other; expected one file, "
+        raise ImageError("unreadable", f"{message}save both as {path.stem}.nii.gz")
 
 
 def _wrong_length(path: Path) -> ImageError:

@@ -54,15 +54,15 @@ class Layout:
 
 def read_layout(path: Path) -> Layout:
     """Raises ImageError for what cannot be read as it is stored, and what tifffile raises for a damaged file."""
-    with _opened(path) as file:
-        return _layout(file)
+    with _open_tiff(path) as file:
+        return _describe_layout(file)
 
 
 def read_pages(path: Path, layout: Layout) -> Iterator[np.ndarray]:
     """[H, W, C] of each slice as stored, black at 0, by tifffile; C is 1 or 3, and one more where there is alpha."""
-    with _opened(path) as file:
+    with _open_tiff(path) as file:
         for index in layout.indices:
-            page = _page(file, index)
+            page = _find_page(file, index)
             _require_whole_segments(page)
             values = page.asarray(maxworkers=1)
             if page.planarconfig == SEPARATE and page.samplesperpixel > 1:
@@ -73,7 +73,7 @@ def read_pages(path: Path, layout: Layout) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator["TiffFile"]:
+def _open_tiff(path: Path) -> Iterator["TiffFile"]:
     import tifffile
 
     tifffile.logger().setLevel(logging.CRITICAL)  # what it logs of a damaged file is told by our errors
@@ -81,7 +81,7 @@ def _opened(path: Path) -> Iterator["TiffFile"]:
         yield file
 
 
-def _page(file: "TiffFile", index: int) -> "TiffPage":
+def _find_page(file: "TiffFile", index: int) -> "TiffPage":
     from tifffile import TiffPage
 
     page = file.pages[index]
@@ -89,8 +89,8 @@ def _page(file: "TiffFile", index: int) -> "TiffPage":
     return page
 
 
-def _layout(file: "TiffFile") -> Layout:
-    pages = list(_walk(file))
+def _describe_layout(file: "TiffFile") -> Layout:
+    pages = list(_walk_pages(file))
     indices = tuple(index for index, page in enumerate(pages) if shows_a_slice(page))
     if not indices:
         message = "holds reduced pictures alone, as camera raw files do; expected the picture itself, export it"
@@ -102,7 +102,8 @@ def _layout(file: "TiffFile") -> Layout:
     require_one_stack(pages[0].description, slices)
     first = slices[0]
     size = first.imagelength, first.imagewidth
-    bounded((len(slices), *size, first.samplesperpixel), math.ceil(first.bitspersample / 8))
+    stored_bytes = math.ceil(first.bitspersample / 8)
+    bounded((len(slices), *size, first.samplesperpixel), stored_bytes)
     header = Header(size if len(slices) == 1 else (len(slices), *size))
     least = 8 if first.sampleformat == UNSIGNED else SIGNED_BITS
     # Numbers of 12 bits are held in 16, as Pillow does.
@@ -111,11 +112,11 @@ def _layout(file: "TiffFile") -> Layout:
     return Layout(header, bits, first.bitspersample, white_is_zero, indices, is_for_tifffile(first))
 
 
-def _walk(file: "TiffFile") -> Iterator["TiffPage"]:
+def _walk_pages(file: "TiffFile") -> Iterator["TiffPage"]:
     """The pages of a file, at least one; a file whose last page leads back to an earlier one ends there."""
     seen: set[int] = set()
     for index in itertools.count():
-        page = _page(file, index)
+        page = _find_page(file, index)
         if page.offset in seen:
             return
         if index == MAX_PAGES:

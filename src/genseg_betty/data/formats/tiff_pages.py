@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6  # PhotometricInterpretation, tag 262
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, YCBCR: 3}  # samples of a pixel without alpha
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # SampleFormat
-UNCOMPRESSED, JPEG, DEFLATE = 1, (6, 7), (8, 32946)  # Compression
+UNCOMPRESSED, PACKBITS, JPEG, DEFLATE = 1, 32773, (6, 7), (8, 32946)  # Compression
+NO_PREDICTOR, HORIZONTAL = 1, 2  # Predictor
+WHOLE_BYTES = (8, 16, 32, 64)  # bits of a sample
 SEPARATE = 2  # PlanarConfiguration
 MULTIPLIED, ALPHA = 1, (1, 2)  # ExtraSamples: transparency that colours were multiplied by, or any
 NO_SLICE = 0b101  # NewSubfileType: a page of reduced resolution, or a transparency mask
 METAMORPH_PLANES = 33629  # UIC2: as many values as planes lie in one page of a MetaMorph stack
+COLOUR_STEP = 256  # by which a colour of 16 bits differs from the next one of 8
 SIGNED_BITS = 16  # at least, of intensities that may lie outside of 0..255
 # SampleFormat and bits of gray pages of more than 8 bits.
 DEEP_BY_PILLOW = ((UNSIGNED, 16),)
 LITTLE_ENDIAN_BY_PILLOW = ((UNSIGNED, 12), (SIGNED, 16), (SIGNED, 32), (FLOAT, 32))
+COUNTS_OF_IMAGEJ = tuple(rf"(?m)^{name}=(\d{{1,9}})" for name in ("images", "channels", "frames"))
 EXPECTED = "expected gray or RGB, save it as RGB"
 
 
@@ -41,9 +45,13 @@ def orientation_of(page: "TiffPage") -> int:
 
 def suits_tifffile(page: "TiffPage") -> bool:
     """Whether tifffile reads the page without further packages."""
-    numbers = page.dtype is not None and page.dtype.kind in "uif" and page.bitspersample in (8, 16, 32, 64)
-    packed = page.compression in DEFLATE and page.predictor in (1, 2)
-    return numbers and (page.compression == UNCOMPRESSED or packed) and page.photometric not in (PALETTE, YCBCR)
+    if page.dtype is None or page.dtype.kind not in "uif" or page.bitspersample not in WHOLE_BYTES:
+        return False
+    if page.photometric in (PALETTE, YCBCR):
+        return False
+    if page.compression in DEFLATE:
+        return page.predictor in (NO_PREDICTOR, HORIZONTAL)
+    return page.compression == UNCOMPRESSED
 
 
 def suits_pillow(page: "TiffPage") -> bool:
@@ -82,15 +90,20 @@ def _fault_of_samples(page: "TiffPage") -> str:
     if 262 not in page.tags:
         return "does not state its PhotometricInterpretation; expected a TIFF that does, save it anew"
     if page.photometric not in COLOURS:
-        return f"is a TIFF in colours of the kind {_name(page.photometric)}; {EXPECTED}"
+        return f"is a TIFF in colours of the kind {_show_name(page.photometric)}; {EXPECTED}"
     extra = page.samplesperpixel - COLOURS[page.photometric]
-    alpha = extra == 1 and len(page.extrasamples) == 1 and page.extrasamples[0] in ALPHA
-    if extra and not alpha:
+    has_alpha = extra == 1 and _marks_alpha(page)
+    if extra and not has_alpha:
         expected = "expected one (gray), three (RGB), or one more that is marked as alpha"
         return f"holds {page.samplesperpixel} channels; {expected}: save those that you need"
-    if alpha and page.extrasamples[0] == MULTIPLIED and is_for_tifffile(page):
+    if has_alpha and page.extrasamples[0] == MULTIPLIED and is_for_tifffile(page):
         return "holds colours multiplied by their transparency; expected colours alone, save it without alpha"
     return ""
+
+
+def _marks_alpha(page: "TiffPage") -> bool:
+    """Whether there is one channel beside the colours, and it is transparency."""
+    return len(page.extrasamples) == 1 and page.extrasamples[0] in ALPHA
 
 
 def _fault_of_colour(page: "TiffPage") -> str:
@@ -100,7 +113,16 @@ def _fault_of_colour(page: "TiffPage") -> str:
         return "is a TIFF whose white is 0 and whose values are signed or floating point; expected black at 0"
     if page.photometric == PALETTE and (page.bitspersample > 8 or page.sampleformat != UNSIGNED):
         return f"is a TIFF with a palette for values of {page.bitspersample} bits; {EXPECTED}"
+    if page.photometric == PALETTE and _has_dark_palette(page):
+        return (
+            f"is a TIFF whose palette has colours of 8 bits, and the format says 16, so that all are black; {EXPECTED}"
+        )
     return ""
+
+
+def _has_dark_palette(page: "TiffPage") -> bool:
+    """Whether the colours of a palette, which are numbers of 16 bits, lie within 8: a fault of old programs."""
+    return page.colormap is not None and 0 < page.colormap.max() < COLOUR_STEP
 
 
 def _fault_of_storage(page: "TiffPage") -> str:
@@ -109,18 +131,21 @@ def _fault_of_storage(page: "TiffPage") -> str:
     depth = max(page.imagedepth, planes.count if planes is not None else 1)
     if depth > 1:
         return f"holds {depth} slices in one page; expected a page a slice, or NIfTI: save it so, as ImageJ does"
+    if page.predictor != NO_PREDICTOR and page.compression in (UNCOMPRESSED, PACKBITS):
+        return "states a predictor, which readers apply or ignore where nothing else compresses it; save it anew"
     if orientation_of(page) in SIDEWAYS:
         return "is a TIFF turned by its orientation tag; save it upright"
     if suits_pillow(page) or suits_tifffile(page):
         return ""
     kind = f"holds values of {page.bitspersample} bits in {page.samplesperpixel} channels"
-    if page.compression in (UNCOMPRESSED, *DEFLATE) and page.predictor in (1, 2):
-        return f"{kind} and of the kind {_name(page.sampleformat)}; expected whole numbers of 8 or 16 bits, save it so"
-    packed = f"compressed by {_name(page.compression)}, predictor {_name(page.predictor)}"
+    if page.compression in (UNCOMPRESSED, *DEFLATE) and page.predictor in (NO_PREDICTOR, HORIZONTAL):
+        found = f"{kind} and of the kind {_show_name(page.sampleformat)}"
+        return f"{found}; expected whole numbers of 8 or 16 bits, save it so"
+    packed = f"compressed by {_show_name(page.compression)}, predictor {_show_name(page.predictor)}"
     return f"{kind}, {packed}; expected such values uncompressed or by deflate (ZIP), save it so"
 
 
-def _name(value: object) -> str:
+def _show_name(value: object) -> str:
     return str(getattr(value, "name", value))
 
 
@@ -142,15 +167,15 @@ def require_one_stack(description: str, pages: Sequence["TiffPage"]) -> None:
     ImageJ and OME write down in the first page's description what the pages stand for.
     """
     if description.startswith("ImageJ="):
-        counts = {name: _number(rf"(?m)^{name}=(\d{{1,9}})", description) for name in ("images", "channels", "frames")}
-        series, channels, times = 1, counts["channels"], counts["frames"]
-        if counts["images"] > len(pages):
-            message = f"holds {counts['images']} slices behind {len(pages)} page; expected a page a slice, or NIfTI"
+        series = 1
+        images, channels, times = (_find_greatest(pattern, description) for pattern in COUNTS_OF_IMAGEJ)
+        if images > len(pages):
+            message = f"holds {images} slices behind {len(pages)} page; expected a page a slice, or NIfTI"
             raise ImageError("unreadable", f"{message}: save it so, as ImageJ does with less than 4 GB")
     elif "<OME" in description:
         series = description.count("<Image ")
-        channels = _number(r'SizeC="(\d{1,9})"', description) // pages[0].samplesperpixel
-        times = _number(r'SizeT="(\d{1,9})"', description)
+        channels = _find_greatest(r'SizeC="(\d{1,9})"', description) // pages[0].samplesperpixel
+        times = _find_greatest(r'SizeT="(\d{1,9})"', description)
     else:
         return
     if len(pages) > 1 and max(series, channels, times) > 1:
@@ -159,6 +184,6 @@ def require_one_stack(description: str, pages: Sequence["TiffPage"]) -> None:
         raise ImageError("unreadable", f"{message} as ImageJ or Bio-Formats does")
 
 
-def _number(pattern: str, text: str) -> int:
+def _find_greatest(pattern: str, text: str) -> int:
     """The greatest number in the text that fits the pattern; 1 where there is none."""
     return max((int(found) for found in re.findall(pattern, text)), default=1)

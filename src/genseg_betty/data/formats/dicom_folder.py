@@ -1,0 +1,137 @@
+"""Which files of a folder are the slices of a DICOM series. None is left out in silence: each is found, or named.
+
+Files are known by their content, whatever their names. Passed over are other files, hidden ones, and the index of a
+medium. A link is followed within the folder alone.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from enum import Enum
+from pathlib import Path
+
+from genseg_betty.data.formats.common import ImageError
+from genseg_betty.data.formats.dicom_file import join_names
+from genseg_betty.data.formats.dicom_start import begins_as_dicom
+
+EXTENSIONS = (".dcm", ".dicom", ".ima")
+PACKERS = (".gz", ".bz2", ".xz")  # each packs one file
+ARCHIVE = ".zip"
+INDEX = "DICOMDIR"  # lists the files of a medium, and begins as they do
+LOOKED_AT = 3  # files of each other suffix that are opened to learn whether a folder holds a series
+TEXT = 512  # bytes of a file that tell text from data
+
+
+class Kind(Enum):
+    """What a file of a folder is to the series in it."""
+
+    SLICE = "slice"
+    OUTSIDE = "a link that leads out of the folder"
+    BROKEN = "named as a slice, and no DICOM"
+    OTHER = "no part of the series"
+
+
+def holds_series(folder: Path) -> bool:
+    """Whether a folder holds DICOM files itself, not only further folders."""
+    looked_at: Counter[str] = Counter()
+    try:
+        paths, home = sorted(folder.iterdir()), folder.resolve()
+    except (OSError, RuntimeError):
+        return False
+    for path in paths:
+        suffix = path.suffix.lower()
+        looked_at[suffix] += 1
+        if _is_named_as_slice(path) or looked_at[suffix] <= LOOKED_AT:
+            kind = _kind_of_file(path, home)
+            if kind is Kind.SLICE or (kind is Kind.OUTSIDE and suffix in EXTENSIONS):
+                return True
+    return False
+
+
+def find_slices(folder: Path) -> list[Path]:
+    """The DICOM files of a folder, by name."""
+    return _sort_files(folder)[Kind.SLICE]
+
+
+def require_slices(folder: Path) -> list[Path]:
+    """The DICOM files of a folder. Raises ImageError for none, and for files that may be slices and cannot be read."""
+    found = _sort_files(folder)
+    outside = [path.name for path in found[Kind.OUTSIDE]]
+    if outside:
+        message = f"holds {len(outside)} links that lead out of it or nowhere ({join_names(outside)})"
+        raise ImageError("unsafe", f"{message}; expected the slices themselves, copy them in (cp -L)")
+    broken = [path.name for path in found[Kind.BROKEN]]
+    if broken:
+        message = f"holds {len(broken)} files that are named as DICOM and do not begin as DICOM does"
+        expected = "expected slices alone: copy them anew, unpack or remove them"
+        raise ImageError("unreadable", f"{message} ({join_names(broken)}); {expected}")
+    if not found[Kind.SLICE]:
+        raise ImageError("unreadable", "is a folder without DICOM files; expected the slices of one series")
+    return found[Kind.SLICE]
+
+
+def _sort_files(folder: Path) -> dict[Kind, list[Path]]:
+    """The files of a folder by what they are, each in the order of names. Raises OSError."""
+    home = folder.resolve()
+    paths = sorted(folder.iterdir())
+    kinds = {path: _kind_of_file(path, home) for path in paths}
+    # Where slices are named *.mr, what else is named so was a slice before it was emptied, packed or moved.
+    slices = [path for path, kind in kinds.items() if kind is Kind.SLICE]
+    suffixes = {path.suffix.lower() for path in slices if _has_suffix(path)}
+    files = {home / path.name for path in paths if not path.is_symlink()}
+    found: dict[Kind, list[Path]] = {kind: [] for kind in Kind}
+    for path, kind in kinds.items():
+        if kind is Kind.SLICE and path.is_symlink() and path.resolve() in files:
+            kind = Kind.OTHER  # a second name of a slice that is there
+        elif kind is Kind.OTHER and suffixes:
+            kind = _kind_of_file(path, home, suffixes.union(EXTENSIONS))
+        found[kind].append(path)
+    return found
+
+
+def _kind_of_file(path: Path, home: Path, suffixes: Collection[str] = EXTENSIONS) -> Kind:
+    """What a file of the folder `home` is, where slices have one of these suffixes or none."""
+    if path.name.startswith(".") or path.name.upper() == INDEX:
+        return Kind.OTHER
+    named = _is_named_as_slice(path, suffixes)
+    if path.is_symlink() and not _leads_into(path, home):
+        return Kind.OUTSIDE if named else Kind.OTHER
+    if not path.is_file():
+        return Kind.OTHER
+    try:
+        if begins_as_dicom(path):
+            return Kind.SLICE
+        return Kind.BROKEN if named and not _is_text_without_suffix(path) else Kind.OTHER
+    except OSError:
+        return Kind.BROKEN if named else Kind.OTHER
+
+
+def _leads_into(link: Path, home: Path) -> bool:
+    try:
+        return link.resolve(strict=True).is_relative_to(home)
+    except (OSError, RuntimeError):
+        return False
+
+
+def _is_named_as_slice(path: Path, suffixes: Collection[str] = EXTENSIONS) -> bool:
+    """Whether a name is one that slices have, packed ones too.
+
+    It has such a suffix or none: UIDs are names, and what follows their last dot is a number.
+    """
+    unpacked = Path(path.stem)
+    if path.suffix.lower() == ARCHIVE:
+        return unpacked.suffix.lower() in suffixes
+    name = unpacked if path.suffix.lower() in PACKERS else path
+    return name.suffix.lower() in suffixes or not _has_suffix(name)
+
+
+def _has_suffix(path: Path) -> bool:
+    return bool(path.suffix) and not path.suffix[1:].isdigit()
+
+
+def _is_text_without_suffix(path: Path) -> bool:
+    """Whether a file is text and has no suffix, as README and LICENSE; such litter is no slice."""
+    if _has_suffix(path):
+        return False
+    with path.open("rb") as file:
+        start = file.read(TEXT)
+    return bool(start) and 0 not in start
