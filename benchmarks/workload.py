@@ -21,8 +21,8 @@ from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.device import set_float32
 from genseg_betty.memory import reuse_freed
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.engine import PhasedEngine, find_backend
+from genseg_betty.training.components import Workshop
 
 RESULTS = Path(__file__).parent / "results"
 

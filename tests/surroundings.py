@@ -14,12 +14,12 @@ import torch
 from genseg_betty import files
 from genseg_betty.cli import main
 from genseg_betty.errors import UserError
+from genseg_betty.lock import Lock
 from genseg_betty.run import Run
-from genseg_betty.run.lock import Lock
 
 # A server that has imported everything once forks each process: without its start-up time.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["surroundings", "genseg_betty.methods.training", "genseg_betty.inference"])
+PROCESSES.set_forkserver_preload(["surroundings", "genseg_betty.training.run_training", "genseg_betty.inference"])
 KILLED = -signal.SIGKILL
 MOMENTS = ("within", "after")
 

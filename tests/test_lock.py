@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from genseg_betty.errors import UserError
-from genseg_betty.run.lock import Holder, Lock, boot_id, is_locked, namespace
+from genseg_betty.lock import Holder, Lock, boot_id, is_locked, namespace
 from surroundings import PROCESSES, contend
 
 PROCESSES_AT_ONCE, ROUNDS = 6, 12

@@ -18,9 +18,9 @@ from omegaconf import OmegaConf
 
 from genseg_betty.config import compose
 from genseg_betty.errors import UserError
+from genseg_betty.lock import Lock, is_alive, process_start
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
-from genseg_betty.run.lock import Lock, is_alive, process_start
 from genseg_betty.run.resume import differences, migrated, read_config, resolve
 
 CONFIG: dict[str, Any] = {
@@ -256,7 +256,7 @@ def test_a_live_holder_is_named(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_no_lock(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from genseg_betty.run.lock import *; from pathlib import Path\n"
+        "import sys, time; from genseg_betty.lock import *; from pathlib import Path\n"
         "Lock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
     )
     process = child(code, tmp_path / ".lock")

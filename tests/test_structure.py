@@ -11,7 +11,7 @@ PACKAGE = Path(genseg_betty.__file__).parent
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
     {
-        "errors", "faults", "files", "randomness", "device", "memory", "metrics", "search_path", "statistics",
+        "errors", "faults", "files", "lock", "randomness", "device", "memory", "metrics", "search_path", "statistics",
         "terminal",
     },
     {"signals", "streams", "plotting"},
@@ -21,12 +21,13 @@ ROWS = [
     {"build", "trust"},
     {"levels", "inference"},
     {"report"},
+    {"training"},
     {"methods"},
     {"commands", "sweep", "cli"},
     {"__main__", "__init__"},
 ]
 MODEL_FREE = {"report", "tracking", "run", "config", "commands", "cli"}
-MODELS = {"generators", "backbones", "build", "levels", "methods", "inference"}
+MODELS = {"generators", "backbones", "build", "levels", "methods", "training", "inference"}
 
 
 def room(path: Path) -> str:

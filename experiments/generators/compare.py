@@ -32,11 +32,11 @@ from genseg_betty.inference import evaluate_folders, generate, load, score_cases
 from genseg_betty.inference.generate import Renderer
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.methods.genseg import GenSeg
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.randomness import seeded
 from genseg_betty.run import Run
 from genseg_betty.samples import image_pixels, mask_pixels, save_samples
+from genseg_betty.training.components import Workshop
 
 COUNT, ROWS = 100, 4
 SUBSETS, OF_SUBSET = 100, 50

@@ -48,7 +48,7 @@ def train(
     config = compose(override_lines(overrides, keys, group_names()), config_dir)
 
     from genseg_betty.config.machine import require_card
-    from genseg_betty.data.counting import require_folders
+    from genseg_betty.data.inspect.counting import require_folders
 
     require_folders(config)  # told at once: what follows imports PyTorch
     require_card(config.device)

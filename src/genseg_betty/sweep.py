@@ -18,7 +18,7 @@ import genseg_betty
 from genseg_betty.config import Composed, all_members, compose, conf_dir, require_betty, user_folder
 from genseg_betty.config import overrides as overriding
 from genseg_betty.config.naming import OPEN, name_count
-from genseg_betty.data.counting import count_labelled, require_folders
+from genseg_betty.data.inspect.counting import count_labelled, require_folders
 from genseg_betty.errors import ConfigError, UserError
 from genseg_betty.terminal import say
 

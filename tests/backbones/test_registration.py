@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from genseg_betty.backbones.registration import register_once
 from genseg_betty.backbones.second_order import TwiceDifferentiable
+from genseg_betty.backbones.unique_modules import register_once
 from genseg_betty.errors import UserError
 
 

@@ -32,7 +32,7 @@ def losses(network: nn.Module, target: Tensor) -> Callable[[Weights, Tensor], Te
 
 
 def by_double_backward(network: nn.Module, image: Tensor, target: Tensor) -> Tensor:
-    """As `levels/hypergradient.py`: the gradient's own graph, walked after the weights have been overwritten."""
+    """As `multilevel/hypergradient.py`: the gradient's own graph, walked after the weights have been overwritten."""
     loss = losses(network, target)
     live = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
     before = {name: weight.detach().clone().requires_grad_() for name, weight in live.items()}

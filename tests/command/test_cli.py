@@ -300,7 +300,7 @@ def test_data_check(
         "warnings": [],
     }
     answer = SimpleNamespace(**{**found, "errors": faults, "notes": ["one"]}, to_dict=lambda: found)
-    check = stand_in(monkeypatch, "genseg_betty.data.check", "check_dataset", answer=answer)
+    check = stand_in(monkeypatch, "genseg_betty.data.inspect.check", "check_dataset", answer=answer)
     labels = "dataset.labels={background: 0, a: 1}"
     assert status_of("data", "check", "nlm_mc", *flags, f"root={tmp_path}", labels) == status
     assert check.calls[0][1][0].root == str(tmp_path)

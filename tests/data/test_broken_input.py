@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from data import bombs
 from data.broken import ERRORS, SOUND, TOO_FEW, WARNINGS, Told, image_of, nifti, picture, sound
 from genseg_betty.cli import main
-from genseg_betty.data.check import check_dataset
-from genseg_betty.data.files import Finding, Tree
 from genseg_betty.data.formats import EXTENSIONS, ImageError, read_header, read_image, read_mask
+from genseg_betty.data.inspect.check import check_dataset
 from genseg_betty.data.loading import load_data
+from genseg_betty.data.source.files import Finding, Tree
 from genseg_betty.errors import UserError
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genseg_betty.data import ledger as ledger_module
-from genseg_betty.data.cache import Cache, key_of
+from genseg_betty.data.cache import ledger as ledger_module
+from genseg_betty.data.cache.ledger import Ledger
+from genseg_betty.data.cache.store import Cache, key_of
 from genseg_betty.data.formats import content_digest
-from genseg_betty.data.ledger import Ledger
 from genseg_betty.errors import UserError
 
 KEY, OTHER = key_of("one"), key_of("other")
@@ -198,7 +198,7 @@ def test_jobs_that_write_one_entry_at_once_leave_it_whole(cache: Cache) -> None:
 
 def test_a_job_killed_while_it_writes_leaves_whole_entries(cache: Cache) -> None:
     code = (
-        "import sys, numpy; from pathlib import Path; from genseg_betty.data.cache import Cache, key_of\n"
+        "import sys, numpy; from pathlib import Path; from genseg_betty.data.cache.store import Cache, key_of\n"
         "cache, image = Cache(Path(sys.argv[1])), numpy.ones(200_000)\n"
         "print('begun', flush=True)\n"
         "while True:\n"

@@ -8,8 +8,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from genseg_betty.data.check import check_dataset
-from genseg_betty.data.class_counts import find_absent_classes
+from genseg_betty.data.inspect.check import check_dataset
+from genseg_betty.data.inspect.class_counts import find_absent_classes
 from genseg_betty.data.loading import load_data
 from genseg_betty.errors import UserError
 

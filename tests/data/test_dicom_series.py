@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from data.dicoms import ENHANCED_CT, SPACING, VOLUME, enhanced, series, slice_file, without_preamble
-from genseg_betty.data.check import check_dataset
 from genseg_betty.data.formats import ImageError, content_files, holds_series, read_header, read_image, read_mask
-from genseg_betty.data.pairing import pair
+from genseg_betty.data.inspect.check import check_dataset
+from genseg_betty.data.source.pairing import pair
 
 N = len(VOLUME)
 SEGMENTATION, STRUCTURES, REPORT, PRESENTATION = (

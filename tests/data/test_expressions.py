@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.cases import scan_dataset
-from genseg_betty.data.expressions import ENDLESS, capture
+from genseg_betty.data.source.cases import scan_dataset
+from genseg_betty.data.source.expressions import ENDLESS, capture
 from genseg_betty.errors import UserError
 
 NAMES = ["images/P07_1.png", "images/ä b_2.png", "none"]
@@ -45,7 +45,7 @@ def test_groups_and_stems_go_through_it(tmp_path: Path, monkeypatch: pytest.Monk
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         Image.new("L", (8, 8)).save(tmp_path / folder / f"{'a' * 60}!.png")
-    monkeypatch.setattr("genseg_betty.data.expressions.capture.__defaults__", (0.5,))
+    monkeypatch.setattr("genseg_betty.data.source.expressions.capture.__defaults__", (0.5,))
     for keys in (["group='(a+)+$'"], ["stem='(a+)+$'"]):
         with pytest.raises(UserError, match="still at work"):
             scan_dataset(load_dataset_config("folder", root=tmp_path, overrides=keys))

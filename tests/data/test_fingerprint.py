@@ -6,8 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from genseg_betty.data.case import Sample
-from genseg_betty.data.fingerprint import (
+from genseg_betty.data.inspect.fingerprint import (
     CaseFacts,
     Fingerprint,
     default_batch_size,
@@ -17,6 +16,7 @@ from genseg_betty.data.fingerprint import (
     fingerprint,
 )
 from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.source.case import Sample
 from genseg_betty.errors import UserError
 from genseg_betty.losses import BINARY, MULTICLASS
 

@@ -17,7 +17,7 @@ from genseg_betty.data.formats.pictures import (
     read_mask,
     write_mask,
 )
-from genseg_betty.data.labels import LabelMap
+from genseg_betty.data.source.labels import LabelMap
 from genseg_betty.errors import UserError
 
 GRAY = (np.arange(20 * 30).reshape(20, 30) % 251).astype(np.uint8)

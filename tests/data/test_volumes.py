@@ -19,8 +19,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
 from genseg_betty.data import formats
-from genseg_betty.data.check import check_dataset
 from genseg_betty.data.formats import ImageError, content_digest, read_header, read_image, read_mask, split_name
+from genseg_betty.data.inspect.check import check_dataset
 
 VOLUME = np.arange(5 * 7 * 11, dtype=np.int16).reshape(5, 7, 11)  # D, H, W: all different
 SPACING = (3.0, 2.0, 0.5)

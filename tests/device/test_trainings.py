@@ -23,12 +23,14 @@ from genseg_betty.config import compose, group_members
 from genseg_betty.config.schema import Config
 from genseg_betty.errors import Interrupted
 from genseg_betty.inference import generate
-from genseg_betty.levels import pictures
 from genseg_betty.levels.segmentation import SupervisedSegmentation
-from genseg_betty.methods import screen, training, workshop
-from genseg_betty.methods.summary import Size
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.multilevel.level import Level
+from genseg_betty.training import components as workshop
+from genseg_betty.training import console as screen
+from genseg_betty.training import run_training as training
+from genseg_betty.training import sample_images as pictures
+from genseg_betty.training.memory_estimate import Size
 
 ON_A_GPU = ["device=cuda", "graphs=never"]
 """`graphs=never`: the guard cannot record what a step launches."""

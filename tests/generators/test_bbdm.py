@@ -16,8 +16,8 @@ from genseg_betty.errors import UserError
 from genseg_betty.generators.bbdm import BBDM, BrownianBridge, as_grey_levels
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import encode_mask
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.engine import PhasedEngine
+from genseg_betty.training.components import Workshop
 
 OVERRIDES = [
     "generator=bbdm", "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32",

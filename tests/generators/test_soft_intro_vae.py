@@ -22,8 +22,8 @@ from genseg_betty.generators.soft_intro_vae import (
     reparameterise,
     squared_error,
 )
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.engine import PhasedEngine
+from genseg_betty.training.components import Workshop
 
 LATENT = 5
 OVERRIDES = [

@@ -15,8 +15,8 @@ from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask
 from genseg_betty.generators.wgan_gp import WGAN, Critic, WassersteinGAN, gradient_penalty
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.engine import PhasedEngine
+from genseg_betty.training.components import Workshop
 
 LATENT = 5
 OVERRIDES = [

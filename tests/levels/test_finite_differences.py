@@ -130,7 +130,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
             config.trainer.optimizers[part] = {"name": optimizer, "lr": rate, **OPTIONS[optimizer]}
         for key, value in changes:
             OmegaConf.update(config, key, value)
-        with patch("genseg_betty.methods.workshop.check_backbone"):  # takes as long as three steps
+        with patch("genseg_betty.training.components.check_backbone"):  # takes as long as three steps
             engine = built(config, loaded(generator in VOLUMES), dtype=torch.float64)[1]
         for module in engine.generation.module.modules():
             if isinstance(module, SpectralNorm):

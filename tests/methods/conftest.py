@@ -2,7 +2,7 @@
 
 import pytest
 
-from genseg_betty.levels import pictures
+from genseg_betty.training import sample_images as pictures
 
 
 @pytest.fixture

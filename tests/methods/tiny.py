@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 from genseg_betty.build import build_named
 from genseg_betty.cli import main
 from genseg_betty.data.loading import DataBundle
-from genseg_betty.methods.workshop import Workshop
 from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.multilevel.engine import PhasedEngine
+from genseg_betty.training.components import Workshop
 
 TINY = [
     "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",

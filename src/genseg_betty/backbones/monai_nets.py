@@ -13,7 +13,7 @@ from genseg_betty.backbones.dimensions import images_or_volumes
 from genseg_betty.backbones.encoders import nearest
 from genseg_betty.backbones.padding import PadToMultiple, ResizeTo
 from genseg_betty.backbones.probe import STRIDES, dry_run, fault_of, find_padding, first_line
-from genseg_betty.backbones.registration import register_once
+from genseg_betty.backbones.unique_modules import register_once
 from genseg_betty.errors import UserError
 
 # What MONAI's networks call what the program supplies.

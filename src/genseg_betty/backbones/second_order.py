@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from genseg_betty.backbones.registration import register_once
+from genseg_betty.backbones.unique_modules import register_once
 
 ATTENTION = (
     "attention runs in torch's math kernel while gradients are on, as its fused kernels have no second derivative: "

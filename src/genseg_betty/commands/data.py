@@ -22,7 +22,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.terminal import harmless, say
 
 if TYPE_CHECKING:
-    from genseg_betty.data.check import CheckReport
+    from genseg_betty.data.inspect.check import CheckReport
 
 
 def data_action(words: Sequence[str]) -> str:
@@ -82,13 +82,13 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from genseg_betty.data.cases import require_root
+    from genseg_betty.data.source.cases import require_root
 
     config = dataset_config(options)
     with redirect_stdout(sys.stderr):
         try:
             require_root(config)
-            from genseg_betty.data.check import check_dataset
+            from genseg_betty.data.inspect.check import check_dataset
 
             with _told(f"reading {config.name}") as tell:
                 report = check_dataset(config, tell)
@@ -105,7 +105,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _print_report(report: "CheckReport", every_file: bool) -> None:
     """The faults of a data set, those of one kind in one line unless `every_file` is to have its own."""
-    from genseg_betty.data.files import merge_findings
+    from genseg_betty.data.source.files import merge_findings
 
     say(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
     say(*(f"note: {note}" for note in report.notes))
@@ -122,10 +122,10 @@ def _print_report(report: "CheckReport", every_file: bool) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from genseg_betty.data.cases import scan_dataset
+    from genseg_betty.data.source.cases import scan_dataset
 
     config = found_dataset(options)
-    from genseg_betty.data.contact_sheet import draw_contact_sheet
+    from genseg_betty.data.inspect.contact_sheet import draw_contact_sheet
 
     dataset, findings = scan_dataset(config)
     shown = draw_contact_sheet(dataset, options.out, options.count, options.seed, config.title or None)
@@ -152,8 +152,8 @@ ACTIONS: dict[str, Action] = {
 
 
 def _nothing_found(name: str, error: UserError) -> "CheckReport":
-    from genseg_betty.data.check import CheckReport
-    from genseg_betty.data.files import Finding
+    from genseg_betty.data.inspect.check import CheckReport
+    from genseg_betty.data.source.files import Finding
 
     return CheckReport(name, None, 0, [Finding("too_few", ".", str(error))], [])
 
@@ -172,7 +172,7 @@ def _told(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _found(config: Any) -> tuple[str, str]:
     """How many labelled images there are, and where."""
-    from genseg_betty.data.cases import require_root, scan_dataset
+    from genseg_betty.data.source.cases import require_root, scan_dataset
 
     try:
         require_root(config)

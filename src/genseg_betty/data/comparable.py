@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from genseg_betty.data.case import Case
-from genseg_betty.data.dataset import Dataset
 from genseg_betty.data.formats import ImageError, read_header
 from genseg_betty.data.scale import require_comparable
+from genseg_betty.data.source.case import Case
+from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.errors import UserError
 
 

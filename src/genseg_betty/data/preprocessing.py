@@ -11,8 +11,8 @@ from torch import Tensor
 
 from genseg_betty.data.formats import Header
 from genseg_betty.data.formats.place import Turn, is_proper, orientation_of, turn_to
-from genseg_betty.data.labels import LabelValue
 from genseg_betty.data.scale import Scale, rescaled
+from genseg_betty.data.source.labels import LabelValue
 from genseg_betty.errors import UserError
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray

@@ -11,16 +11,16 @@ from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.discretise import discretise
 from genseg_betty.levels.graph import WARMUP, hop_configs, joint_plan
-from genseg_betty.methods.method import Method
-from genseg_betty.methods.warm_start import Description, describe
-from genseg_betty.methods.workshop import Workshop
+from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, PhasedEngine, Plan
 from genseg_betty.run import Run
+from genseg_betty.training.components import Workshop
+from genseg_betty.training.warm_start import Description, describe
 
 AugmentPairs = Literal["none", "segmenter", "both"]
 
 
-class Generative(Method):
+class Generative(LevelMethod):
     """A method with a generator. At the end the Run keeps it twice: as it was searched, and the strongest cells.
 
     Args:

@@ -1,11 +1,11 @@
 """Baselines on real pairs alone: as they are (Vanilla), or rotated, flipped and shifted (Combine)."""
 
-from genseg_betty.methods.method import Method
-from genseg_betty.methods.workshop import Workshop
+from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, Plan
+from genseg_betty.training.components import Workshop
 
 
-class Supervised(Method):
+class Supervised(LevelMethod):
     """A segmenter trained on labelled images.
 
     Args:

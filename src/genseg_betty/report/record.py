@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from genseg_betty.config.origins import find_idle_sections
 from genseg_betty.errors import UserError
 from genseg_betty.files import require_regular
+from genseg_betty.lock import LOCK, is_alive, is_locked
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS, damaged
-from genseg_betty.run.lock import LOCK, is_alive, is_locked
 
 NONE = "–"
 LARGEST = 1e15  # of what a Run counts or measures: bytes, seconds, scores

@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, bounded_json, to_json
+from genseg_betty.lock import LOCK, Lock
 from genseg_betty.run.checksums import UNLIKE, Checksums, damaged
-from genseg_betty.run.lock import LOCK, Lock
 from genseg_betty.run.metrics_file import MetricsFile
 from genseg_betty.run.resume import STATES, prepare, read_config, resolve
 from genseg_betty.run.tables import table

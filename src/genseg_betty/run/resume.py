@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import bounded_json, remove_leftovers
+from genseg_betty.lock import LOCK
 from genseg_betty.run.checksums import SUMS, Checksums
-from genseg_betty.run.lock import LOCK
 from genseg_betty.run.plain_yaml import read_plain_yaml
 
 STATES = ("running", "finished", "interrupted", "failed")

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from genseg_betty.data.files import Finding
+from genseg_betty.data.source.files import Finding
 from genseg_betty.errors import UserError
 
 MAX_TABLE = 2**27  # bytes of a CSV file; the largest published has about a quarter

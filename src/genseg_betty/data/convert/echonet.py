@@ -24,8 +24,8 @@ from PIL import Image
 
 from genseg_betty.data.convert import Converted, Tell, is_inside, read_table, show_progress
 from genseg_betty.data.convert.video import read_frames, require_pyav
-from genseg_betty.data.files import Finding
 from genseg_betty.data.formats import ImageError
+from genseg_betty.data.source.files import Finding
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, to_json
 

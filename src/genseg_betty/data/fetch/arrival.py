@@ -17,7 +17,7 @@ from genseg_betty.data.fetch.screen import Screen
 from genseg_betty.data.fetch.unpack import move_in, unpack
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, to_json
-from genseg_betty.run.lock import Lock
+from genseg_betty.lock import Lock
 
 WORKPLACE = ".download"  # below the root; names with a leading dot are no part of a dataset
 RECORD = ".fetched.json"

@@ -7,9 +7,9 @@ contrast, noise, pose, shapes and objects in the picture, so that a model traine
 
 import numpy as np
 
-from genseg_betty.data.case import Sample
 from genseg_betty.data.phantom import lesion, lung, vessel
 from genseg_betty.data.phantom.canvas import Canvas
+from genseg_betty.data.source.case import Sample
 from genseg_betty.errors import UserError
 
 KINDS = ("lung", "lesion", "vessel")

@@ -1,0 +1,1 @@
+"""Decoded and prepared once, then read from files of arrays."""

@@ -1,0 +1,1 @@
+"""What is looked for in data before anything is trained on them: faults, copies, facts, pictures."""

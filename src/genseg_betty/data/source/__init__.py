@@ -1,0 +1,1 @@
+"""A folder of files becomes cases: patterns, pairs, labels, masks."""

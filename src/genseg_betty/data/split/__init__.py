@@ -1,0 +1,1 @@
+"""Which cases are trained on, validated on and tested on."""

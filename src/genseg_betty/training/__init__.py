@@ -1,0 +1,1 @@
+"""A config and data become a finished Run."""

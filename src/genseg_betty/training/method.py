@@ -1,0 +1,31 @@
+"""What a training asks of a method, whatever it trains and wherever."""
+
+from typing import Any, Protocol
+
+from omegaconf import DictConfig
+
+from genseg_betty.data.loading import DataBundle
+from genseg_betty.inference.predictor import Predictor
+from genseg_betty.run import Run
+from genseg_betty.training.warm_start import Description
+
+
+class Method(Protocol):
+    """One way to train a segmenter.
+
+    Attributes:
+        has_generator: whether it trains a generator, which the Run then keeps.
+        learns_architecture: whether stage III has a part in it.
+    """
+
+    has_generator: bool
+    learns_architecture: bool
+
+    def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
+        """Train within `run`, from its last checkpoint if it has one.
+
+        Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
+        """
+
+    def warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
+        """What the warm-up of the generator depends on; None for methods without a generator."""

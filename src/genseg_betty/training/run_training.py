@@ -1,0 +1,203 @@
+"""One training from a config to a finished Run: data, method, test scores, results.json, report."""
+
+import copy
+import platform
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from genseg_betty.build import build_named
+from genseg_betty.config import require_betty
+from genseg_betty.config.naming import OPEN, name_count
+from genseg_betty.config.networks import describe_networks, describe_reduced
+from genseg_betty.data.loading import DataBundle, load_data, settings
+from genseg_betty.device import resolve_device, set_float32
+from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.files import file_label, is_full
+from genseg_betty.inference.evaluate import score_cases
+from genseg_betty.inference.predictor import Predictor
+from genseg_betty.memory import reuse_freed
+from genseg_betty.report import build_report
+from genseg_betty.run import Run
+from genseg_betty.run.resume import continues
+from genseg_betty.signals import interruptible, interruption
+from genseg_betty.streams import unfailing_streams
+from genseg_betty.training.console import announce, conclude, nothing_to_do, unused
+from genseg_betty.training.method import Method
+from genseg_betty.training.warm_start import require_beginning
+
+PACKAGES = ("genseg-betty", "torch", "betty-ml", "segmentation-models-pytorch", "monai", "hydra-core", "numpy")
+
+
+def train(config: DictConfig) -> Run:
+    """Train what `config` says in the directory `config.run_dir`, resuming there as `config.resume` says.
+
+    Raises:
+        UserError: for all that the user can mend (data, device, a directory in use, divergence).
+        Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR2 came; the checkpoint is written.
+    """
+    require_betty()
+    resolve_device(config.device)
+    set_float32(config.precision)
+    reuse_freed()
+    with unfailing_streams(), interruptible():
+        data = load_data(config)
+        return _train(with_count(config, data), data)
+
+
+def with_count(config: DictConfig, data: DataBundle) -> DictConfig:
+    """The config with the number of labelled images in force, in the Run's name too, where the data decide on it.
+
+    A Run that an earlier version named goes on as it is.
+    """
+    open_name = OPEN in str(config.run_dir) and "run_dir" not in (config.get("origins") or {})
+    if not open_name or config.dataset.n_labelled is not None or Path(config.run_dir).expanduser().is_dir():
+        return config
+    count = len(data.splits.train) + len(data.splits.validation)
+    config = copy.deepcopy(config)
+    config.dataset.n_labelled, config.run_dir = count, name_count(config.run_dir, count)
+    return config
+
+
+def _train(config: DictConfig, data: DataBundle) -> Run:
+    splits = splits_of(data)
+    method: Method = build_named(config.method)
+    if not continues(Path(config.run_dir).expanduser(), config.resume):
+        require_beginning(config, method.warm_up(config, data))  # before anything in the directory is touched
+    with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
+        if is_complete(run):
+            nothing_to_do(run)
+            return run
+        announce(run, data, method.has_generator, method.learns_architecture)
+        try:
+            _fit_and_test(run, method, data, splits)
+        except BaseException as error:
+            with interruption(), suppress(OSError, UserError):  # nothing must hide how the training ended
+                _record_end(run, error)
+            if is_full(error):
+                raise UserError(
+                    f"the disk is full ({error}). What was written before is whole: make room and give the same "
+                    "command again, and the training goes on from its last checkpoint."
+                ) from error
+            raise
+        run.status("finished", message="done")
+    return run
+
+
+def _record_end(run: Run, error: BaseException) -> None:
+    """status.json of a training that did not come to its end."""
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        run.status("interrupted", message=str(error) or "interrupted")
+    else:
+        run.status("failed", message=f"{type(error).__name__}: {error}")
+
+
+def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, Any]) -> None:
+    run.status("running", message="training")
+    run.write_json("splits.json", splits)
+    run.write_json("fingerprint.json", data.fingerprint.to_dict(settings(run.config, data)))
+    predictor, findings = method.fit(run, data)
+    run.status("running", message="testing")
+    tested = test(run, data, predictor) if findings["iterations"] else {}  # an untrained segmenter has no score
+    results = describe(run, data, method) | findings | {"test": tested}
+    results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    run.write_json("results.json", results)
+    build_report([run.path], run.path / "report.html")
+    conclude(run, results)
+
+
+def is_complete(run: Run) -> bool:
+    """Whether the Run was finished before, with as many iterations as are asked for now, and has what it ended with."""
+    if not run.resuming or run.read_status().get("state") != "finished":
+        return False
+    results = run.read_results()
+    networks = ["predictor", "generator"] if results.get("generator") else ["predictor"]
+    has_networks = all((run.path / "checkpoints" / f"{name}.pt").exists() for name in networks)
+    return has_networks and results.get("iterations") == run.config.trainer.iterations
+
+
+def test(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:
+    """Score every test set at the size of its own masks; one CSV each."""
+    scores = {}
+    for name, (dataset, cases) in data.test.items():
+        rows, summary = score_cases(predictor, dataset, cases)
+        run.write_test(file_label(name), rows)
+        scores[name] = summary
+    return scores
+
+
+def require_same_data(run: Run, splits: dict[str, Any]) -> None:
+    """Raise UserError where a Run would go on with other training or validation images than it began with.
+
+    Files that came or went since may have given the cases other parts: what was trained on could be tested on.
+    """
+    before = {"data_sha256": splits["data_sha256"], **run.read_splits()}  # older Runs have none
+    parts = ("train", "validation", "sha256", "data_sha256")
+    changed = [part for part in parts if before.get(part) != splits[part]]
+    if changed:
+        old, new = ({*found["train"], *found["validation"]} for found in (before, splits))
+        come, gone = (", ".join(sorted(ids)[:5]) or "none" for ids in (new - old, old - new))
+        raise UserError(
+            f"{run.path} began with other images than the dataset has now (of its labelled ones, new: {come}; gone: "
+            f"{gone}; or their content, masks or part changed). Bring the files back, or start anew with "
+            "resume=restart or another run_dir."
+        )
+
+
+def splits_of(data: DataBundle) -> dict[str, Any]:
+    """splits.json: the case ids of train, validation and test, and the content of those that were learned from."""
+    splits = data.splits
+    root = str(data.dataset.root) if data.dataset.root else None
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    return {**parts, "dataset": data.dataset.name, "root": root, "sha256": data.contents, "data_sha256": data.sha256}
+
+
+def describe(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
+    """What results.json says before the first step. A method without a generator has none of its keys' values."""
+    config, has_generator = run.config, method.has_generator
+    return {
+        "schema": 1,
+        "name": config.name or _label(run, has_generator),
+        "method": config.method.name,
+        "dataset": config.dataset.name,
+        "backbone": config.backbone.name,
+        "generator": config.generator.name if has_generator else None,
+        "networks": describe_networks(config, has_generator),
+        "reduced": describe_reduced(config, has_generator),
+        "trainer": config.trainer.name,
+        "seed": config.seed,
+        "image_size": list(data.preprocessing.image_size),
+        "n_labelled": len(data.splits.train) + len(data.splits.validation),
+        "n_train": len(data.splits.train),
+        "n_validation": len(data.splits.validation),
+        "n_unused": len(unused(data)),
+        "warmup_iterations": config.trainer.warmup_iterations if has_generator else 0,
+        "metric": data.metric,
+        "device": _device_name(config),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "data_sha256": data.sha256,
+    }
+
+
+def _label(run: Run, has_generator: bool) -> str:
+    """The name of the directory, whose third part is a generator whether the method has one or not: here it has."""
+    unused = "" if has_generator else f"-{run.config.generator.name}-{run.config.method.name}-"
+    return run.path.name.replace(unused, f"-{run.config.method.name}-", 1) if unused else run.path.name
+
+
+def _device_name(config: DictConfig) -> str:
+    if resolve_device(config.device).type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
