@@ -115,7 +115,7 @@ def measure_accuracy(options: argparse.Namespace) -> tuple[str, Any]:
     training = build(on_cpu, *given)
     rows: list[Row] = []
     for step in (3, 10, 40):
-        while training.segmentation.count < step - 1:
+        while training.segmenter.count < step - 1:
             training.advance()
         state = copy.deepcopy(training.state_dict())
         exact = build(on_cpu, *given)

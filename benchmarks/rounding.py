@@ -56,7 +56,7 @@ def to_float64(engine: PhasedEngine) -> None:
         level.batches = _in_float64(level.batches)
         for state in level.optimizer.state.values():
             state.update({key: value.double() for key, value in state.items() if key != "step"})
-    engine.segmentation.average.double()
+    engine.segmenter.average.double()
 
 
 def _in_float64(batches: Callable[[int], Batch]) -> Callable[[int], Batch]:
@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace, seed: int, steps: Sequence[int] = STE
     _, training = build_engine(settings)
     rows = []
     for step in steps:
-        while training.segmentation.count < step - 1:
+        while training.segmenter.count < step - 1:
             training.advance()
         state = training.state_dict()
 

@@ -78,8 +78,8 @@ def use_darts_of_betty(_: Any, engine: PhasedEngine) -> None:
     It needs no record of a step, but the synthetic images of stage II in a graph that leads to G. Nothing keeps its
     evaluations from being rounded to bfloat16, where the steps are.
     """
-    generation = engine.generation
-    for level in (generation, engine.segmentation):
+    generation = engine.generator
+    for level in (generation, engine.segmenter):
         level.config.type = "darts"
 
     def render(mask: Tensor) -> Any:
@@ -118,7 +118,7 @@ def measure(arguments: argparse.Namespace, variant: Variant) -> Row:
     workshop, engine = build(arguments, variant)
     if variant.change:
         variant.change(workshop, engine)
-    cycle = engine.segmentation.config.unroll_steps
+    cycle = engine.segmenter.config.unroll_steps
     count = cycle * max(1, arguments.iterations // cycle)
     for _ in range(max(cycle, 2)):
         engine.advance()

@@ -102,7 +102,7 @@ def write_a_run(path: Path) -> None:
         run.write_json("splits.json", {"train": ["a"], "validation": ["b"], "test": ["c"]})
         for step in (1, 2):
             run.drop_metrics_after(step - 1)
-            run.log(step, "joint", {"segmentation": 1 / step})
+            run.log(step, "joint", {"segmenter": 1 / step})
             run.save_checkpoint("last", {"step": step, "weights": torch.full((1000,), float(step))})
             run.status("running", step=step)
         run.write_test("folder", [{"id": "c", "dice": 0.5}])

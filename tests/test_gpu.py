@@ -62,14 +62,14 @@ def test_a_broken_capture_is_told_and_trained_all_the_same():
     plain, broken = (make_engine("hypergradient=none", graphs=graphs) for graphs in ("never", "auto"))
     told: list[str] = []
     broken.tell = told.append
-    criterion = broken.segmentation.criterion
+    criterion = broken.segmenter.criterion
 
     def wait_while_capturing(logits, mask):
         if torch.cuda.is_current_stream_capturing():
             torch.cuda.synchronize()  # which ends the capture
         return criterion(logits, mask)
 
-    broken.segmentation.criterion = wait_while_capturing
+    broken.segmenter.criterion = wait_while_capturing
     for engine in (plain, broken):
         advance(engine, STEPS)
     assert len(told) == 1

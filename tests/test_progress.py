@@ -80,7 +80,7 @@ def test_a_continued_run_counts_on_and_measures_only_itself(
 def test_default_stream_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress({"joint": 1}) as progress:
         progress.message("[best] checkpoint written")
-        progress.step("joint", 1, {"segmentation": 0.5})
+        progress.step("joint", 1, {"segmenter": 0.5})
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("[best] checkpoint written\njoint 1/1  …  ")

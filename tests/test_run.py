@@ -80,10 +80,10 @@ def test_a_new_run_writes_its_resolved_config_and_status(tmp_path: Path) -> None
 def test_status_keeps_the_step_it_is_not_told(tmp_path: Path) -> None:
     with Run.start(tmp_path, CONFIG) as run:
         run.status("running", step=7)
-        run.status("running", skipped={"generation": 2})
+        run.status("running", skipped={"generator": 2})
         run.status("failed", message="out of memory")
         status = run.read_status()
-        assert (status["step"], status["skipped"], status["message"]) == (7, {"generation": 2}, "out of memory")
+        assert (status["step"], status["skipped"], status["message"]) == (7, {"generator": 2}, "out of memory")
         with pytest.raises(ValueError, match="state"):
             run.status("done")
 

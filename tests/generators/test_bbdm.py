@@ -228,6 +228,6 @@ def test_joint_training_through_the_real_engine() -> None:
         assert engine.advance() is not None
         assert not any(level.guard.skipped for level in engine.levels)
         assert all(level.loss.isfinite() for level in engine.levels if level.loss is not None)
-    assert [level.name for level in engine.levels] == ["generation", "segmentation", "architecture"]
+    assert [level.name for level in engine.levels] == ["generator", "segmenter", "architecture"]
     assert len(seen) == 3
     assert all(g.isfinite().all() and g.abs().max() > 0 for gradients in seen for g in gradients)

@@ -37,7 +37,7 @@ class RecordedJointStep:
 
 def record_joint_step(engine: PhasedEngine, steps_before: int) -> RecordedJointStep:
     """The joint step that follows `steps_before` others."""
-    while engine.segmentation.count < steps_before:
+    while engine.segmenter.count < steps_before:
         engine.advance()
     state = clone_state(engine.state_dict())
     gradient = gradient_of_architecture(engine)
@@ -63,7 +63,7 @@ def find_displaced_loss(step: RecordedJointStep, displacement: Tensor, in_images
     """
     engine = step.engine
     engine.load_state_dict(clone_state(step.state))
-    generation, segmentation, search = engine.generation, engine.segmentation, engine.architecture
+    generation, segmentation, search = engine.generator, engine.segmenter, engine.architecture
     parameters = search.trainable_parameters()
     undisplaced = parameters_to_vector(parameters).detach().clone()
     buffers = generation.network.clone_buffers()
@@ -106,7 +106,7 @@ def find_slopes(step: RecordedJointStep, directions: Tensor, epsilon: float, in_
 
 def find_left_out_rate(step: RecordedJointStep) -> float:
     """What multiplies ∇_A to the derivative of L_val: η_g η_s for `exact`; for `exact_full`, which keeps η_g, η_s."""
-    levels = step.engine.generation, step.engine.segmentation
+    levels = step.engine.generator, step.engine.segmenter
     rate_g, rate_s = (level.optimizer.param_groups[0]["lr"] for level in levels)
     return rate_s if step.engine.plan.hypergradient == "exact_full" else rate_g * rate_s
 

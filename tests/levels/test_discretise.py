@@ -186,5 +186,5 @@ def test_the_discriminator_starts_where_the_search_left_it(data):
 
     workshop, engine = searched(data)
     strongest(workshop, engine, 1, make)
-    assert not different(seen["discriminator"], engine.discrimination.module.state_dict())
+    assert not different(seen["discriminator"], engine.discriminator.module.state_dict())
     assert not different(seen["generator"], workshop.generator.keep_strongest(workshop.architecture()).state_dict())

@@ -23,7 +23,7 @@ def test_the_generator_runs_twice_in_a_joint_step(generator):
     """Once for the two levels of stage I, once with its new weights for stage II."""
     engine = advance(real_engine(f"generator={generator}"), 2)
     passes = []
-    engine.generation.module.register_forward_hook(lambda *_: passes.append(1))
+    engine.generator.module.register_forward_hook(lambda *_: passes.append(1))
     advance(engine, 1)
     assert len(passes) == 2
 
@@ -48,7 +48,7 @@ class TwoPasses(Objective):
 def test_one_pass_of_the_generator_gives_the_bytes_of_two(overrides):
     """Where nothing is drawn at random, as the two passes would draw apart."""
     once, twice = real_engine(*overrides), real_engine(*overrides)
-    twice.generation.objective = TwoPasses(twice.generation.objective)
+    twice.generator.objective = TwoPasses(twice.generator.objective)
     advance(once, 4)
     advance(twice, 4)
     assert not different(once.state_dict(), twice.state_dict())
@@ -57,7 +57,7 @@ def test_one_pass_of_the_generator_gives_the_bytes_of_two(overrides):
 def test_the_discriminator_sees_the_images_that_the_generator_is_judged_by():
     """Its loss is that of G at the weights before G's step, with the dropout of that step."""
     engine = advance(toy_engine(), 2)
-    generation, discrimination = engine.generation, engine.discrimination
+    generation, discrimination = engine.generator, engine.discriminator
     weights = {name: p.detach().clone() for name, p in generation.module.named_parameters()}
     opponent = {name: p.detach().clone() for name, p in discrimination.module.named_parameters()}
     alpha = {half: w.detach() for half, w in engine.architecture.module().items()}
@@ -74,7 +74,7 @@ def test_the_discriminator_sees_the_images_that_the_generator_is_judged_by():
 
 def test_running_statistics_of_the_generator_follow_one_pass():
     engine = toy_engine()
-    tracked = engine.generation.module.norm.num_batches_tracked
+    tracked = engine.generator.module.norm.num_batches_tracked
     assert [int(advance(engine, 1) and tracked) for _ in range(3)] == [1, 2, 3]
 
 
@@ -102,10 +102,10 @@ def test_the_real_images_have_no_part_in_the_mixed_derivative(hypergradient, mon
 def test_real_images_move_the_segmenter():
     """So that the test above can fail: without them the step is another."""
     engine, without = toy_engine(), toy_engine()
-    without.segmentation.real_weight = 0.0
+    without.segmenter.real_weight = 0.0
     advance(engine, 1)
     advance(without, 1)
-    assert different(engine.segmentation.module.state_dict(), without.segmentation.module.state_dict())
+    assert different(engine.segmenter.module.state_dict(), without.segmenter.module.state_dict())
 
 
 # -- one walk for all hops from a level --------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_each_recorded_graph_is_walked_once(hypergradient, monkeypatch):
     monkeypatch.setattr(RecordedStep, "backpropagate", counted)
     advance(toy_engine(hypergradient), 2)
     direct = ["architecture"] if hypergradient == "exact_full" else []
-    assert sorted(map(sorted, walked)) == [["architecture"], sorted(["generation", *direct])]
+    assert sorted(map(sorted, walked)) == [["architecture"], sorted(["generator", *direct])]
 
 
 # -- the recorded graph of stage II, cut at the synthetic image --------------------------------------------------
@@ -160,7 +160,7 @@ def test_a_replay_at_the_same_weights_is_the_step(generator, monkeypatch):
     replay = hops.replay_gradients
 
     def watched(level, weights, parameters):
-        if level.name == "generation":
+        if level.name == "generator":
             weights_before = level.record.trainable
             again = replay(level, weights_before, weights_before)
             compared.extend(torch.equal(*pair) for pair in zip(level.record.gradients, again, strict=True))

@@ -28,12 +28,12 @@ def counts(engine):
 
 def test_warm_up_moves_the_gan_alone():
     engine = toy_engine(warmup=3, joint=2)
-    before = weights(engine, "segmentation", "architecture")
+    before = weights(engine, "segmenter", "architecture")
     advance(engine, 3)
-    assert counts(engine) == {"discrimination": 3, "generation": 3, "segmentation": 0, "architecture": 0}
-    assert not different(weights(engine, "segmentation", "architecture"), before)
+    assert counts(engine) == {"discriminator": 3, "generator": 3, "segmenter": 0, "architecture": 0}
+    assert not different(weights(engine, "segmenter", "architecture"), before)
     advance(engine, 2)
-    assert counts(engine) == {"discrimination": 5, "generation": 5, "segmentation": 2, "architecture": 1}
+    assert counts(engine) == {"discriminator": 5, "generator": 5, "segmenter": 2, "architecture": 1}
     assert engine.advance() is None
 
 
@@ -47,24 +47,24 @@ def test_architecture_moves(hypergradient):
 
 def test_without_hypergradient_the_architecture_rests_and_the_generator_trains():
     engine = toy_engine("none")
-    architecture = engine.generation.search_weights.to_lists()
-    generator = weights(engine, "generation")
+    architecture = engine.generator.search_weights.to_lists()
+    generator = weights(engine, "generator")
     advance(engine, 2)
-    assert engine.generation.search_weights.to_lists() == architecture
-    assert counts(engine)["segmentation"] == 2
-    assert any(not torch.equal(v, generator[k]) for k, v in weights(engine, "generation").items())
+    assert engine.generator.search_weights.to_lists() == architecture
+    assert counts(engine)["segmenter"] == 2
+    assert any(not torch.equal(v, generator[k]) for k, v in weights(engine, "generator").items())
 
 
 def test_running_statistics_follow_the_real_images_alone():
     """The pass on real images: neither the synthetic one nor the hypergradient nor validation adds another."""
     for hypergradient in ("exact", "exact_full", "finite_difference", "none"):
         engine = advance(toy_engine(hypergradient), 2)
-        assert int(engine.segmentation.module[1].num_batches_tracked) == 2, hypergradient
+        assert int(engine.segmenter.module[1].num_batches_tracked) == 2, hypergradient
 
 
 def test_arch_every():
     engine = advance(toy_engine(arch_every=3, joint=7), 7)
-    assert counts(engine) == {"discrimination": 7, "generation": 7, "segmentation": 7, "architecture": 2}
+    assert counts(engine) == {"discriminator": 7, "generator": 7, "segmenter": 7, "architecture": 2}
 
 
 @pytest.mark.parametrize("hypergradient", ["exact", "finite_difference"])
@@ -91,12 +91,12 @@ def test_nan_validation_images_harm_nothing():
     assert not different(weights(engine, "architecture"), before)
     assert all(torch.isfinite(value.double()).all() for value in weights(engine).values())
     assert engine.architecture.guard.skipped == 4
-    assert engine.segmentation.guard.skipped == engine.generation.guard.skipped == 0
+    assert engine.segmenter.guard.skipped == engine.generator.guard.skipped == 0
 
 
 def test_nan_training_images_are_skipped_and_counted():
     engine = toy_engine(training=spoiled(batches(1), float("nan")), joint=5, max_nonfinite=3)
-    names = ("discrimination", "generation", "architecture")
+    names = ("discriminator", "generator", "architecture")
 
     def parameters():
         return {f"{n}.{k}": p.detach().clone() for n in names for k, p in getattr(engine, n).module.named_parameters()}
@@ -105,7 +105,7 @@ def test_nan_training_images_are_skipped_and_counted():
     advance(engine, 2)
     assert not different(parameters(), before)
     assert all(torch.isfinite(value.double()).all() for value in weights(engine).values())
-    assert engine.generation.guard.skipped == 2
+    assert engine.generator.guard.skipped == 2
     with pytest.raises(Diverged, match="not finite in 3 steps in a row"):
         engine.advance()
 
@@ -123,5 +123,5 @@ def test_state_goes_on_to_the_bit():
     advance(rest, 3)
     assert rest.advance() is None
     assert not different(weights(rest), weights(whole))
-    averages = [engine.segmentation.average.state_dict() for engine in (rest, whole)]
+    averages = [engine.segmenter.average.state_dict() for engine in (rest, whole)]
     assert not different(*averages)

@@ -132,7 +132,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorder]:
             OmegaConf.update(config, key, value)
         with patch("genseg_betty.training.components.check_backbone"):  # takes as long as three steps
             engine = built(config, loaded(generator in VOLUMES), dtype=torch.float64)[1]
-        for module in engine.generation.module.modules():
+        for module in engine.generator.module.modules():
             if isinstance(module, SpectralNorm):
                 module.iterations = iterations
         return record_joint_step(engine, STEPS_BEFORE)

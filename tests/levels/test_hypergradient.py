@@ -58,7 +58,7 @@ def one_recorded_step(engine):
     """Advance to the step under test; return what held before it and the gradient that A's optimizer got."""
     for _ in range(STEPS_BEFORE):
         engine.advance()
-    before = {name: snapshot(getattr(engine, name)) for name in ("generation", "segmentation", "architecture")}
+    before = {name: snapshot(getattr(engine, name)) for name in ("generator", "segmenter", "architecture")}
     seen = []
     search = engine.architecture
     step = search.optimizer.step
@@ -74,15 +74,15 @@ def alpha(before, leaves):
 
 def generator_step(engine, before):
     """Leaves of A, and G' as a function of them (Eq. 5)."""
-    generation = engine.generation
-    weights, state, module = before["generation"]
+    generation = engine.generator
+    weights, state, module = before["generator"]
     leaves_a = [w.detach().clone().requires_grad_() for w in before["architecture"][0]]
     leaves_g = [w.clone().requires_grad_() for w in weights]
     batch = generation.batches(generation.count - 1)
     condition = batch.mask[:, None].double() * 2 - 1
     with seeded(find_step_seed(generation)):
         fake = functional_call(module, named(module, leaves_g), (condition, alpha(before, leaves_a)))
-        verdict = engine.discrimination.module(condition, fake)
+        verdict = engine.discriminator.module(condition, fake)
         loss = bce(verdict, torch.ones_like(verdict)) + 10.0 * (fake - batch.image).abs().mean()
     gradients = torch.autograd.grad(loss, leaves_g, create_graph=True)
     return leaves_a, unrolled_update(generation.optimizer, state, weights, gradients)
@@ -90,9 +90,9 @@ def generator_step(engine, before):
 
 def segmenter_step(engine, before, new_g, leaves_a):
     """S' as a function of G' and of A where it forms the image (Eq. 7)."""
-    segmentation = engine.segmentation
-    weights, state, module = before["segmentation"]
-    generator = before["generation"][2]
+    segmentation = engine.segmenter
+    weights, state, module = before["segmenter"]
+    generator = before["generator"][2]
     leaves_s = [w.clone().requires_grad_() for w in weights]
     batch = segmentation.batches(segmentation.count - 1)
     with seeded(find_step_seed(segmentation)):
@@ -111,10 +111,10 @@ def reference_gradient(engine, before, full):
     """d L_val / d A by autodiff through G' and S' (Eq. 5, 7, 9), with every factor of the learning rates."""
     leaves_a, new_g = generator_step(engine, before)
     new_s = segmenter_step(engine, before, new_g, leaves_a if full else [w.detach() for w in leaves_a])
-    module = before["segmentation"][2].eval()  # its statistics have seen the real images of this step
+    module = before["segmenter"][2].eval()  # its statistics have seen the real images of this step
     validation = batches(4, 2)(engine.architecture.count - 1)
     logits = functional_call(module, named(module, new_s), (validation.image,))
-    return torch.autograd.grad(engine.segmentation.criterion(logits, validation.mask), leaves_a)
+    return torch.autograd.grad(engine.segmenter.criterion(logits, validation.mask), leaves_a)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -123,8 +123,8 @@ def test_chain_equals_unrolled_autodiff(hypergradient, optimizer):
     engine = toy_engine(hypergradient, optimizer)
     before, found = one_recorded_step(engine)
     expected = joined(reference_gradient(engine, before, full=hypergradient == "exact_full"))
-    rate_s = engine.segmentation.optimizer.defaults["lr"]
-    rate_g = engine.generation.optimizer.defaults["lr"]
+    rate_s = engine.segmenter.optimizer.defaults["lr"]
+    rate_g = engine.generator.optimizer.defaults["lr"]
     factor = rate_s if hypergradient == "exact_full" else rate_s * rate_g
     assert expected.norm() > 0
     assert relative_error(factor * joined(found), expected) < 1e-8
@@ -159,21 +159,21 @@ def test_hops_one_by_one(optimizer):
 
     for _ in range(STEPS_BEFORE):
         engine.advance()
-    before = {name: snapshot(getattr(engine, name)) for name in ("generation", "segmentation", "architecture")}
+    before = {name: snapshot(getattr(engine, name)) for name in ("generator", "segmenter", "architecture")}
     engine.architecture.backward = lambda *_, **__: (
-        hop(engine.segmentation, engine.generation), hop(engine.generation, engine.architecture)
+        hop(engine.segmenter, engine.generator), hop(engine.generator, engine.architecture)
     )  # fmt: skip
     engine.advance()
 
-    vector, found = hops["generation"]
+    vector, found = hops["generator"]
     leaves, new_g = generator_step(engine, before)
     expected = torch.autograd.grad(new_g, leaves, vector)
-    rate = engine.generation.optimizer.defaults["lr"]
+    rate = engine.generator.optimizer.defaults["lr"]
     assert relative_error(rate * joined(found), joined(expected)) < 1e-8
 
-    vector, found = hops["segmentation"]
-    new_g = [p.detach().clone().requires_grad_() for p in engine.generation.trainable_parameters()]
+    vector, found = hops["segmenter"]
+    new_g = [p.detach().clone().requires_grad_() for p in engine.generator.trainable_parameters()]
     new_s = segmenter_step(engine, before, new_g, [w.detach() for w in before["architecture"][0]])
     expected = torch.autograd.grad(new_s, new_g, vector)
-    rate = engine.segmentation.optimizer.defaults["lr"]
+    rate = engine.segmenter.optimizer.defaults["lr"]
     assert relative_error(rate * joined(found), joined(expected)) < 1e-8

@@ -20,7 +20,7 @@ OVERRIDES = [
     *TINY, "method=genseg", "precision=fp32", "seed=7", "ood=[]", "trainer.warmup_iterations=1",
     "trainer.iterations=20",
 ]  # fmt: skip
-LEVELS = {"discrimination", "generation", "segmentation", "architecture"}
+LEVELS = {"discriminator", "generator", "segmenter", "architecture"}
 
 
 @cache
@@ -121,14 +121,14 @@ def test_fused_adam_makes_the_steps_of_plain_adam(hypergradient):
 
 def test_what_a_hypergradient_goes_through_is_computed_in_float32():
     engine = real_engine("precision=bf16", "arch_every=2")
-    assert engine.segmentation.conditions.autocast == torch.bfloat16
-    cell = next(m for m in engine.generation.module.modules() if isinstance(m, SearchableCell))
+    assert engine.segmenter.conditions.autocast == torch.bfloat16
+    cell = next(m for m in engine.generator.module.modules() if isinstance(m, SearchableCell))
     convolutions = {
         name: next(m for m in getattr(engine, name).module.modules() if isinstance(m, torch.nn.Conv2d))
-        for name in ("discrimination", "segmentation")
+        for name in ("discriminator", "segmenter")
     }
     seen, stepping = set(), []
-    for name, module in {**convolutions, "generation": cell}.items():
+    for name, module in {**convolutions, "generator": cell}.items():
         module.register_forward_hook(lambda _, __, output, name=name: seen.add((stepping[-1], name, output.dtype)))
     for level in engine.levels:
 
@@ -144,23 +144,23 @@ def test_what_a_hypergradient_goes_through_is_computed_in_float32():
 
     advance(engine, 2)  # the warm-up's step, and a joint one that A waits out
     assert engine.architecture.count == 0
-    assert {engine.generation.recording, engine.segmentation.recording} == {"nothing"}
+    assert {engine.generator.recording, engine.segmenter.recording} == {"nothing"}
     low = torch.bfloat16
     assert seen == {
-        ("generation", "generation", low), ("discrimination", "discrimination", low),
-        ("generation", "discrimination", low),
-        ("segmentation", "generation", low), ("segmentation", "segmentation", low),
+        ("generator", "generator", low), ("discriminator", "discriminator", low),
+        ("generator", "discriminator", low),
+        ("segmenter", "generator", low), ("segmenter", "segmenter", low),
     }  # fmt: skip
     seen.clear()
     advance(engine, 1)
     assert engine.architecture.count == 1
-    assert {engine.generation.recording, engine.segmentation.recording} == {"graph"}
+    assert {engine.generator.recording, engine.segmenter.recording} == {"graph"}
     full = torch.float32
     assert seen == {
-        ("generation", "generation", full), ("discrimination", "discrimination", low),
-        ("generation", "discrimination", full),
-        ("segmentation", "generation", full), ("segmentation", "segmentation", full),
-        ("architecture", "segmentation", full),
+        ("generator", "generator", full), ("discriminator", "discriminator", low),
+        ("generator", "discriminator", full),
+        ("segmenter", "generator", full), ("segmenter", "segmenter", full),
+        ("architecture", "segmenter", full),
     }  # fmt: skip
 
 
@@ -193,20 +193,20 @@ def test_bfloat16_turns_alphas_gradient_little():
 @pytest.mark.parametrize("overrides", [["arch_every=1"], ["arch_every=3"]])
 def test_a_skipped_segmenter_step_leaves_average_and_buffers(overrides):
     engine = advance(real_engine(*overrides), 2)
-    segmentation, feed = engine.segmentation, engine.segmentation.batches
+    segmentation, feed = engine.segmenter, engine.segmenter.batches
 
     def spoiled(count):
         batch = feed(count)
         return replace(batch, image=torch.full_like(batch.image, torch.inf)) if count == 1 else batch
 
     def held():
-        parts = {"module": segmentation.module, "average": segmentation.average, "A": engine.generation.search_weights}
+        parts = {"module": segmentation.module, "average": segmentation.average, "A": engine.generator.search_weights}
         return {f"{part}.{n}": v.clone() for part, m in parts.items() for n, v in m.state_dict().items()}
 
     segmentation.batches = spoiled
     before, moments = held(), copy.deepcopy(segmentation.optimizer.state_dict()["state"])
     advance(engine, 1)
-    assert (segmentation.count, segmentation.guard.skipped, engine.generation.guard.skipped) == (2, 1, 0)
+    assert (segmentation.count, segmentation.guard.skipped, engine.generator.guard.skipped) == (2, 1, 0)
     assert not different(held(), before)
     after = segmentation.optimizer.state_dict()["state"]
     for key in moments:
@@ -221,8 +221,8 @@ def test_a_skipped_segmenter_step_leaves_average_and_buffers(overrides):
 @pytest.mark.parametrize("hypergradient", ["exact", "exact_full", "finite_difference", "none"])
 def test_stage_two_and_three_leave_the_generators_buffers(hypergradient):
     engine = real_engine("generator.norm=batch", f"hypergradient={hypergradient}")
-    module, checked = engine.generation.module, []
-    make = engine.segmentation.training_step
+    module, checked = engine.generator.module, []
+    make = engine.segmenter.training_step
 
     def training_step(batch):
         before = copied(module.named_buffers())
@@ -232,10 +232,10 @@ def test_stage_two_and_three_leave_the_generators_buffers(hypergradient):
         checked.append(loss)
         return loss
 
-    engine.segmentation.training_step = training_step
+    engine.segmenter.training_step = training_step
     after_stage_one = {}
-    step = engine.generation.optimizer.step
-    engine.generation.optimizer.step = lambda: (after_stage_one.update(copied(module.named_buffers())), step())
+    step = engine.generator.optimizer.step
+    engine.generator.optimizer.step = lambda: (after_stage_one.update(copied(module.named_buffers())), step())
     for _ in range(5):
         advance(engine, 1)
         assert not different(copied(module.named_buffers()), after_stage_one)
@@ -268,4 +268,4 @@ def test_a_phase_that_no_other_followed_can_be_prolonged():
     last.load_state_dict(longer.state_dict())  # nothing comes after it
     advance(last, 2)
     assert last.advance() is None
-    assert (last.segmentation.count, last.architecture.count) == (5, 4)
+    assert (last.segmenter.count, last.architecture.count) == (5, 4)

@@ -96,19 +96,19 @@ def toy_engine(
         return kind(name, network, make(network.parameters()), feed, conditions, config, **extra)
 
     hops = hop_configs(hypergradient, warmup, arch_every)
-    discrimination = level(Discrimination, "discrimination", networks[0], training, Config())
+    discrimination = level(Discrimination, "discriminator", networks[0], training, Config())
     generation = level(
-        Generation, "generation", networks[1], training, hops["generation"],
+        Generation, "generator", networks[1], training, hops["generator"],
         architecture=networks[3], num_classes=2, objective=ConditionalGAN(10.0),
     )  # fmt: skip
     segmentation = level(
-        Segmentation, "segmentation", networks[2], batches(2), hops["segmentation"],
+        Segmentation, "segmenter", networks[2], batches(2), hops["segmenter"],
         augment=Augmentation(), real_weight=0.7, loss=loss, ema_decay=0.9,
     )  # fmt: skip
     search = level(
         ArchitectureSearch, "architecture", networks[3], validation or batches(4, 2), Config(retain_graph=True)
     )
-    leaves = ("discrimination", "generation")
+    leaves = ("discriminator", "generator")
     phases = [Phase("warmup", warmup, leaves), Phase("joint", joint, leaves)]
     plan = joint_plan([discrimination, generation], segmentation, search, phases, hypergradient)
     return PhasedEngine(plan, max_nonfinite=max_nonfinite)

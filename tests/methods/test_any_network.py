@@ -92,7 +92,7 @@ def test_every_architecture_of_smp_makes_a_joint_step(arch: str) -> None:
          "backbone=smp", f"backbone.arch={arch}", f"backbone.encoder={encoder}", "backbone.base_channels=4"]
     )  # fmt: skip
     workshop, engine = built(config, load_data(config))
-    while engine.segmentation.count < 2:
+    while engine.segmenter.count < 2:
         engine.advance()
     assert all(level.guard.skipped == 0 for level in engine.levels)
     norm = engine.architecture.guard.gradient_norm
@@ -125,7 +125,7 @@ def test_every_generator_steps_in_half_precision(generator: str) -> None:
     keys = [f"generator={generator}", *SMALL.get(generator, []), *opponent, "precision=bf16", "method=genseg", "ood=[]"]
     config = compose([*tiny, *keys, "trainer.warmup_iterations=1"])
     _, engine = built(config, load_data(config))
-    while engine.segmentation.count < 2:
+    while engine.segmenter.count < 2:
         engine.advance()
     assert all(level.guard.skipped == 0 for level in engine.levels)
 

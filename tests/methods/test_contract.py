@@ -148,22 +148,22 @@ def descended(level: Any, before: Before, leaves: dict[str, torch.Tensor], loss:
 
 def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
     """dL_val/dA through G′ and S′ (Eq. 9), learning rates included."""
-    G, S, A = engine.generation, engine.segmentation, engine.architecture
+    G, S, A = engine.generator, engine.segmenter, engine.architecture
     leaves_a = before["architecture"].leaves()
     alpha = functional_call(A.module, leaves_a, ())
     at_rest = {half: weights.detach() for half, weights in alpha.items()}
 
-    held, batch = before["generation"], G.batches(G.count - 1)
+    held, batch = before["generator"], G.batches(G.count - 1)
     leaves = held.leaves()
     network = held.called(G.module, leaves)
     condition = encode_mask(batch.mask, G.num_classes).double()
-    opponent = engine.discrimination.module if G.objective.has_opponent else None  # H has made its step by then
+    opponent = engine.discriminator.module if G.objective.has_opponent else None  # H has made its step by then
     with seeded(G.moment_of(G.count).find_seed()):
         loss = G.objective.generator_loss(lambda *inputs: network(*inputs, alpha), opponent, condition, batch.image)
     new_g = descended(G, held, leaves, loss)
 
     drawing = held.called(G.module, new_g)
-    held, batch = before["segmentation"], S.batches(S.count - 1)
+    held, batch = before["segmenter"], S.batches(S.count - 1)
     leaves = held.leaves()
     with seeded(S.moment_of(S.count).find_seed()):
         mask = S.augment.mask(batch.mask)
@@ -180,7 +180,7 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
     logits = functional_call(S.module, {**new_s, **dict(S.module.named_buffers())}, (batch.image,))
     S.module.train()
     made = joined(S.module.parameters())
-    assert relative_error(joined(new_s[name] for name in before["segmentation"].weights), made) < 1e-9
+    assert relative_error(joined(new_s[name] for name in before["segmenter"].weights), made) < 1e-9
     return joined(torch.autograd.grad(S.criterion(logits, batch.mask), list(leaves_a.values())))
 
 
@@ -189,7 +189,7 @@ def test_joint_steps(generator: str, backbone: str, classes: int, volumes: bool)
     config = compose(overrides(generator, backbone, classes, volumes))
     data = data_of(config)
     workshop, engine = built(config, data, dtype=torch.float64)
-    while engine.segmentation.count < STEPS_BEFORE:
+    while engine.segmenter.count < STEPS_BEFORE:
         engine.advance()
     before = {level.name: Before(level) for level in engine.levels}
     seen: list[torch.Tensor] = []

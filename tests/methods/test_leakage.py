@@ -101,7 +101,7 @@ def test_held_out_files_reach_no_weight(tmp_path, overrides):
     assert spoiled["splits"] == clean["splits"]
     assert spoiled["last"]["last"] != clean["last"]["last"]  # the validation scores do see the difference
     expected = learned(clean)
-    assert any(place.startswith("/levels/segmentation/module") and "running_mean" in place for place in flat(expected))
+    assert any(place.startswith("/levels/segmenter/module") and "running_mean" in place for place in flat(expected))
     assert not different(learned(spoiled), expected)
 
 

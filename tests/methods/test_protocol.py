@@ -37,7 +37,7 @@ class Stepped:
         self.data = load_data(self.config)
         self.workshop, self.engine = built(self.config, self.data)
         self.initial = {level.name: self.weights(level.module) for level in self.engine.levels}
-        self.initial["average"] = self.weights(self.engine.segmentation.average.module)
+        self.initial["average"] = self.weights(self.engine.segmenter.average.module)
         self.fed: dict[str, list] = {level.name: [] for level in self.engine.levels}
         self.updates = dict.fromkeys(self.fed, 0)
         for level in self.engine.levels:
@@ -92,9 +92,9 @@ def test_data_are_the_same(stepped, method):
 @pytest.mark.parametrize("method", METHODS[1:])
 def test_the_segmenter_starts_the_same_and_learns_by_the_same_rule(stepped, method):
     one, other = stepped["genseg"], stepped[method]
-    for part in ("segmentation", "average"):
+    for part in ("segmenter", "average"):
         assert not different(other.initial[part], one.initial[part])
-    some, others = one.engine.segmentation, other.engine.segmentation
+    some, others = one.engine.segmenter, other.engine.segmenter
     assert type(others.optimizer) is type(some.optimizer)
     settings = [{k: v for k, v in level.optimizer.param_groups[0].items() if k != "params"} for level in (some, others)]
     assert settings[0] == settings[1]
@@ -109,19 +109,19 @@ def test_the_segmenter_sees_the_same_real_batches(stepped, method):
     found = stepped[method]
     sampler = StepSampler(len(found.data.train), 2, derived_seed(3, "batches", "segmenter"))
     ids = found.data.train.ids
-    assert found.ids("segmentation") == [
+    assert found.ids("segmenter") == [
         (count, [ids[index] for index in sampler.indices(count).tolist()]) for count in range(ITERATIONS)
     ]
     for (_, _, image, mask), (_, _, image_too, mask_too) in zip(
-        found.fed["segmentation"], stepped["vanilla"].fed["segmentation"], strict=True
+        found.fed["segmenter"], stepped["vanilla"].fed["segmenter"], strict=True
     ):
         assert torch.equal(image, image_too)
         assert torch.equal(mask, mask_too)
 
 
 def test_updates_are_as_many(stepped):
-    gan = dict.fromkeys(("discrimination", "generation"), WARMUP + ITERATIONS)
-    segmenter = {"segmentation": ITERATIONS}
+    gan = dict.fromkeys(("discriminator", "generator"), WARMUP + ITERATIONS)
+    segmenter = {"segmenter": ITERATIONS}
     expected = {
         "genseg": gan | segmenter | {"architecture": ITERATIONS - 1},  # at rest in the first joint step
         "separate": gan | segmenter,
@@ -130,13 +130,13 @@ def test_updates_are_as_many(stepped):
     }
     assert {method: found.updates for method, found in stepped.items()} == expected
     assert {method: found.counts for method, found in stepped.items()} == expected
-    assert all(int(found.engine.segmentation.average.n_averaged) == ITERATIONS for found in stepped.values())
+    assert all(int(found.engine.segmenter.average.n_averaged) == ITERATIONS for found in stepped.values())
 
 
 def test_the_generators_rivals_train_alike(stepped):
     """Separate's generator and discriminator start as GenSeg's do and see the same real pairs."""
     one, other = stepped["genseg"], stepped["separate"]
-    for level in ("discrimination", "generation"):
+    for level in ("discriminator", "generator"):
         assert not different(other.initial[level], one.initial[level])
         assert other.ids(level) == one.ids(level)
     assert other.workshop.architecture.to_lists()["down"][0] == pytest.approx([1 / 3] * 3)
@@ -145,8 +145,8 @@ def test_the_generators_rivals_train_alike(stepped):
 @pytest.mark.parametrize("kind", GENSEG[1:])
 def test_no_hypergradient_changes_the_protocol(stepped, kind):
     found, exact = Stepped("method=genseg", kind), stepped["genseg"]
-    assert not different(found.initial["segmentation"], exact.initial["segmentation"])
-    for level in ("discrimination", "generation", "segmentation"):
+    assert not different(found.initial["segmenter"], exact.initial["segmenter"])
+    for level in ("discriminator", "generator", "segmenter"):
         assert found.updates[level] == exact.updates[level]
         assert found.ids(level) == exact.ids(level)
 
@@ -162,7 +162,7 @@ def fitted(path, method, select):
 def test_selection_is_the_same(tmp_path, method):
     """`last` keeps the average at the last update; `best` the first with the highest validation score of all."""
     run, findings = fitted(tmp_path / "last", method, "last")
-    average = run.load_checkpoint("last")["engine"]["levels"]["segmentation"]["average"]
+    average = run.load_checkpoint("last")["engine"]["levels"]["segmenter"]["average"]
     weights = {k.removeprefix("module."): v for k, v in average.items() if k.startswith("module.")}
     assert not different(run.load_checkpoint("predictor")["weights"], weights)
     assert findings["iterations"] == ITERATIONS

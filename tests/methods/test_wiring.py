@@ -64,8 +64,8 @@ class Before:
 
 def one_searched_step(engine):
     """Advance to a step of A; return what held before it and the gradient that A's optimizer got."""
-    every = engine.segmentation.config.unroll_steps
-    while engine.segmentation.count < STEPS_BEFORE or (engine.segmentation.count + 1) % every:
+    every = engine.segmenter.config.unroll_steps
+    while engine.segmenter.count < STEPS_BEFORE or (engine.segmenter.count + 1) % every:
         engine.advance()
     before = {level.name: Before(level) for level in engine.levels}
     seen = []
@@ -116,13 +116,13 @@ def softmax(before, leaves):
 
 def generator_step(engine, before, leaves_a):
     """G' as a function of A (Eq. 5)."""
-    level, held = engine.generation, before["generation"]
+    level, held = engine.generator, before["generator"]
     leaves = [w.clone().requires_grad_() for w in held.weights]
     batch = level.batches(level.count - 1)
     condition = batch.mask[:, None].double() * 2 - 1
     with seeded(level.moment_of(level.count).find_seed()):
         fake = functional_call(level.module, held.named(leaves), (condition, softmax(before["architecture"], leaves_a)))
-    verdict = engine.discrimination.module(condition, fake)  # H has made its step of Eq. 6 by then
+    verdict = engine.discriminator.module(condition, fake)  # H has made its step of Eq. 6 by then
     loss = bce(verdict, torch.ones_like(verdict)) + L1_WEIGHT * (fake - batch.image).abs().mean()
     return updated(level, held, torch.autograd.grad(loss, leaves, create_graph=True))
 
@@ -136,8 +136,8 @@ def bce_dice(logits, mask):
 
 def segmenter_step(engine, before, new_g, leaves_a):
     """S' as a function of G' and of A where it forms the image (Eq. 7), and the buffers that go with it."""
-    level, held = engine.segmentation, before["segmentation"]
-    generation = engine.generation
+    level, held = engine.segmenter, before["segmenter"]
+    generation = engine.generator
     leaves = [w.clone().requires_grad_() for w in held.weights]
     buffers = {name: value.clone() for name, value in held.buffers.items()}
     aside = {name: value.clone() for name, value in held.buffers.items()}
@@ -145,7 +145,7 @@ def segmenter_step(engine, before, new_g, leaves_a):
     with seeded(level.moment_of(level.count).find_seed()):
         mask = level.augment.mask(batch.mask)
         inputs = mask[:, None].double() * 2 - 1, softmax(before["architecture"], leaves_a)
-        image = functional_call(generation.module, before["generation"].named(new_g), inputs)
+        image = functional_call(generation.module, before["generator"].named(new_g), inputs)
         real_image, real_mask = level.augment.pair(batch.image, batch.mask)
     synthetic = bce_dice(functional_call(level.module, held.named(leaves) | aside, (image,)), mask)
     real = bce_dice(functional_call(level.module, held.named(leaves) | buffers, (real_image,)), real_mask)
@@ -159,14 +159,14 @@ def reference_terms(engine, before):
     direct = [w.clone().requires_grad_() for w in before["architecture"].weights]
     new_g = generator_step(engine, before, chain)
     new_s, buffers = segmenter_step(engine, before, new_g, direct)
-    level = engine.segmentation
+    level = engine.segmenter
     for name, value in level.module.named_buffers():  # the statistics of real images, and those alone
         assert torch.allclose(value, buffers[name], rtol=1e-10), name
-    for made, new in ((engine.generation, new_g), (level, new_s)):  # the steps are those that were made
+    for made, new in ((engine.generator, new_g), (level, new_s)):  # the steps are those that were made
         assert relative_error(joined(made.trainable_parameters()), joined(new)) < 1e-9
     batch = engine.architecture.batches(engine.architecture.count - 1)
     level.module.eval()
-    logits = functional_call(level.module, before["segmentation"].named(new_s) | buffers, (batch.image,))
+    logits = functional_call(level.module, before["segmenter"].named(new_s) | buffers, (batch.image,))
     gradients = torch.autograd.grad(bce_dice(logits, batch.mask), [*chain, *direct])
     level.module.train()
     return joined(gradients[: len(chain)]), joined(gradients[len(chain) :])
@@ -193,7 +193,7 @@ def compared(*overrides):
     """The gradient that A got in one step, the two terms it is made of, and the rates of G and S."""
     engine = real_engine(*overrides)
     before, found = one_searched_step(engine)
-    levels = engine.generation, engine.segmentation
+    levels = engine.generator, engine.segmenter
     return found, *reference_terms(engine, before), *(level.optimizer.param_groups[0]["lr"] for level in levels)
 
 
@@ -218,9 +218,9 @@ def test_hops_the_other_way_round_would_be_noticed(monkeypatch):
 
     def swapped(*args):
         hops = configure(*args)
-        types = hops["generation"].type, hops["segmentation"].type
+        types = hops["generator"].type, hops["segmenter"].type
         assert types == ("exact_with_rate", "exact")
-        hops["segmentation"].type, hops["generation"].type = types
+        hops["segmenter"].type, hops["generator"].type = types
         return hops
 
     monkeypatch.setattr(genseg, "hop_configs", swapped)

@@ -104,12 +104,12 @@ def break_step(engine: PhasedEngine, fault) -> list[str]:
     """Let the segmenter's loss do `fault` as well; returns what the engine tells of its graphs after some steps."""
     told: list[str] = []
     engine.tell = told.append
-    criterion = engine.segmentation.criterion
+    criterion = engine.segmenter.criterion
 
     def faulty(logits, mask):
         return criterion(logits, mask) + 0 * fault(logits)
 
-    engine.segmentation.criterion = faulty
+    engine.segmenter.criterion = faulty
     advance(engine, 6)
     return told
 
@@ -137,7 +137,7 @@ def test_another_learning_rate_is_another_kind_of_step():
     """A captured step holds the rate that it was captured with."""
     plain, captured = (advance(make_engine(captured=captured), 6) for captured in (False, True))
     for engine in (plain, captured):
-        engine.segmentation.optimizer.param_groups[0]["lr"] *= 0.1
+        engine.segmenter.optimizer.param_groups[0]["lr"] *= 0.1
         advance(engine, 5)
     assert captured.graphs.replayed >= 4
     assert not different(captured.state_dict(), plain.state_dict())

@@ -136,8 +136,8 @@ def test_no_step_asks_for_a_number(overrides):
 def test_that_a_number_is_asked_for_would_be_seen():
     """So that the test above can fail."""
     engine = advance(toy_engine(), 2)
-    find = engine.segmentation.find_finite
-    engine.segmentation.find_finite = lambda: torch.tensor(bool(find()))
+    find = engine.segmenter.find_finite
+    engine.segmenter.find_finite = lambda: torch.tensor(bool(find()))
     with NothingIsAsked(), pytest.raises(AssertionError, match="_local_scalar_dense waits"):
         advance(engine, 1)
 

@@ -50,19 +50,19 @@ def log_training(run: Run, random: np.random.Generator, searched: bool, cells: i
         noise = random.normal(0, 0.05, 4)
         joint = step > WARMUP
         losses = {
-            "discrimination": 0.7 + noise[1],
-            "generation": 40 * math.exp(-step / 120) + 12 + 10 * noise[0],
+            "discriminator": 0.7 + noise[1],
+            "generator": 40 * math.exp(-step / 120) + 12 + 10 * noise[0],
         }
         if joint:
-            losses |= {"segmentation": math.exp(-step / 200) + noise[2], "architecture": 0.4 + noise[3]}
+            losses |= {"segmenter": math.exp(-step / 200) + noise[2], "architecture": 0.4 + noise[3]}
         if searched:
             run.log(step, "joint" if joint else "warmup", losses)
         elif joint:
-            run.log(step, "segmentation", {"segmentation": losses["segmentation"]})
+            run.log(step, "segmentation", {"segmenter": losses["segmenter"]})
         if joint and step % 20 == 0:
             dice = 0.93 - 0.4 * math.exp(-(step - WARMUP) / 60) + 0.1 * noise[0]
             run.log(step, "validation", {"dice": dice, "jaccard": dice / (2 - dice), "loss": 1 - dice})
-            run.log(step, "system", {"seconds": step * 0.31, "memory_bytes": 5e8, "skipped_generation": 2.0})
+            run.log(step, "system", {"seconds": step * 0.31, "memory_bytes": 5e8, "skipped_generator": 2.0})
             if searched:
                 run.log(step, "architecture", {"gradient_norm": 1e-4 * 10 ** (20 * noise[1])})
                 run.log(step, "architecture", alphas(step - WARMUP, cells))
@@ -114,7 +114,7 @@ def finished_run(path: Path, method: str = "genseg", seed: int = 0, gain: float 
             "n_validation": 2, "iterations": JOINT, "warmup_iterations": WARMUP, "metric": "dice",
             "validation": {"best": 0.93, "step": 440}, "test": test, "seconds": 141.5,
             "seconds_per_iteration": 0.31, "peak_memory_bytes": 612_000_000, "device": "cpu, 2 threads",
-            "parameters": {"segmenter": 1_900_000, **generator}, "skipped": {"generation": 2},
+            "parameters": {"segmenter": 1_900_000, **generator}, "skipped": {"generator": 2},
             "versions": {"python": "3.11.2", "torch": "2.15.0", "monai": None}, "data_sha256": "ab" * 32,
             "finished": "2031-01-01T00:00:00+00:00",
         }  # fmt: skip

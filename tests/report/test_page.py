@@ -79,7 +79,7 @@ def test_one_run_shows_scores_first_and_everything_behind_them(make_run: MakeRun
         "584 MiB",
     ):
         assert expected in page.words
-    for expected in ("3,400,000", "torch 2.15.0", "Not finite: 2 generation steps skipped.", "step 000450"):
+    for expected in ("3,400,000", "torch 2.15.0", "Not finite: 2 generator steps skipped.", "step 000450"):
         assert expected in page.words
     assert "step 000300" not in page.words
     assert "not finished" not in page.words
@@ -199,8 +199,8 @@ def test_skipped_steps_are_told_of_a_run_that_goes_on(make_run: MakeRun, tmp_pat
     run = make_run()
     (run / "results.json").unlink()
     with Run.start(run, {**Run.open(run).config}, "restart") as going_on:
-        going_on.status("running", step=30, skipped={"generation": 4, "segmentation": 0})
-    assert "Not finite: 4 generation steps skipped." in Page(build_report([run], tmp_path / "page.html")).words
+        going_on.status("running", step=30, skipped={"generator": 4, "segmenter": 0})
+    assert "Not finite: 4 generator steps skipped." in Page(build_report([run], tmp_path / "page.html")).words
 
 
 def test_a_running_run_of_another_container_is_not_called_killed(make_run: MakeRun) -> None:

@@ -27,7 +27,7 @@ def engine_of(data, *overrides):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["generator=wgan_gp", "generator.discriminator.layers=6"], "discrimination of stage I .*fewer generator"),
+        (["generator=wgan_gp", "generator.discriminator.layers=6"], "discriminator of stage I .*fewer generator"),
         (["generator=soft_intro_vae", "generator.discriminator.layers=6"], r"images of \[1, 32, 32\]"),
         (["generator=soft_intro_vae", "generator.objective.latent_channels=7"], "one latent_channels"),
         (["generator=spade", "generator.discriminator.scales=6"], "fewer generator.discriminator.layers or .scales"),
@@ -53,7 +53,7 @@ class Looking(ConditionalGAN):
 @pytest.mark.parametrize("objective", [ConditionalGAN, Looking])
 def test_what_fits_passes_and_stays_as_it_was(data, objective):
     engine = engine_of(data)
-    engine.generation.objective = objective()
+    engine.generator.objective = objective()
     states = [level.module.state_dict() for level in engine.levels]
     before = [joined(state.values()) for state in states]
     numbers = torch.get_rng_state()

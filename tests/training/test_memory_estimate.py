@@ -73,10 +73,10 @@ def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
     config = compose([*TINY, "method=genseg", "ood=[]"])
     data = load_data(config)
     _, engine = built(config, data)
-    before = {name: value.clone() for name, value in engine.segmentation.module.state_dict().items()}
+    before = {name: value.clone() for name, value in engine.segmenter.module.state_dict().items()}
     numbers = torch.get_rng_state()
     found = sizes(engine, (2, 1, 32, 32), (2, 1, 32, 32))
-    assert list(found) == ["discrimination", "generation", "segmentation"]
+    assert list(found) == ["discriminator", "generator", "segmenter"]
     assert all(size.multiply_adds > 0 and size.activations > 0 for size in found.values())
     assert needed_memory(engine, found) < free_memory("cpu")
     introduce(engine, data, 2)
@@ -85,7 +85,7 @@ def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
     introduce(engine, data, 2)
     assert "may run out of memory" in capsys.readouterr().err
     assert torch.equal(numbers, torch.get_rng_state())
-    assert all(torch.equal(value, before[name]) for name, value in engine.segmentation.module.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in engine.segmenter.module.state_dict().items())
 
 
 @pytest.mark.parametrize("generator", ["pix2pix", "soft_intro_vae", "bbdm", "wgan_gp"])
@@ -102,8 +102,8 @@ def test_the_bytes_that_stage_one_keeps_are_those_of_real_steps(generator):
     stage_one = engine.levels[:-2]  # together: G may run once for both
 
     def step():
-        engine.generation.batch_of = lambda count: batch
-        engine.generation.begin_step()
+        engine.generator.batch_of = lambda count: batch
+        engine.generator.begin_step()
         return [level.training_step(batch) for level in stage_one]
 
     expected = kept_in_earnest(networks, step)

@@ -142,11 +142,11 @@ def test_skipped_steps_are_counted_on_the_screen_in_the_status_and_in_the_report
     step = SupervisedSegmentation.training_step
     monkeypatch.setattr(SupervisedSegmentation, "training_step", lambda level, batch: step(level, batch) * torch.nan)
     command = [*OVERRIDES, "method=vanilla", "ood=[]"]
-    with pytest.raises(UserError, match=r"level 'segmentation' was not finite in 2 steps in a row"):
+    with pytest.raises(UserError, match=r"level 'segmenter' was not finite in 2 steps in a row"):
         gs.train([*command, "trainer.max_nonfinite=2", f"run_dir={tmp_path / 'failed'}"])
-    assert json.loads((tmp_path / "failed" / "status.json").read_text())["skipped"] == {"segmentation": 2}
+    assert json.loads((tmp_path / "failed" / "status.json").read_text())["skipped"] == {"segmenter": 2}
     run = gs.train([*command, f"run_dir={tmp_path / 'run'}"])
-    assert run.read_status()["skipped"] == results(run)["skipped"] == {"segmentation": 4}
+    assert run.read_status()["skipped"] == results(run)["skipped"] == {"segmenter": 4}
     assert "not finite: 4 of segmentation" in capsys.readouterr().err
     assert "Not finite: 4 segmentation steps skipped" in (run.path / "report.html").read_text()
 
@@ -264,7 +264,7 @@ def test_a_prolonged_separate_trains_its_segmenter_on_and_its_generator_not(tmp_
     run = gs.train(command)
     first = run.load_checkpoint("generator")["weights"]
     steps = {level: state["count"] for level, state in run.load_checkpoint("last")["engine"]["levels"].items()}
-    assert steps == {"discrimination": 6, "generation": 6, "segmentation": 4}
+    assert steps == {"discriminator": 6, "generator": 6, "segmenter": 4}
     assert results(gs.train([*command, "trainer.iterations=7"]))["iterations"] == 7
     second = run.load_checkpoint("generator")["weights"]
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -123,9 +123,9 @@ def test_with_another_seed_joint_steps_begin_at_the_donors_generator(donor, tmp_
     ended = donor.load_checkpoint("last")["engine"]
     assert phase == "joint"
     assert state["global_step"] == ended["global_step"] == WARMUP
-    for level in ("generation", "discrimination"):
+    for level in ("generator", "discriminator"):
         assert not different(state["levels"][level], ended["levels"][level])
-    assert state["levels"]["segmentation"]["count"] == 0
+    assert state["levels"]["segmenter"]["count"] == 0
 
 
 def test_a_resume_needs_the_donor_no_more(donor, unbroken, tmp_path, monkeypatch):
@@ -415,7 +415,7 @@ def begin_from(source: Path, engine: PhasedEngine) -> None:
 
 
 def generation(edit: Callable) -> Callable:
-    return lambda levels: edit(levels["generation"])
+    return lambda levels: edit(levels["generator"])
 
 
 def weights(edit: Callable) -> Callable:
@@ -429,7 +429,7 @@ def first(moments: dict) -> dict:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda levels: levels.pop("discrimination"), "levels.discrimination is missing"),
+        (lambda levels: levels.pop("discriminator"), "levels.discriminator is missing"),
         (lambda levels: levels.update(segmentation={}), "levels.segmentation is not expected"),
         (generation(lambda state: state.pop("skipped")), "levels.generation.guard.skipped is missing"),
         (generation(lambda state: state.update(count="6")), "count is of type str, expected of type int"),
@@ -462,10 +462,10 @@ def test_states_that_do_not_fit_leave_the_networks_as_they_were(spoil, told, don
 def test_an_optimizers_options_are_the_configs(donor, tmp_path):
     shutil.copytree(donor.path, tmp_path / "donor")
     file = tmp_path / "donor" / "checkpoints" / "warmup.pt"
-    edited(lambda saved: saved["levels"]["generation"]["optimizer"]["param_groups"][0].update(lr=9.0))(file)
+    edited(lambda saved: saved["levels"]["generator"]["optimizer"]["param_groups"][0].update(lr=9.0))(file)
     engine = built(base(), data_of())[1]
     begin_from(tmp_path / "donor", engine)
-    assert engine.generation.optimizer.param_groups[0]["lr"] == 2e-4
+    assert engine.generator.optimizer.param_groups[0]["lr"] == 2e-4
     assert engine.done == {"warmup": WARMUP, "joint": 0}
 
 
@@ -501,5 +501,5 @@ def comes_back_whole(config: DictConfig, description: dict, path: Path) -> None:
     with Run.start(path, config) as run:
         keep(run, warm, description)
         begin(run, cold, description)
-    unsound = {"/levels/generation/gradient_norm"} if warm.generation.guard.skipped else set()  # nan ≠ nan
+    unsound = {"/levels/generator/gradient_norm"} if warm.generator.guard.skipped else set()  # nan ≠ nan
     assert {*different(cold.state_dict(), warm.state_dict())} <= unsound

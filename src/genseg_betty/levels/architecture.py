@@ -25,13 +25,13 @@ class ArchitectureSearch(Level):
 
     def training_step(self, batch: Batch) -> Tensor:
         return_freed()  # the graphs of stage I and II are still held, and now comes that of L_val
-        return validation_loss(self.segmentation, batch)  # L_seg(S′, D_val)
+        return validation_loss(self.segmenter, batch)  # L_seg(S′, D_val)
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below is known to have rested."""
-        if not (self.segmentation.guard.step_skipped or self.generation.guard.step_skipped):
+        if not (self.segmenter.guard.step_skipped or self.generator.guard.step_skipped):
             super(Level, self).backward(loss, params, paths, **betty)
 
     def find_finite(self) -> Tensor:
-        lower_steps = self.segmentation.guard.step_finite & self.generation.guard.step_finite
+        lower_steps = self.segmenter.guard.step_finite & self.generator.guard.step_finite
         return super().find_finite() & lower_steps

@@ -48,16 +48,16 @@ def discretise(
     there is no such distance. `engine` and `generator` stay as they are.
     `optimizer` makes that of the "generator" or "discriminator" for a network.
     """
-    searched: Generation = engine.generation
+    searched: Generation = engine.generator
     kept = generator.keep_strongest(architecture())  # type: ignore[operator]
 
     levels: list[Level] = []
     if searched.objective.has_opponent:
-        rival = copy.deepcopy(engine.discrimination.module)
+        rival = copy.deepcopy(engine.discriminator.module)
         common = (optimizer("discriminator", rival), searched.batches, searched.conditions)
-        levels.append(Discrimination("discrimination", rival, *common))
+        levels.append(Discrimination("discriminator", rival, *common))
     generation = Generation(
-        "generation",
+        "generator",
         kept,
         optimizer("generator", kept),
         searched.batches,

@@ -30,8 +30,10 @@ class Draw:
 class Discrimination(Level):
     """H tells real images from synthetic ones (Eq. 1, inner maximum; Eq. 6)."""
 
+    seed_word = "discrimination"
+
     def training_step(self, batch: Batch) -> Tensor:
-        generation = self.generation
+        generation = self.generator
         objective, draw = generation.objective, generation.shared_draw
         if draw is not None:
             return objective.loss_of_opponent(draw.synthetic.detach(), self, draw.condition, draw.image)
@@ -49,6 +51,8 @@ class Generation(Level):
         num_classes: classes of the mask, background included.
         augment: moves the real pairs that stage I learns from; None leaves them as they are (the paper's D_gan).
     """
+
+    seed_word = "generation"
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class Generation(Level):
         return Draw(image, condition, self.generate(condition))
 
     def training_step(self, batch: Batch) -> Tensor:
-        opponent: Any = self.discrimination if self.objective.has_opponent else None
+        opponent: Any = self.discriminator if self.objective.has_opponent else None
         if not isinstance(self.objective, DrawnObjective):
             image, mask = self.real_pairs(batch)
             return self.objective.generator_loss(self.generate, opponent, self.encode_condition(mask), image)

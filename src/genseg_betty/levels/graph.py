@@ -26,10 +26,10 @@ def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[
     """
     hop = "finite_difference" if hypergradient == "finite_difference" else "exact"
     return {
-        "generation": Config(
+        "generator": Config(
             type="exact_with_rate" if hypergradient == "exact_full" else hop, warmup_steps=warmup_steps
         ),
-        "segmentation": Config(type=hop, unroll_steps=arch_every, warmup_steps=1),
+        "segmenter": Config(type=hop, unroll_steps=arch_every, warmup_steps=1),
     }
 
 

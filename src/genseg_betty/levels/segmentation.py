@@ -24,6 +24,8 @@ class SegmenterLevel(Level):
         ema_decay: the exponential average of the weights that is validated, tested and kept; 0: the weights.
     """
 
+    seed_word = "segmentation"
+
     def __init__(self, *args: Any, loss: Loss, ema_decay: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.criterion = loss
@@ -89,7 +91,7 @@ class Segmentation(SegmenterLevel):
         """Î(M̂, G′, A) and its mask: M̂, but of generators that draw both."""
         mask = self.augment.mask(batch.mask)  # M̂
         with torch.set_grad_enabled(self.needs_lower_gradients):
-            image, mask = self.generation.render(mask)
+            image, mask = self.generator.render(mask)
         image, mask = self.cut_graph(image, mask)
         return image, mask
 

@@ -87,11 +87,11 @@ class GenSeg(Generative):
         config = workshop.config
         trainer, kind = config.trainer, config.hypergradient
         hops = hop_configs(kind, trainer.warmup_iterations, config.arch_every)
-        gan = workshop.gan(self.augments_generation, hops["generation"])
+        gan = workshop.gan(self.augments_generation, hops["generator"])
         names = tuple(level.name for level in gan)
         return joint_plan(
             gan,
-            workshop.segmentation(self.real_weight, self.augments_segmentation, hops["segmentation"]),
+            workshop.segmentation(self.real_weight, self.augments_segmentation, hops["segmenter"]),
             workshop.search(),
             [Phase(WARMUP, self.warmup_steps(trainer), names), Phase("joint", trainer.iterations, names)],
             kind,
@@ -114,7 +114,7 @@ class Separate(Generative):
         segmentation = workshop.segmentation(self.real_weight, self.augments_segmentation)
         phases = [
             Phase(WARMUP, self.warmup_steps(trainer), tuple(level.name for level in gan)),
-            Phase("segmentation", trainer.iterations, ("segmentation",)),
+            Phase("segmentation", trainer.iterations, ("segmenter",)),
         ]
         return Plan([*gan, segmentation], phases)
 

@@ -17,4 +17,4 @@ class Supervised(LevelMethod):
 
     def plan(self, workshop: Workshop) -> Plan:
         level = workshop.supervised(workshop.augmentation if self.augment else None)
-        return Plan([level], [Phase("segmentation", workshop.config.trainer.iterations, ("segmentation",))])
+        return Plan([level], [Phase("segmentation", workshop.config.trainer.iterations, ("segmenter",))])

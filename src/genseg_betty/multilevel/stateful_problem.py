@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from betty.configs import Config
@@ -50,6 +50,8 @@ class StatefulProblem(ImplicitProblem):
     """
 
     guard: FiniteSteps
+    seed_word: ClassVar[str] = ""
+    """What the seeds of the level's random numbers are derived from in place of its name."""
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class StatefulProblem(ImplicitProblem):
 
     def moment_of(self, count: int, purpose: str = "") -> Moment:
         """Names the random numbers of the step number `count`."""
-        return Moment(self.conditions.seed, self.name, count, purpose)
+        return Moment(self.conditions.seed, self.name, count, purpose, self.seed_word)
 
     # -- what a captured step asks for -----------------------------------------------------------------------
 

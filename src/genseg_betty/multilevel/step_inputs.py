@@ -27,16 +27,18 @@ class Moment:
         level: the level whose step it is.
         count: the number of that step, from 1.
         purpose: what the numbers are for, where a step has several stretches of its own; "" for the step itself.
+        word: what the seed is derived from in place of the level's name; "" for the name.
     """
 
     seed: int
     level: str
     count: int
     purpose: str = ""
+    word: str = ""
 
     def find_seed(self) -> int:
         """The seed of torch's generators for this stretch."""
-        of_step = derived_seed(self.seed, self.level, self.count)
+        of_step = derived_seed(self.seed, self.word or self.level, self.count)
         return derived_seed(of_step, self.purpose) if self.purpose else of_step
 
     def shift(self, steps: int) -> "Moment":

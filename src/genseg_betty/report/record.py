@@ -19,6 +19,7 @@ from genseg_betty.files import require_regular
 from genseg_betty.lock import LOCK, is_alive, is_locked
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS, damaged
+from genseg_betty.run.migrations import rename_levels
 
 NONE = "–"
 LARGEST = 1e15  # of what a Run counts or measures: bytes, seconds, scores
@@ -71,7 +72,7 @@ class Record:
         if parameters := mapping(self.results.get("parameters")):  # all that earlier versions told
             return bool(parameters.get("generator"))
         losses = [row["name"] for row in self.metrics if row["phase"] not in NOT_LOSSES]
-        return not losses or "generation" in losses
+        return not losses or "generator" in losses
 
     @property
     def has_hypergradient(self) -> bool:
@@ -145,6 +146,7 @@ class Record:
         if not skipped:  # of a Run of an earlier version
             latest = {row["name"]: row["value"] for row in self.metrics if row["phase"] == "system"}
             skipped = {k.removeprefix("skipped_"): v for k, v in latest.items() if k.startswith("skipped_")}
+        skipped = rename_levels(skipped)
         counts = {f"{level} steps skipped": int(number(count) or 0) for level, count in skipped.items()}
         for row in self.metrics:
             if not math.isfinite(row["value"]):

@@ -11,9 +11,9 @@ from genseg_betty.report.markup import duration, figure, key, listing, picture, 
 from genseg_betty.report.record import NOT_LOSSES, Record, flatten, mapping, number
 
 LOSS_TITLES = {
-    "generation": "Generator loss (stage I)",
-    "discrimination": "Discriminator loss (stage I)",
-    "segmentation": "Segmentation loss (stage II)",
+    "generator": "Generator loss (stage I)",
+    "discriminator": "Discriminator loss (stage I)",
+    "segmenter": "Segmentation loss (stage II)",
     "architecture": "Validation loss of the architecture (stage III)",
 }
 WORST = 5

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from genseg_betty.files import atomic_write, require_regular, whole_lines
 from genseg_betty.run.checksums import damaged
+from genseg_betty.run.migrations import rename_metric
 
 COLUMNS = ("step", "phase", "name", "value")
 HEADER = ",".join(COLUMNS)
@@ -77,7 +78,7 @@ class MetricsFile:
     def _read_row(self, number: int, line: str) -> Row:
         try:
             [[step, phase, name, value]] = csv.reader([line])
-            return {"step": _read_step(step), "phase": phase, "name": name, "value": float(value)}
+            return {"step": _read_step(step), "phase": phase, "name": rename_metric(name), "value": float(value)}
         except (ValueError, csv.Error) as error:
             found = line.strip()[:SHOWN]
             raise damaged(self.path, f"line {number} is {found!r}, expected {HEADER}") from error

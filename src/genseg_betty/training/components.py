@@ -84,9 +84,9 @@ class Workshop:
         """Stage I: G, and before it its opponent H where its family has one."""
         levels: list[Level] = []
         if self.discriminator is not None:
-            levels.append(Discrimination("discrimination", self.discriminator, *self._common("discriminator", "gan")))
+            levels.append(Discrimination("discriminator", self.discriminator, *self._common("discriminator", "gan")))
         generation = Generation(
-            "generation",
+            "generator",
             self.generator,
             *self._common("generator", "gan"),
             betty,
@@ -100,7 +100,7 @@ class Workshop:
     def segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
         self._check_segmenter(second_derivatives=betty is not None and self.config.hypergradient.startswith("exact"))
         return Segmentation(
-            "segmentation",
+            "segmenter",
             self.segmenter,
             *self._common("segmenter", "segmenter"),
             betty,
@@ -113,7 +113,7 @@ class Workshop:
     def supervised(self, augment: Augmentation | None) -> SupervisedSegmentation:
         self._check_segmenter(second_derivatives=False)
         return SupervisedSegmentation(
-            "segmentation",
+            "segmenter",
             self.segmenter,
             *self._common("segmenter", "segmenter"),
             augment=augment,

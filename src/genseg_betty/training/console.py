@@ -102,7 +102,7 @@ def introduce(engine: PhasedEngine, data: DataBundle, batch_size: int) -> None:
     )
     if needed > free:
         keys = ["trainer.batch_size", "image_size", "backbone.base_channels"]
-        if "generation" in found:
+        if "generator" in found:
             keys += ["generator.base_channels", "generator.searched=decoder"]
         if engine.plan.hypergradient != "none":
             keys.append("hypergradient=none")

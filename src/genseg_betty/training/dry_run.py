@@ -88,7 +88,7 @@ def one_step(level: Level) -> tuple[list[nn.Module], Run]:
     """The networks that the level's loss goes through, its own first, and what keeps as many bytes as that loss."""
 
     def of_opponent(calls: Calls, image: Tensor, condition: Tensor) -> Any:
-        rival = level.generation
+        rival = level.generator
         return rival.objective.opponent_loss(_at_choices(rival, calls[1]), calls[0], condition, image)
 
     def of_generator(calls: Calls, image: Tensor, condition: Tensor) -> Any:
@@ -98,9 +98,9 @@ def one_step(level: Level) -> tuple[list[nn.Module], Run]:
         return calls[0](image), calls[0](image)
 
     if isinstance(level, Discrimination):
-        return [level.module, level.generation.module], of_opponent
+        return [level.module, level.generator.module], of_opponent
     if isinstance(level, Generation):
-        return [level.module, *([level.discrimination.module] if level.objective.has_opponent else [])], of_generator
+        return [level.module, *([level.discriminator.module] if level.objective.has_opponent else [])], of_generator
     return ([level.module], of_synthetic_and_real) if isinstance(level, Segmentation) else one_pass(level)
 
 

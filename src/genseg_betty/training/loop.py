@@ -24,6 +24,7 @@ from genseg_betty.metrics import case_scores
 from genseg_betty.multilevel.engine import Diverged, Phase, PhasedEngine
 from genseg_betty.progress import Progress
 from genseg_betty.run import Run
+from genseg_betty.run.migrations import rename_levels
 from genseg_betty.signals import interruption
 from genseg_betty.tracking import Tracker
 from genseg_betty.training.sample_images import draw_samples
@@ -64,7 +65,7 @@ class Watch:
         self.architecture = architecture
         self.when_done = when_done or {}
         self.trainer: DictConfig = run.config.trainer
-        self.segmentation: SegmenterLevel = engine.segmentation
+        self.segmenter: SegmenterLevel = engine.segmenter
         self.best: dict[str, float] = {"score": -1.0, "step": 0}
         self.last: dict[str, float] = {}
         self.seconds = 0.0
@@ -74,7 +75,7 @@ class Watch:
         self.validate_every: int = self.trainer.validate_every or epoch
         self.plateau = None
         if self.trainer.scheduler == "plateau":
-            self.plateau = ReduceLROnPlateau(self.segmentation.optimizer, mode="max", patience=2)
+            self.plateau = ReduceLROnPlateau(self.segmenter.optimizer, mode="max", patience=2)
 
     # -- the loop --------------------------------------------------------------------------------------------
 
@@ -111,8 +112,8 @@ class Watch:
             self.when_done[phase.name]()
         if step % LOG_EVERY == 0 or at_end:
             self.tracker.log(step, phase.name, self._losses())
-        if self.segmentation.count > self._updates:
-            self._updates = self.segmentation.count
+        if self.segmenter.count > self._updates:
+            self._updates = self.segmenter.count
             if self._updates % self.validate_every == 0 or at_end:
                 self._validate(step)
         if step % self.trainer.sample_every == 0 or at_end:
@@ -134,11 +135,11 @@ class Watch:
 
     def _validate(self, step: int) -> None:
         held_out = self.data.validation
-        module = self.segmentation.predictor()
+        module = self.segmenter.predictor()
         logits = predict_logits(
             module, held_out.images.to(self.engine.device), self.batch_size, self.data.preprocessing.image_size
         )
-        loss = self.segmentation.criterion(logits, held_out.masks.to(logits.device))
+        loss = self.segmenter.criterion(logits, held_out.masks.to(logits.device))
         scores = mean_scores(logits, held_out.masks, self.data.num_classes) | {"loss": float(loss)}
         self.last = scores
         self.tracker.log(step, "validation", scores)
@@ -162,7 +163,7 @@ class Watch:
 
     def predictor_state(self) -> dict[str, Any]:
         """What a Predictor is made of: the averaged segmenter and the preprocessing."""
-        weights = {name: value.cpu() for name, value in self.segmentation.predictor().state_dict().items()}
+        weights = {name: value.cpu() for name, value in self.segmenter.predictor().state_dict().items()}
         return {
             "preprocessing": self.data.preprocessing.to_dict(),
             "num_outputs": self.data.num_outputs,
@@ -184,7 +185,7 @@ class Watch:
         steps = max(self.engine.global_step - elsewhere, 1)
         best = self.best["score"] if self.best["step"] else None
         return {
-            "iterations": self.segmentation.count,
+            "iterations": self.segmenter.count,
             "validation": {"best": best, "step": self.best["step"], "last": self.last},
             "seconds": self.seconds,
             "seconds_per_iteration": self.seconds / steps,
@@ -219,11 +220,12 @@ class Watch:
         self.run.drop_metrics_after(self.engine.global_step)
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
-        self.engine.load_state_dict(state["engine"])
+        engine_state = state["engine"]
+        self.engine.load_state_dict({**engine_state, "levels": rename_levels(engine_state["levels"])})
         self.best, self.last, self.seconds = state["best"], state["last"], state["seconds"]
         if self.plateau is not None:
             self.plateau.load_state_dict(state["plateau"])
-        self._updates = self.segmentation.count
+        self._updates = self.segmenter.count
 
     def _restore_best(self) -> None:
         """Go by what best.pt says of itself: after a kill it may be younger than last.pt.

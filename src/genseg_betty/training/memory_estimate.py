@@ -58,9 +58,9 @@ def needed_memory(engine: PhasedEngine, found: dict[str, Size]) -> float:
     for level in engine.levels:
         if level.name not in found:
             continue
-        size, recorded = found[level.name], records and level.name != "discrimination"
+        size, recorded = found[level.name], records and level.name != "discriminator"
         copies = 2 + _moments(level.optimizer) + (RECORDED_WEIGHTS if recorded else 0)
-        copies += level.name == "segmentation"  # the average
+        copies += level.name == "segmenter"  # the average
         total += 4 * size.weights * copies
         total += (size.of_step or 0) * (RECORDED_ACTIVATIONS if recorded else 1)
     return total

@@ -23,14 +23,14 @@ ROWS = 4
 def draw_samples(folder: Path, step: int, engine: PhasedEngine, data: DataBundle) -> list[Path]:
     """Write `synthetic-<step>.png` (with a generator) and `validation-<step>.png` (with a trained segmenter)."""
     written = []
-    generation = getattr(engine, "generation", None)
+    generation = getattr(engine, "generator", None)
     if generation is not None:
         written.append(folder / f"synthetic-{step:06d}.png")
         _draw_synthetic(written[-1], generation, data.train)
-    if engine.segmentation.count:
+    if engine.segmenter.count:
         written.append(folder / f"validation-{step:06d}.png")
         window = data.preprocessing.image_size
-        _draw_predictions(written[-1], engine.segmentation.predictor(), data.validation, engine.device, window)
+        _draw_predictions(written[-1], engine.segmenter.predictor(), data.validation, engine.device, window)
     return written
 
 
@@ -44,7 +44,7 @@ def _draw_synthetic(path: Path, generation: Generation, labelled: LabelledSet) -
         batch = labelled.batch(list(range(len(images))))
         images, masks = batch.image, batch.mask.to(generation.device)
     with seeded(0), generation.network.restored_buffers():
-        moved = generation.segmentation.augment.mask(masks)
+        moved = generation.segmenter.augment.mask(masks)
         (again, shares), (synthetic, _) = (generation.synthesise(given) for given in (masks, moved))
     if generation.objective.draws_masks:
         drawn = class_masks(2 * shares - 1)

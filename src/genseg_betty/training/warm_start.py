@@ -22,6 +22,7 @@ from genseg_betty.levels.graph import WARMUP
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.multilevel.level import Level
 from genseg_betty.run import Run
+from genseg_betty.run.migrations import rename_levels
 from genseg_betty.training.console import tell_origin, tell_unused
 from genseg_betty.training.saved_states import misfits
 
@@ -29,7 +30,7 @@ Description = dict[str, Any]
 
 FILE = f"checkpoints/{WARMUP}.pt"
 FORM = 1  # of the file, and of what a description means: one more where an equal description gives another generator
-OPTIMIZERS = {"generation": "generator", "discrimination": "discriminator"}  # level -> key of trainer.optimizers
+STAGE_ONE = ("generator", "discriminator")  # the levels, and the keys of their optimizers
 NAMES = {
     "steps": "steps of the warm-up (trainer.warmup_iterations; of separate trainer.iterations as well)",
     "augment": "augment (of stage I, by method.augment_pairs=both)",
@@ -58,7 +59,7 @@ def describe(config: DictConfig, data: DataBundle, steps: int, augments: bool) -
         "image_size": image["image_size"],
         "steps": steps,
         "trainer.batch_size": settings(config, data).batch_size,
-        "trainer.optimizers": {part: optimizers[part] for part in OPTIMIZERS.values()},
+        "trainer.optimizers": {name: optimizers[name] for name in STAGE_ONE},
         "generator": {key: value for key, value in generator.items() if key != "name"},  # a label
         "augment": _plain(config.augment) if augments else None,
         "precision": "bf16" if autocast else "fp32",
@@ -92,7 +93,7 @@ def begin(run: Run, engine: PhasedEngine, described: Description | None) -> None
         return
     saved = _read(source, described, map_location=engine.device)
     levels, steps = _levels(engine), described["steps"]
-    optimizers = {name: run.config.trainer.optimizers[part] for name, part in OPTIMIZERS.items()}
+    optimizers = {name: run.config.trainer.optimizers[name] for name in STAGE_ONE}
     faults = misfits(levels, optimizers, saved.get("levels"), steps)
     if faults:
         raise UserError(
@@ -151,7 +152,8 @@ def _read(source: str, described: Description, map_location: Any = "cpu", mmap: 
             f"{FORM}): it is of another version, or not ours. Warm up again there (resume=restart), {MEND}."
         )
     _require_alike(source, found, described)
-    return saved
+    levels = saved.get("levels")
+    return {**saved, "levels": rename_levels(levels)} if isinstance(levels, dict) else saved
 
 
 def _why_none(donor: Run) -> str:
