@@ -1,0 +1,1 @@
+"""The three stages of GenSeg, and how they depend on each other (Eq. 1-8)."""
