@@ -34,10 +34,10 @@ from genseg_betty.build import build_optimizer, build_segmenter
 from genseg_betty.config import compose, load_dataset_config
 from genseg_betty.data.batches import LabelledSet
 from genseg_betty.data.cache.ledger import SETTLING
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.loading import load_data
 from genseg_betty.data.phantom import render
 from genseg_betty.data.source.case import Case
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.device import resolve_device
 from genseg_betty.losses import segmentation_loss
 

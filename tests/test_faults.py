@@ -10,7 +10,7 @@ from PIL import Image
 
 from genseg_betty.cli import main
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.source.cases import open_dataset
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.source.files import Finding, merge_findings
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_examples, merge_alike

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.source.cases import open_dataset
+from genseg_betty.data.cases import open_dataset
 
 SIDE = 2048  # pixels of a raw JSRT image
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genseg_betty.data.cases import open_dataset, resolve_root, scan_dataset
 from genseg_betty.data.source.case import Sample
-from genseg_betty.data.source.cases import open_dataset, resolve_root, scan_dataset
 from genseg_betty.errors import UserError
 
 

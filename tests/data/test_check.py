@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.inspect import check
 from genseg_betty.data.inspect.check import check_dataset, faults_before_training
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.errors import UserError
 
 

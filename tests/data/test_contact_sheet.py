@@ -12,9 +12,9 @@ from PIL import Image
 from scipy import ndimage
 
 from genseg_betty.data import formats
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.inspect import contact_sheet
 from genseg_betty.data.inspect.contact_sheet import BOX, FRAME, class_colours, draw_contact_sheet
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.errors import UserError
 from genseg_betty.samples import PALETTE, TRUTH, mask_pixels, overlay

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import genseg_betty.data.convert
+from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.convert import Converted, convert
 from genseg_betty.data.inspect.check import check_dataset
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
 from genseg_betty.errors import UserError
 
 SIZE = (48, 64)  # height, width: not square

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.source.cases import describe, open_dataset, scan_dataset
+from genseg_betty.data.cases import describe, open_dataset, scan_dataset
 from genseg_betty.errors import UserError
 
 NUMBERS = range(1, 13)

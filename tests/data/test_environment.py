@@ -9,8 +9,8 @@ import pytest
 
 from genseg_betty.config import load_dataset_config
 from genseg_betty.data.cache.store import Cache, key_of
+from genseg_betty.data.cases import resolve_root
 from genseg_betty.data.fetch import Screen, fetch_dataset
-from genseg_betty.data.source.cases import resolve_root
 from genseg_betty.errors import UserError
 
 PLACES = ["~nobody-of-this-name/x", "/dev/null", "x" * 5000, "/proc/nowhere", "\udcff", __file__, "a\nb"]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.source.cases import scan_dataset
+from genseg_betty.data.cases import scan_dataset
 from genseg_betty.data.source.expressions import ENDLESS, capture
 from genseg_betty.errors import UserError
 

@@ -18,9 +18,9 @@ from urllib.error import URLError
 import pytest
 from omegaconf import OmegaConf
 
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.fetch import Screen, fetch_dataset, read_entries
 from genseg_betty.data.fetch import download as module
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.errors import UserError
 from genseg_betty.lock import Lock
 

@@ -3,8 +3,8 @@
 import pytest
 
 from genseg_betty.config import load_dataset_config
+from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.inspect.group_hint import group_hint
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
 
 SEVERAL = {
     r"(IMG_\d+)_": [f"IMG_{index:02d}_{letter}" for index in range(10) for letter in "ab"],

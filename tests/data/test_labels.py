@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from data import bombs
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import ImageError, read_colours, read_mask, write_mask
 from genseg_betty.data.formats.common import whole_numbers
 from genseg_betty.data.preprocessing import Preprocessing
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.data.source.labels import LabelMap
 from genseg_betty.errors import UserError
 

@@ -11,7 +11,7 @@ import SimpleITK
 from data.miniature import Miniature, assert_read_as_drawn, blob, config_of, labels
 from data.miniatures import build
 from genseg_betty.config import conf_dir
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
+from genseg_betty.data.cases import open_dataset, scan_dataset
 
 
 @pytest.mark.parametrize(

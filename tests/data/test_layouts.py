@@ -11,11 +11,11 @@ from PIL import Image
 from data.miniature import Miniature, assert_read_as_drawn, config_of
 from data.miniatures import BUILDERS, build
 from genseg_betty.config import conf_dir, load_dataset_config
+from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.fetch import read_entries
 from genseg_betty.data.formats import read_header
 from genseg_betty.data.inspect.check import check_dataset
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
-from genseg_betty.data.split.splits import make_splits
+from genseg_betty.data.splits import make_splits
 
 NAMES = sorted(BUILDERS)
 LABELLED = {

@@ -15,12 +15,12 @@ from PIL import Image
 
 from genseg_betty.data.batches import LabelledSet, StepSampler
 from genseg_betty.data.cache import ledger, prepared
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.inspect.fingerprint import Settings
 from genseg_betty.data.loading import DataBundle, load_data, settings
 from genseg_betty.data.preprocessing import Preprocessing
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.data.source.dataset import Dataset
-from genseg_betty.data.split.splits import fingerprints
+from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 
 

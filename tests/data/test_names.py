@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.inspect.check import check_dataset
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
 from genseg_betty.data.split.name_list import Names, read_list
-from genseg_betty.data.split.splits import make_splits
+from genseg_betty.data.splits import make_splits
 
 COMPOSED, PARTED = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
 PATIENTS = ("P00", "P01", "P02", "P03", "Patient 4", "Zoë", "p9", "P9", "Doe, John", "#7", "1", "5", "6")

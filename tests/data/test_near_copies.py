@@ -11,14 +11,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from genseg_betty.config import load_dataset_config
+from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.inspect import near_copies as module
 from genseg_betty.data.inspect import similar
 from genseg_betty.data.inspect.check import check_dataset, split_or_note
 from genseg_betty.data.inspect.near_copies import near_copies, near_duplicate_findings, parted_copies
 from genseg_betty.data.phantom import render
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
 from genseg_betty.data.source.dataset import Dataset
-from genseg_betty.data.split.splits import Splits, TooFew, make_splits, unseen_cases
+from genseg_betty.data.splits import Splits, TooFew, make_splits, unseen_cases
 
 PICTURES = 12
 ALTERED: dict[str, Callable[[Image.Image], Image.Image]] = {

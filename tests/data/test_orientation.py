@@ -12,12 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from data.test_places import FORMATS, save
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.comparable import require_kind
 from genseg_betty.data.formats import read_header, read_image
 from genseg_betty.data.loading import load_data
 from genseg_betty.data.places import Places, note_of_turned
 from genseg_betty.data.preprocessing import Preprocessing
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.errors import UserError
 from genseg_betty.inference import Predictor, predict_paths, score_cases
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.formats import EXTENSIONS, Header
 from genseg_betty.data.source import files as module
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.files import Tree, expand
 from genseg_betty.data.source.masks import read_indices, require_fitting

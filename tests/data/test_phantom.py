@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import label
 
 from genseg_betty.config import compose, load_dataset_config
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.phantom import DOMAINS, KINDS, render
 from genseg_betty.data.source.case import Sample
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.errors import UserError
 
 EVERY = [(kind, domain) for kind in KINDS for domain in DOMAINS]

@@ -13,6 +13,7 @@ import SimpleITK
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy.spatial.transform import Rotation
 
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import Header, ImageError, read_header, read_image, read_mask, write_volume
 from genseg_betty.data.formats.place import (
     affine_from_orientation,
@@ -24,7 +25,6 @@ from genseg_betty.data.formats.place import (
     voxels_apart,
 )
 from genseg_betty.data.inspect.check import check_dataset
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.data.source.labels import LabelMap
 from genseg_betty.data.source.masks import fit_on_image, read_indices
 from genseg_betty.errors import UserError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.scale import EIGHT_BIT, rescaled, scale_of_files
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.errors import UserError
 
 TWELVE_BIT = (0.0, 4095.0)

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import ImageError, read_image
 from genseg_betty.data.inspect.signatures import file_signature, signature
 from genseg_betty.data.inspect.similar import near_duplicates
 from genseg_betty.data.phantom import KINDS, render
-from genseg_betty.data.source.cases import open_dataset
 
 
 def picture(image: np.ndarray) -> Image.Image:

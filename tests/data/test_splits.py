@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.source.case import Case
-from genseg_betty.data.source.cases import open_dataset, scan_dataset
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.folds import Folds, held_out_groups
 from genseg_betty.data.source.labels import LabelMap
-from genseg_betty.data.split.splits import (
+from genseg_betty.data.splits import (
     Splits,
     TooFew,
     capped,

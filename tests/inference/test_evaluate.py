@@ -16,9 +16,9 @@ from PIL import Image
 from torch import nn
 
 from genseg_betty.config import load_dataset_config
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.preprocessing import Preprocessing
-from genseg_betty.data.source.cases import open_dataset
-from genseg_betty.data.split.splits import fingerprints
+from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 from genseg_betty.inference import (
     Predictor,

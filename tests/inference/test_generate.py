@@ -13,8 +13,8 @@ from PIL import Image
 
 from genseg_betty.build import build_generator
 from genseg_betty.config import conf_dir, load_dataset_config
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.preprocessing import Preprocessing
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.errors import UserError
 from genseg_betty.inference import generate
 from genseg_betty.inference.generate import to_intensities

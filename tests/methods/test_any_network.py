@@ -12,8 +12,8 @@ from PIL import Image
 from genseg_betty.backbones.smp import architectures
 from genseg_betty.cli import main
 from genseg_betty.config import compose
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.loading import load_data
-from genseg_betty.data.source.cases import open_dataset
 from methods.test_contract import GENERATORS, SMALL
 from methods.tiny import TINY, built
 

@@ -82,7 +82,7 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from genseg_betty.data.source.cases import require_root
+    from genseg_betty.data.cases import require_root
 
     config = dataset_config(options)
     with redirect_stdout(sys.stderr):
@@ -122,7 +122,7 @@ def _print_report(report: "CheckReport", every_file: bool) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from genseg_betty.data.source.cases import scan_dataset
+    from genseg_betty.data.cases import scan_dataset
 
     config = found_dataset(options)
     from genseg_betty.data.inspect.contact_sheet import draw_contact_sheet
@@ -172,7 +172,7 @@ def _told(title: str) -> Iterator[Callable[[int, int], None]]:
 
 def _found(config: Any) -> tuple[str, str]:
     """How many labelled images there are, and where."""
-    from genseg_betty.data.source.cases import require_root, scan_dataset
+    from genseg_betty.data.cases import require_root, scan_dataset
 
     try:
         require_root(config)

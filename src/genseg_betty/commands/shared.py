@@ -67,7 +67,7 @@ def dataset_config(options: argparse.Namespace) -> Any:
 
 def found_dataset(options: argparse.Namespace) -> Any:
     """`dataset_config`, of a dataset whose folder is there. Raises UserError where it is not."""
-    from genseg_betty.data.source.cases import require_root
+    from genseg_betty.data.cases import require_root
 
     config = dataset_config(options)
     require_root(config)

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.data.batches import LabelledSet
 from genseg_betty.data.cache.prepared import CachedReader
 from genseg_betty.data.cache.store import Cache
+from genseg_betty.data.cases import describe, scan_dataset
 from genseg_betty.data.comparable import require_alike
 from genseg_betty.data.inspect.check import split_or_note
 from genseg_betty.data.inspect.class_counts import require_learnable
@@ -24,10 +25,9 @@ from genseg_betty.data.inspect.fingerprint import (
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.data.source.case import Case
-from genseg_betty.data.source.cases import describe, scan_dataset
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.files import Finding
-from genseg_betty.data.split.splits import Splits, unseen_cases
+from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 
 BLANK = 1e-5  # of the network's -1 to 1: the rounding of a resize, far below one of 256 levels

@@ -19,15 +19,15 @@ from rich.markup import escape
 from rich.progress import track
 
 from genseg_betty.config import load_dataset_config
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.comparable import require_kind, require_same_kind
 from genseg_betty.data.formats import ImageError
 from genseg_betty.data.inspect.check import places_of
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.scale import require_comparable
 from genseg_betty.data.source.case import Case
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.data.source.dataset import Dataset
-from genseg_betty.data.split.splits import Splits, unseen_cases
+from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 from genseg_betty.faults import merge_alike
 from genseg_betty.files import atomic_write, file_label, remove_leftovers

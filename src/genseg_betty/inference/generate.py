@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from genseg_betty.build import build_architecture, build_augmentation, build_generator, build_objective
 from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
+from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
 from genseg_betty.data.formats.place import affine_from_orientation
 from genseg_betty.data.preprocessing import Preprocessing
-from genseg_betty.data.source.cases import open_dataset
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.files import TEMPORARY, remove_leftovers, whole_file

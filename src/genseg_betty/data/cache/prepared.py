@@ -22,7 +22,7 @@ from genseg_betty.data.source.case import Case, Sample
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.files import Finding
 from genseg_betty.data.source.labels import LabelValue
-from genseg_betty.data.split.splits import fingerprints
+from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 
 BESIDE_THE_READING = {

@@ -10,10 +10,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from genseg_betty.data.cases import data_folder, resolve_root, scan_dataset
 from genseg_betty.data.fetch.arrival import RECORD, WORKPLACE, bring, missing, working
 from genseg_betty.data.fetch.entries import read_entries
 from genseg_betty.data.fetch.screen import Screen
-from genseg_betty.data.source.cases import data_folder, resolve_root, scan_dataset
 from genseg_betty.data.source.pairing import layout
 from genseg_betty.errors import UserError
 

@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
+from genseg_betty.data.cases import scan_dataset
 from genseg_betty.data.inspect.check_case import Seen, read_case, read_headers, read_pixels
 from genseg_betty.data.inspect.check_together import find_duplicates, find_mixtures
 from genseg_betty.data.inspect.class_counts import absent_class_findings
 from genseg_betty.data.inspect.near_copies import near_copies, near_duplicate_findings, parting_fault
 from genseg_betty.data.places import Places, note_of_turned
 from genseg_betty.data.source.case import Case
-from genseg_betty.data.source.cases import scan_dataset
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.files import Finding
-from genseg_betty.data.split.splits import Splits, TooFew, make_splits
+from genseg_betty.data.splits import Splits, TooFew, make_splits
 
 READ_ALL = 300_000_000  # pixels; datasets up to here, a few seconds' worth, are read in full before training
 

@@ -6,8 +6,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.source.cases import require_root, scan_dataset
-from genseg_betty.data.split.splits import make_splits
+from genseg_betty.data.cases import require_root, scan_dataset
+from genseg_betty.data.splits import make_splits
 from genseg_betty.errors import UserError
 
 
