@@ -4,6 +4,7 @@ Every network draws its first weights from a seed of its own, so that all method
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from inspect import signature
 from typing import Any
 
@@ -20,12 +21,14 @@ from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import OPERATIONS, Architecture, operations_of
 from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.generators.objectives import Objective
+from genseg_betty.generators.search_space import SearchSpace
 from genseg_betty.randomness import derived_seed, seeded
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
 
 # Keys of conf/generator that are no argument of the generator's constructor.
 BESIDE_THE_GENERATOR = ("name", "alpha", "branches", "objective", "discriminator")
+SPACE_KEYS = [field.name for field in fields(SearchSpace)]
 
 
 def _component(section: DictConfig, without: tuple[str, ...]) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def _instantiate(arguments: dict[str, Any], **more: Any) -> Any:
 def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
     """S: images [B, channels, *] -> logits [B, num_outputs, *]."""
     arguments = _component(config.backbone, ("name",))
-    space = _space(config.backbone, spatial_dims)
+    space = _offer_dimensions(config.backbone, spatial_dims)
     with seeded(derived_seed(config.seed, "segmenter")):
         network = _instantiate(arguments, in_channels=channels, num_outputs=num_outputs, **space)
     return network if isinstance(network, TwiceDifferentiable) else TwiceDifferentiable(network)
@@ -59,15 +62,27 @@ def build_generator(config: DictConfig, num_classes: int, channels: int, image_s
     arguments = _component(config.generator, BESIDE_THE_GENERATOR)
     if config.generator.branches == "single" and "kernels" in arguments:
         arguments["kernels"] = arguments["kernels"][:1]
-    space = _space(config.generator, len(image_size))
+    arguments |= _offer_dimensions(config.generator, len(image_size))
     with seeded(derived_seed(config.seed, "generator")):
         return _instantiate(
-            arguments,
+            gather_space(arguments),
             in_channels=mask_channels(num_classes),
             out_channels=channels,
             image_size=list(image_size),
-            **space,
         )
+
+
+def gather_space(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a generator with the flat keys of its `SearchSpace` gathered as `space`, where it takes that."""
+    if not _takes_by_name(arguments["_target_"], "space"):
+        return arguments
+    if "space" in arguments:
+        raise UserError(f"generator.space is no key; set its fields themselves: {', '.join(SPACE_KEYS)}")
+    own = {key: value for key, value in arguments.items() if key not in SPACE_KEYS}
+    searched = {key: arguments[key] for key in SPACE_KEYS if key in arguments}
+    # Hydra builds it in place, since it would turn a dataclass that it is handed into a config.
+    space = {"_target_": f"{SearchSpace.__module__}.{SearchSpace.__qualname__}", "_convert_": "all", **searched}
+    return {**own, "space": space}
 
 
 def build_architecture(config: DictConfig, generator: nn.Module) -> Architecture:
@@ -97,14 +112,14 @@ def build_discriminator(config: DictConfig, num_classes: int, channels: int, spa
     section = config.generator.get("discriminator")
     if section is None:
         return None
-    arguments, space = _component(section, ()), _space(section, spatial_dims)
+    arguments, space = _component(section, ()), _offer_dimensions(section, spatial_dims)
     with seeded(derived_seed(config.seed, "discriminator")):
         return _instantiate(arguments, in_channels=mask_channels(num_classes) + channels, **space)
 
 
-def _space(section: DictConfig, spatial_dims: int) -> dict[str, int]:
+def _offer_dimensions(section: DictConfig, spatial_dims: int) -> dict[str, int]:
     """`spatial_dims` for a target that takes it. Raises UserError for volumes and one that does not."""
-    if _takes(section, "spatial_dims"):
+    if _takes(section, "spatial_dims") or _takes_by_name(section._target_, "space"):
         return {"spatial_dims": spatial_dims}
     if spatial_dims == 2:
         return {}
@@ -117,6 +132,10 @@ def _space(section: DictConfig, spatial_dims: int) -> dict[str, int]:
 def _takes(section: DictConfig, argument: str) -> bool:
     parameters = signature(get_object(section._target_)).parameters
     return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _takes_by_name(target: str, argument: str) -> bool:
+    return argument in signature(get_object(target)).parameters
 
 
 def build_named(section: DictConfig) -> Any:

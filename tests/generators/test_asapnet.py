@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
+from generators.families import build_family, count_weights, draw_uniform
 from genseg_betty.config import compose
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.errors import UserError
@@ -21,15 +22,8 @@ from methods.tiny import TINY, built
 
 
 def build(image_size: int | tuple[int, int] = 32, channels: tuple[int, int] = (1, 3), **settings: object) -> ASAPNet:
-    return ASAPNet(*channels, image_size, **{"base_channels": 4, "max_channels": 8, "blocks": 1, **settings})
-
-
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def uniform(generator: ASAPNet) -> dict[str, Tensor]:
-    return Architecture(**generator.cells)()
+    arguments = {"base_channels": 4, "max_channels": 8, "blocks": 1, **settings}
+    return build_family(ASAPNet, *channels, image_size, **arguments)
 
 
 def one_hot(generator: ASAPNet) -> dict[str, Tensor]:
@@ -45,7 +39,7 @@ def test_shape_table(size: tuple[int, int], down: int, tile: int, searched: str)
     generator = build(size, searched=searched)
     assert generator.perceptrons.tile == tile
     assert generator.cells == {"down": down if searched != "decoder" else 0, "up": 2 if searched != "encoder" else 0}
-    image = generator(torch.randn(1, 1, *size), uniform(generator))
+    image = generator(torch.randn(1, 1, *size), draw_uniform(generator))
     assert image.shape == (1, 3, *size)
     assert image.abs().max() <= 1
 
@@ -53,14 +47,14 @@ def test_shape_table(size: tuple[int, int], down: int, tile: int, searched: str)
 @pytest.mark.parametrize("channels", [(1, 1), (1, 3), (3, 1), (3, 3)])
 def test_channels_of_mask_and_image(channels: tuple[int, int]) -> None:
     generator = build(channels=channels)
-    assert generator(torch.randn(2, channels[0], 32, 32), uniform(generator)).shape == (2, channels[1], 32, 32)
+    assert generator(torch.randn(2, channels[0], 32, 32), draw_uniform(generator)).shape == (2, channels[1], 32, 32)
 
 
 @pytest.mark.parametrize(("tile", "up"), [(2, 2), (4, 1), (8, 0)])
 def test_tiles_of_every_size(tile: int, up: int) -> None:
     generator = build(tile=tile)
     assert generator.cells == {"down": 3, "up": up}
-    assert generator(torch.randn(2, 1, 32, 32), uniform(generator)).shape == (2, 3, 32, 32)
+    assert generator(torch.randn(2, 1, 32, 32), draw_uniform(generator)).shape == (2, 3, 32, 32)
 
 
 def test_errors_say_how_to_mend() -> None:
@@ -119,7 +113,7 @@ def test_every_pixel_depends_on_the_mask_at_its_place_and_around_it() -> None:
     generator = build((33, 35)).double()
     for parameter in generator.parameters():
         nn.init.normal_(parameter, std=0.3)
-    alpha = {half: rows.double() for half, rows in uniform(generator).items()}
+    alpha = {half: rows.double() for half, rows in draw_uniform(generator).items()}
     condition = torch.randn(1, 1, 33, 35, dtype=torch.float64, requires_grad=True)
     image = generator(condition, alpha).sum(dim=1)
     for row, column in [(0, 0), (5, 17), (32, 34), (32, 0), (20, 21)]:
@@ -163,7 +157,7 @@ def test_second_derivative_in_alpha_against_finite_differences(fused: str) -> No
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build()
-    alpha, condition = uniform(generator), torch.randn(1, 1, 32, 32)
+    alpha, condition = draw_uniform(generator), torch.randn(1, 1, 32, 32)
     zeros = {name: torch.zeros_like(p).requires_grad_() for name, p in generator.named_parameters()}
     assert functional_call(generator, zeros, (condition, alpha)).abs().max() == 0
     values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}
@@ -186,7 +180,7 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(searched: st
 
 def test_the_same_image_each_time_and_from_a_copy_of_the_weights() -> None:
     generator, other = build(), build()
-    alpha, condition = uniform(generator), torch.randn(2, 1, 32, 32)
+    alpha, condition = draw_uniform(generator), torch.randn(2, 1, 32, 32)
     image = generator(condition, alpha)
     other.load_state_dict(generator.state_dict())
     for network in (generator, other, copy.deepcopy(generator), AveragedModel(generator)):
@@ -225,5 +219,9 @@ def test_the_shipped_config_names_the_arguments(request: pytest.FixtureRequest) 
     consumed_elsewhere = {"name", "_target_", "alpha", "branches", "objective", "discriminator"}
     settings = {key: value for key, value in config.items() if key not in consumed_elsewhere}
     with torch.device("meta"):
-        assert count(ASAPNet(1, 3, 256, **settings)) == count(ASAPNet(1, 3, 256)) == 181_721_539
+        assert (
+            count_weights(build_family(ASAPNet, 1, 3, 256, **settings))
+            == count_weights(build_family(ASAPNet, 1, 3, 256))
+            == 181_721_539
+        )
     assert config._target_ == f"{ASAPNet.__module__}.{ASAPNet.__qualname__}"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from generators.families import build_family, draw_uniform
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
@@ -28,11 +29,8 @@ OVERRIDES = [
 
 def build(image_size: int | tuple[int, int] = 32, masks: int = 1, channels: int = 3, **settings: Any) -> BBDM:
     torch.manual_seed(0)
-    return BBDM(masks, channels, image_size, **{"base_channels": 4, "max_channels": 8, "depth": 2, **settings})
-
-
-def uniform(generator: BBDM) -> dict[str, Tensor]:
-    return Architecture(**generator.cells).to(next(generator.parameters()).dtype)()
+    arguments = {"base_channels": 4, "max_channels": 8, "depth": 2, **settings}
+    return build_family(BBDM, masks, channels, image_size, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +40,7 @@ def uniform(generator: BBDM) -> dict[str, Tensor]:
 def test_shape_table(size: tuple[int, int], levels: int, masks: int, channels: int) -> None:
     generator = build(size, masks, channels, depth=None)
     assert generator.cells == {"down": levels, "up": levels}
-    alpha, condition, time = uniform(generator), torch.randn(2, masks, *size), torch.rand(2)
+    alpha, condition, time = draw_uniform(generator), torch.randn(2, masks, *size), torch.rand(2)
     assert generator(torch.randn(2, channels, *size), time, condition, alpha).shape == (2, channels, *size)
     image, mask = BrownianBridge().draw(lambda *inputs: generator(*inputs, alpha), condition)
     assert image.shape == (2, channels, *size)
@@ -71,7 +69,7 @@ def test_grey_levels_of_masks() -> None:
 
 
 def test_every_time_is_told_apart() -> None:
-    generator, alpha = build(), uniform(build())
+    generator, alpha = build(), draw_uniform(build())
     x, condition = torch.randn(1, 3, 32, 32), torch.randn(1, 1, 32, 32)
     told = [generator(x, torch.tensor([time]), condition, alpha) for time in (0.25, 0.251, 1.0)]
     assert all((a - b).abs().max() > 1e-6 for a, b in ((told[0], told[1]), (told[1], told[2])))
@@ -197,7 +195,7 @@ def test_second_derivative_in_alpha_against_finite_differences(loss: str) -> Non
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build()
-    inputs = (torch.randn(1, 3, 32, 32), torch.rand(1), torch.randn(1, 1, 32, 32), uniform(generator))
+    inputs = (torch.randn(1, 3, 32, 32), torch.rand(1), torch.randn(1, 1, 32, 32), draw_uniform(generator))
     zeros = {name: torch.zeros_like(p) for name, p in generator.named_parameters()}
     assert functional_call(generator, zeros, inputs).abs().max() == 0
     values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}

@@ -7,21 +7,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from generators.families import build_family, count_weights, draw_uniform
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import Architecture, SearchableCell
-from genseg_betty.generators.pix2pix import Pix2Pix, initialise
+from genseg_betty.generators.layers import initialise
+from genseg_betty.generators.pix2pix import Pix2Pix
 
 
 def build(image_size: int | tuple[int, int] = 32, **settings: object) -> Pix2Pix:
-    return Pix2Pix(1, 3, image_size, **{"base_channels": 4, "max_channels": 8, **settings})
-
-
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def uniform(generator: Pix2Pix) -> dict[str, Tensor]:
-    return Architecture(**generator.cells)()
+    return build_family(Pix2Pix, 1, 3, image_size, **{"base_channels": 4, "max_channels": 8, **settings})
 
 
 @pytest.mark.parametrize(
@@ -35,7 +29,7 @@ def test_shape_table(size: tuple[int, int], levels: int, searched: str) -> None:
         "down": levels if searched != "decoder" else 0,
         "up": levels if searched != "encoder" else 0,
     }
-    image = generator(torch.randn(2, 1, *size), uniform(generator))
+    image = generator(torch.randn(2, 1, *size), draw_uniform(generator))
     assert image.shape == (2, 3, *size)
     assert image.abs().max() <= 1
 
@@ -67,7 +61,7 @@ def test_parameters_at_the_size_of_the_paper() -> None:
         "encoder": all_three * down + one * up + 3 * down_biases + up_biases,
     }
     with torch.device("meta"):
-        sizes = {searched: count(Pix2Pix(1, 3, 256, searched=searched)) for searched in expected}
+        sizes = {searched: count_weights(build_family(Pix2Pix, 1, 3, 256, searched=searched)) for searched in expected}
     assert sizes == expected
     assert round(sizes["decoder"] / 1e6) == 272
 
@@ -75,17 +69,17 @@ def test_parameters_at_the_size_of_the_paper() -> None:
 def test_dropout_in_the_three_innermost_levels_of_full_width() -> None:
     def probabilities(**settings: int) -> list[float]:
         with torch.device("meta"):
-            return [level.dropout.p for level in Pix2Pix(1, 3, 256, **settings).up]
+            return [level.dropout.p for level in build_family(Pix2Pix, 1, 3, 256, **settings).up]
 
     assert probabilities() == [0.5, 0.5, 0.5, 0, 0, 0, 0, 0]
     assert probabilities(base_channels=32, max_channels=8192) == [0, 0, 0, 0, 0, 0, 0, 0]
     with torch.device("meta"):
-        assert [level.dropout.p for level in Pix2Pix(1, 3, 32).up] == [0.5, 0, 0, 0, 0]
+        assert [level.dropout.p for level in build_family(Pix2Pix, 1, 3, 32).up] == [0.5, 0, 0, 0, 0]
 
 
 def test_dropout_follows_the_seed_and_stops_in_eval() -> None:
     generator = build()
-    condition, alpha = torch.randn(2, 1, 32, 32), uniform(generator)
+    condition, alpha = torch.randn(2, 1, 32, 32), draw_uniform(generator)
     images = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -100,7 +94,7 @@ def test_reads_the_mask_through_the_bottleneck() -> None:
     """The single innermost pixel still depends on the mask: no norm wipes it out."""
     generator = build(dropout=0.0)
     x = torch.randn(1, 1, 32, 32, requires_grad=True)
-    rows = generator.rows(uniform(generator))
+    rows = generator.rows(draw_uniform(generator))
     features = x
     for level in generator.down:
         features = level(features, rows)
@@ -153,7 +147,7 @@ def test_second_derivative_in_alpha_against_finite_differences(norm: str, fused:
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build(dropout=0.0)
-    alpha, condition = uniform(generator), torch.randn(1, 1, 32, 32)
+    alpha, condition = draw_uniform(generator), torch.randn(1, 1, 32, 32)
     zeros = {name: torch.zeros_like(p).requires_grad_() for name, p in generator.named_parameters()}
     assert functional_call(generator, zeros, (condition, alpha)).abs().max() == 0
     assert generator(condition, alpha).abs().max() > 0
@@ -182,6 +176,8 @@ def test_the_shipped_config_names_the_arguments(request: pytest.FixtureRequest) 
     consumed_elsewhere = {"name", "_target_", "alpha", "branches", "objective", "discriminator"}
     settings = {key: value for key, value in config.items() if key not in consumed_elsewhere}
     with torch.device("meta"):
-        assert count(Pix2Pix(1, 3, 256, **settings)) == count(Pix2Pix(1, 3, 256))
+        assert count_weights(build_family(Pix2Pix, 1, 3, 256, **settings)) == count_weights(
+            build_family(Pix2Pix, 1, 3, 256)
+        )
     assert config._target_ == f"{Pix2Pix.__module__}.{Pix2Pix.__qualname__}"
     assert set(config.discriminator) == {"_target_", "base_channels", "layers"}

@@ -9,6 +9,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from generators.families import build_family, draw_uniform
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
@@ -36,11 +37,7 @@ OVERRIDES = [
 def build(image_size: int | tuple[int, int] = 32, masks: int = 1, channels: int = 3, **settings: Any) -> SoftIntroVAE:
     torch.manual_seed(0)
     sizes = {"latent_channels": LATENT, "base_channels": 4, "max_channels": 8}
-    return SoftIntroVAE(masks, channels, image_size, **{**sizes, **settings})
-
-
-def uniform(generator: SoftIntroVAE) -> dict[str, Tensor]:
-    return Architecture(**generator.cells).to(next(generator.parameters()).dtype)()
+    return build_family(SoftIntroVAE, masks, channels, image_size, **{**sizes, **settings})
 
 
 def pairs(generator: SoftIntroVAE, size: int = 2) -> tuple[Tensor, Tensor]:
@@ -56,7 +53,7 @@ def test_shape_table(size: tuple[int, int], levels: int, masks: int, channels: i
     generator = build(size, masks, channels)
     assert generator.cells == {"down": levels, "up": levels}
     condition = torch.randn(2, masks, *size)
-    image = generator(torch.randn(2, LATENT), condition, uniform(generator))
+    image = generator(torch.randn(2, LATENT), condition, draw_uniform(generator))
     assert image.shape == (2, channels, *size)
     assert image.abs().max() <= 1
     mean, log_variance = Encoder(masks + channels, LATENT, base_channels=4)(condition, image)
@@ -73,13 +70,13 @@ def test_cells_and_errors() -> None:
     with pytest.raises(UserError, match="both, decoder or encoder"):
         build(searched="all")
     with pytest.raises(ValueError, match="built for another size"):
-        build(64)(torch.randn(1, LATENT), torch.randn(1, 1, 32, 32), uniform(build(64)))
+        build(64)(torch.randn(1, LATENT), torch.randn(1, 1, 32, 32), draw_uniform(build(64)))
 
 
 def test_image_follows_z_and_mask() -> None:
     generator = build()
     z, condition = torch.randn(1, LATENT, requires_grad=True), torch.randn(1, 1, 32, 32, requires_grad=True)
-    image = generator(z, condition, uniform(generator))
+    image = generator(z, condition, draw_uniform(generator))
     assert all(g.abs().max() > 0 for g in torch.autograd.grad(image.square().sum(), [z, condition]))
 
 
@@ -105,7 +102,7 @@ class Recorder:
 def networks() -> tuple[SoftIntroVAE, Encoder, Recorder, Recorder]:
     generator = build().double()
     encoder = Encoder(4, LATENT, base_channels=4, layers=3).double()
-    return generator, encoder, Recorder(generator, uniform(generator)), Recorder(encoder)
+    return generator, encoder, Recorder(generator, draw_uniform(generator)), Recorder(encoder)
 
 
 def test_encoder_loss_against_the_published_one() -> None:
@@ -213,7 +210,7 @@ def test_second_derivative_in_alpha_against_finite_differences() -> None:
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build()
-    inputs = (torch.randn(1, LATENT), torch.randn(1, 1, 32, 32), uniform(generator))
+    inputs = (torch.randn(1, LATENT), torch.randn(1, 1, 32, 32), draw_uniform(generator))
     zeros = {name: torch.zeros_like(p) for name, p in generator.named_parameters()}
     assert functional_call(generator, zeros, inputs).abs().max() == 0
     values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}

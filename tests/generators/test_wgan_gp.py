@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from generators.families import build_family, draw_uniform
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
@@ -29,11 +30,7 @@ OVERRIDES = [
 def build(image_size: int | tuple[int, int] = 32, masks: int = 1, channels: int = 3, **settings: Any) -> WGAN:
     torch.manual_seed(0)
     sizes = {"latent_channels": LATENT, "base_channels": 4, "max_channels": 8}
-    return WGAN(masks, channels, image_size, **{**sizes, **settings})
-
-
-def uniform(generator: WGAN) -> dict[str, Tensor]:
-    return Architecture(**generator.cells).to(next(generator.parameters()).dtype)()
+    return build_family(WGAN, masks, channels, image_size, **{**sizes, **settings})
 
 
 @pytest.mark.parametrize(
@@ -43,7 +40,7 @@ def uniform(generator: WGAN) -> dict[str, Tensor]:
 def test_shape_table(size: tuple[int, int], levels: int, masks: int, channels: int) -> None:
     generator = build(size, masks, channels)
     assert generator.cells == {"down": 0, "up": levels}
-    image, mask = generator(torch.randn(2, LATENT), uniform(generator))
+    image, mask = generator(torch.randn(2, LATENT), draw_uniform(generator))
     assert image.shape == (2, channels, *size)
     assert mask.shape == (2, masks, *size)
     assert max(image.abs().max(), mask.abs().max()) <= 1
@@ -124,7 +121,7 @@ def test_penalty_has_a_derivative_where_the_critic_is_flat() -> None:
 
 def test_losses_of_both_sides() -> None:
     generator, critic = build().double(), Critic(4, base_channels=4, layers=3).double()
-    alpha = uniform(generator)
+    alpha = draw_uniform(generator)
     condition, image = torch.randn(2, 1, 32, 32).sign().double(), torch.rand(2, 3, 32, 32).double() * 2 - 1
     objective = WassersteinGAN(LATENT, penalty_weight=0.0)
     torch.manual_seed(1)
@@ -188,7 +185,7 @@ def test_second_derivative_in_alpha_against_finite_differences() -> None:
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build(norm="instance")
-    inputs = (torch.randn(2, LATENT), uniform(generator))
+    inputs = (torch.randn(2, LATENT), draw_uniform(generator))
     zeros = {name: torch.zeros_like(p) for name, p in generator.named_parameters()}
     assert all(part.abs().max() == 0 for part in functional_call(generator, zeros, inputs))
     values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 PACKAGE = "genseg_betty"
+SEARCH_SPACE = f"{PACKAGE}.generators.search_space"
 OPEN_TO_READ = ("typing", "collections.abc")  # modules whose names annotations use, and which import in no time
 
 Signature = tuple[list[Parameter], dict[str, Any]]
@@ -38,7 +39,26 @@ def read_signature(target: str, importing: bool = False) -> Signature:
         found = _read_source(module, name)
     elif not importing:
         found = _read_foreign(module, name)
-    return found or _import_and_inspect(module, name)
+    return _spread_space(found or _import_and_inspect(module, name))
+
+
+def _spread_space(found: Signature) -> Signature:
+    """The fields of `SearchSpace`, which are flat keys of a config, in place of a generator's argument `space`."""
+    parameters, hints = found
+    names = {parameter.name for parameter in parameters}
+    if not {"space", "image_size"} <= names:
+        return found
+    tree = _parse(SEARCH_SPACE)
+    node = _definitions(tree)["SearchSpace"]
+    assert isinstance(node, ast.ClassDef)
+    kinds = _Names(tree)
+    own = [parameter for parameter in parameters if parameter.name != "space"]
+    hints = {name: kind for name, kind in hints.items() if name != "space"}
+    for field in node.body:
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            own.append(Parameter(field.target.id, Parameter.KEYWORD_ONLY, default=None))
+            hints[field.target.id] = kinds.value(field.annotation)
+    return own, hints
 
 
 def is_ours(target: str) -> bool:

@@ -18,25 +18,15 @@ and 64 channels it has 6 levels down, 2 up, tiles of 16x16 pixels and 182 M para
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
-from genseg_betty.generators.cells import operations_of
-from genseg_betty.generators.pix2pix import Level, build_norm, crop, initialise
-from genseg_betty.generators.searchable import (
-    Alpha,
-    SearchableGenerator,
-    Searched,
-    build_convolution,
-    choose_depth,
-    halvings,
-    images_only,
-)
-from genseg_betty.generators.spade import pad_to_multiple
+from genseg_betty.generators.layers import UNetStage, build_norm, crop, initialise, pad_to_multiple
+from genseg_betty.generators.search_space import PAPER_SPACE, SearchSpace, count_halvings
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator
 
 MAX_DEPTH = 8
 UPS = 2
@@ -119,17 +109,13 @@ class ASAPNet(SearchableGenerator):
         in_channels: channels of the encoded mask, see `encoding.encode_mask`.
         out_channels: channels of the image.
         image_size: (H, W) or one number for both, at least 32.
-        base_channels: width of the first level; doubled by each next one up to `max_channels`.
-        depth: down cells; None takes log2 of a quarter of the smaller side, at most 8.
+        space: what is searched, see `SearchSpace`; depth None takes
+            log2 of a quarter of the smaller side, at most 8.
         tile: pixels that share a perceptron's weights along each axis, a power of two up to 2^depth; None takes a
             quarter of 2^depth, for a grid of 16x16 as published.
         blocks: residual blocks on the smallest map.
         mlp_channels: width of the perceptrons; None takes `base_channels`.
         mlp_layers: their layers.
-        searched: `both`, `decoder` or `encoder`.
-        fused: see `cells.SearchableCell`.
-        kernels: sizes of the operations that a cell chooses among; a single one leaves nothing to search.
-        spatial_dims: 2; anything else raises UserError.
     """
 
     def __init__(
@@ -137,31 +123,24 @@ class ASAPNet(SearchableGenerator):
         in_channels: int,
         out_channels: int,
         image_size: int | Sequence[int],
-        base_channels: int = 64,
-        max_channels: int = 512,
-        depth: int | None = None,
+        space: SearchSpace = PAPER_SPACE,
         tile: int | None = None,
         blocks: int = 7,
         mlp_channels: int | None = None,
         mlp_layers: int = 5,
-        searched: Searched = "both",
-        fused: str = "auto",
-        kernels: Sequence[int] = (4, 6, 8),
-        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        images_only("asapnet", spatial_dims)
+        space.check_images("asapnet")
         if mlp_layers < 1:
             raise UserError(f"generator.mlp_layers is {mlp_layers}; at least 1 is needed")
-        most = halvings(image_size)
-        self.depth = choose_depth(image_size, depth, most - 1, min(most - 2, MAX_DEPTH))
+        most = count_halvings(image_size)
+        self.depth = space.choose_depth(image_size, most - 1, min(most - 2, MAX_DEPTH))
         tile = choose_tile(tile, self.depth)
-        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
-        widths = [min(base_channels * 2**i, max_channels) for i in range(self.depth)]
+        widths = space.list_widths(self.depth)
         self.down = nn.ModuleList(
-            Level(
+            UNetStage(
                 nn.ReLU() if i else nn.Identity(),
-                build_convolution("encoder", searched, inputs, outputs, not i, **space),
+                space.build_convolution("encoder", inputs, outputs, not i),
                 build_norm("instance", outputs) if i else nn.Identity(),
             )
             for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths]))
@@ -170,14 +149,14 @@ class ASAPNet(SearchableGenerator):
         ups = self.depth - int(math.log2(tile))
         rising = widths[::-1][: ups + 1]
         self.up = nn.ModuleList(
-            Level(
+            UNetStage(
                 nn.ReLU(),
-                build_convolution("decoder", searched, inputs, outputs, False, **space),
+                space.build_convolution("decoder", inputs, outputs, False),
                 build_norm("instance", outputs),
             )
             for inputs, outputs in pairwise(rising)
         )
-        hidden = [mlp_channels or base_channels] * (mlp_layers - 1)
+        hidden = [mlp_channels or space.base_channels] * (mlp_layers - 1)
         self.perceptrons = TiledPerceptrons([in_channels, *hidden, out_channels], tile)
         self.predict = nn.Conv2d(rising[-1], sum(self.perceptrons.sizes), 1)
         self.apply(initialise)

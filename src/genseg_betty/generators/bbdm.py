@@ -13,27 +13,17 @@ At 256 pixels and 64 channels it has 116 M parameters, and 30 M with one operati
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
-from genseg_betty.generators.cells import operations_of
+from genseg_betty.generators.layers import crop, pad_even
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.pix2pix import MAX_DEPTH, crop, pad_even
-from genseg_betty.generators.searchable import (
-    Alpha,
-    Rows,
-    SearchableGenerator,
-    Searched,
-    build_convolution,
-    choose_depth,
-    convolve,
-    halvings,
-    images_only,
-)
+from genseg_betty.generators.search_space import MAX_DEPTH, PAPER_SPACE, SearchSpace, count_halvings
+from genseg_betty.generators.searchable import Alpha, Rows, SearchableGenerator, convolve
 
 DEEPEST = 4
 GROUPS = 8
@@ -64,10 +54,8 @@ class BBDM(SearchableGenerator):
         in_channels: channels of the encoded mask, see `encoding.encode_mask`.
         out_channels: channels of the image.
         image_size: (H, W) or one number for both, at least 32.
-        base_channels: width at full size; doubled by each level up to `max_channels`.
-        depth: levels below the full size; None takes log2 of the smaller side, at most 4.
-        searched: `both`, `decoder` or `encoder`.
-        fused, kernels: see `cells.SearchableCell`. spatial_dims: 2.
+        space: what is searched, see `SearchSpace`; depth None takes
+            log2 of the smaller side, at most 4.
     """
 
     def __init__(
@@ -75,21 +63,14 @@ class BBDM(SearchableGenerator):
         in_channels: int,
         out_channels: int,
         image_size: int | Sequence[int],
-        base_channels: int = 64,
-        max_channels: int = 512,
-        depth: int | None = None,
-        searched: Searched = "both",
-        fused: str = "auto",
-        kernels: Sequence[int] = (4, 6, 8),
-        spatial_dims: int = 2,
+        space: SearchSpace = PAPER_SPACE,
     ) -> None:
         super().__init__()
-        images_only("bbdm", spatial_dims)
-        deepest = min(halvings(image_size), MAX_DEPTH)
-        depth = choose_depth(image_size, depth, deepest, min(deepest, DEEPEST))
-        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
-        widths = [min(base_channels * 2**i, max_channels) for i in range(depth + 1)]
-        embedded = 4 * base_channels
+        space.check_images("bbdm")
+        deepest = min(count_halvings(image_size), MAX_DEPTH)
+        depth = space.choose_depth(image_size, deepest, min(deepest, DEEPEST))
+        widths = space.list_widths(depth + 1)
+        embedded = 4 * space.base_channels
         self.out_channels = out_channels
         self.time = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, embedded), nn.SiLU(), nn.Linear(embedded, embedded), nn.SiLU()
@@ -97,11 +78,11 @@ class BBDM(SearchableGenerator):
         self.first = Block(in_channels + out_channels, widths[0], embedded)
         self.down = nn.ModuleList()
         for inputs, outputs in pairwise(widths):
-            cell = build_convolution("encoder", searched, inputs, outputs, True, **space)
+            cell = space.build_convolution("encoder", inputs, outputs, True)
             self.down.append(Block(inputs, outputs, embedded, cell))
         self.up, self.merge = nn.ModuleList(), nn.ModuleList()
         for inputs, outputs in pairwise(reversed(widths)):
-            self.up.append(build_convolution("decoder", searched, inputs, outputs, True, **space))
+            self.up.append(space.build_convolution("decoder", inputs, outputs, True))
             self.merge.append(Block(2 * outputs, outputs, embedded))
         self.last = nn.Sequential(
             nn.GroupNorm(math.gcd(GROUPS, widths[0]), widths[0]),

@@ -2,7 +2,6 @@
 (Wang et al., CVPR 2018; Park et al., CVPR 2019)."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,24 +10,9 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import CONVOLUTIONS
-from genseg_betty.generators.pix2pix import build_norm, initialise
+from genseg_betty.generators.layers import build_norm, initialise
 
-POOLED = 4  # pixels on the side of the map that is read as a whole
 EPSILON = 1e-12  # of a weight of zeros, which stays one
-
-
-def pooled_body(in_channels: int, base_channels: int, layers: int) -> tuple[nn.Sequential, int]:
-    """`layers` stride-2 convolutions and a mean over what falls on each of 4x4 places; the number of values it returns.
-
-    The first has `base_channels`, each next one twice as many up to 8 times. GroupNorm over whole maps: each image by
-    itself.
-    """
-    widths = [base_channels * min(2**i, 8) for i in range(layers)]
-    body: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths])):
-        norm = nn.GroupNorm(1, outputs) if i else nn.Identity()
-        body += [nn.Conv2d(inputs, outputs, 4, 2, 1), norm, nn.LeakyReLU(0.2)]
-    return nn.Sequential(*body, nn.AdaptiveAvgPool2d(POOLED), nn.Flatten()), widths[-1] * POOLED**2
 
 
 class PatchDiscriminator(nn.Module):

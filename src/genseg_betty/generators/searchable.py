@@ -5,61 +5,17 @@ of its encoder are those that halve a map, those of its decoder double one, in t
 """
 
 import copy
-import math
-from collections.abc import Mapping, Sequence
-from typing import Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from genseg_betty.errors import UserError
-from genseg_betty.generators.cells import OF_CELLS, OPERATIONS, Operation, SearchableCell
+from genseg_betty.generators.cells import SearchableCell
 
 Alpha = Mapping[str, Tensor]  # {"down": [n, K], "up": [n, K]}
 Rows = Mapping[nn.Module, Tensor]  # α of each cell, [K]
-Searched = Literal["both", "decoder", "encoder"]
 HALVES = ("down", "up")
-LEAST_SIDE = 32  # pixels
-
-
-def build_convolution(
-    half: str, searched: str, inputs: int, outputs: int, bias: bool, fused: str,
-    operations: tuple[Operation, ...] = OPERATIONS, spatial_dims: int = 2,
-) -> nn.Module:  # fmt: skip
-    """A searchable cell where `searched` (both, encoder or decoder) names this half and there are several
-    operations, else the first operation alone. Raises UserError where `searched` is none of these."""
-    if searched not in get_args(Searched):
-        raise UserError(f"generator.searched is {searched!r}; choose both, decoder or encoder")
-    transposed = half == "decoder"
-    if searched in ("both", half) and len(operations) > 1:
-        return SearchableCell(inputs, outputs, transposed, operations, bias, fused, spatial_dims)
-    return OF_CELLS[spatial_dims][transposed](inputs, outputs, *operations[0], bias=bias)
-
-
-def images_only(name: str, spatial_dims: int) -> None:
-    """Raises UserError where a generator of images is asked for volumes."""
-    if spatial_dims != 2:
-        raise UserError(f"generator {name} draws images, not volumes; take generator=pix2pix3d for volumes")
-
-
-def sides_of(image_size: int | Sequence[int]) -> list[int]:
-    """Height and width, or depth, height and width; one number stands for a square."""
-    return [image_size] * 2 if isinstance(image_size, int) else list(image_size)
-
-
-def halvings(image_size: int | Sequence[int]) -> int:
-    """How often the smaller side can be halved, log2 of it rounded down. Raises UserError below 32 pixels."""
-    side = min(sides_of(image_size))
-    if side < LEAST_SIDE:
-        raise UserError(f"image_size is {image_size}; the generator needs at least {LEAST_SIDE} pixels on each side")
-    return int(math.log2(side))
-
-
-def choose_depth(image_size: int | Sequence[int], depth: int | None, deepest: int, usual: int) -> int:
-    """Levels of a generator: `depth` where it lies within 2..deepest, or the `usual` ones. Raises UserError."""
-    if depth is not None and not 2 <= depth <= deepest:
-        raise UserError(f"generator.depth is {depth}; an image of {image_size} pixels allows 2 to {deepest}, or null")
-    return depth or usual
 
 
 def convolve(layer: nn.Module, x: Tensor, rows: Rows) -> Tensor:

@@ -11,26 +11,15 @@ At 256 pixels and 64 channels G has 243 M parameters, and 34 M with one operatio
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genseg_betty.generators.cells import operations_of
-from genseg_betty.generators.discriminators import pooled_body
+from genseg_betty.generators.layers import UNetStage, build_norm, crop, initialise, pad_even, pooled_body
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.pix2pix import MAX_DEPTH, Level, build_norm, crop, initialise, pad_even
-from genseg_betty.generators.searchable import (
-    Alpha,
-    SearchableGenerator,
-    Searched,
-    build_convolution,
-    choose_depth,
-    halvings,
-    images_only,
-    sides_of,
-)
+from genseg_betty.generators.search_space import MAX_DEPTH, PAPER_SPACE, SearchSpace, count_halvings, list_sides
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator
 
 LARGEST_LOG_VARIANCE = 10.0
 
@@ -42,11 +31,9 @@ class SoftIntroVAE(SearchableGenerator):
         in_channels: channels of the encoded mask, see `encoding.encode_mask`.
         out_channels: channels of the image.
         image_size: (H, W) or one number for both, at least 32; it draws images of this size alone.
+        space: what is searched, see `SearchSpace`; depth None takes
+            two fewer than halve the smaller side to one pixel, and 6 at most.
         latent_channels: length of z.
-        base_channels: width of the first level; doubled by each next one up to `max_channels`.
-        depth: levels; None takes two fewer than halve the smaller side to one pixel, and 6 at most.
-        searched: `both`, `decoder` or `encoder`: the halves of the U-Net.
-        fused, kernels: see `cells.SearchableCell`. spatial_dims: 2.
     """
 
     def __init__(
@@ -54,33 +41,26 @@ class SoftIntroVAE(SearchableGenerator):
         in_channels: int,
         out_channels: int,
         image_size: int | Sequence[int],
+        space: SearchSpace = PAPER_SPACE,
         latent_channels: int = 64,
-        base_channels: int = 64,
-        max_channels: int = 512,
-        depth: int | None = None,
-        searched: Searched = "both",
-        fused: str = "auto",
-        kernels: Sequence[int] = (4, 6, 8),
-        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        images_only("soft_intro_vae", spatial_dims)
-        deepest = min(halvings(image_size), MAX_DEPTH)
-        depth = choose_depth(image_size, depth, deepest, deepest - 2)
-        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
-        widths = [min(base_channels * 2**i, max_channels) for i in range(depth)]
-        self.innermost = [widths[-1], *(-(-side // 2**depth) for side in sides_of(image_size))]
+        space.check_images("soft_intro_vae")
+        deepest = min(count_halvings(image_size), MAX_DEPTH)
+        depth = space.choose_depth(image_size, deepest, deepest - 2)
+        widths = space.list_widths(depth)
+        self.innermost = [widths[-1], *(-(-side // 2**depth) for side in list_sides(image_size))]
         self.latent = nn.Linear(latent_channels, widths[-1] * self.innermost[1] * self.innermost[2])
         self.down = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths])):
-            cell = build_convolution("encoder", searched, inputs, outputs, not i, **space)
+            cell = space.build_convolution("encoder", inputs, outputs, not i)
             activation = nn.LeakyReLU(0.2) if i else nn.Identity()
-            self.down.append(Level(activation, cell, build_norm("instance", outputs) if i else nn.Identity()))
+            self.down.append(UNetStage(activation, cell, build_norm("instance", outputs) if i else nn.Identity()))
         self.up = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise([*reversed(widths), out_channels])):
             last = i == depth - 1
-            cell = build_convolution("decoder", searched, 2 * inputs, outputs, last, **space)
-            self.up.append(Level(nn.ReLU(), cell, nn.Identity() if last else build_norm("instance", outputs)))
+            cell = space.build_convolution("decoder", 2 * inputs, outputs, last)
+            self.up.append(UNetStage(nn.ReLU(), cell, nn.Identity() if last else build_norm("instance", outputs)))
         self.apply(initialise)
 
     def forward(self, z: Tensor, condition: Tensor, alpha: Alpha | None = None) -> Tensor:

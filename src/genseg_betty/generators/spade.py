@@ -17,24 +17,16 @@ At 256 pixels and 64 channels it has 5 levels and 185 M parameters, 47 M with on
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genseg_betty.generators.cells import CONVOLUTIONS, operations_of
+from genseg_betty.generators.cells import CONVOLUTIONS
 from genseg_betty.generators.discriminators import normalise_spectrally
-from genseg_betty.generators.pix2pix import Level, build_norm, crop, initialise
-from genseg_betty.generators.searchable import (
-    Alpha,
-    SearchableGenerator,
-    Searched,
-    build_convolution,
-    choose_depth,
-    convolve,
-    halvings,
-)
+from genseg_betty.generators.layers import UNetStage, build_norm, crop, initialise, pad_to_multiple
+from genseg_betty.generators.search_space import PAPER_SPACE, SearchSpace, count_halvings
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator, convolve
 
 MAX_DEPTH = 5  # the published number of times a map doubles
 MAX_HIDDEN = 128  # and the published width of the maps read from the mask
@@ -88,14 +80,9 @@ class SPADE(SearchableGenerator):
         in_channels: channels of the encoded mask, see `encoding.encode_mask`.
         out_channels: channels of the image.
         image_size: (H, W), (D, H, W) or one number for all, at least 32.
-        base_channels: width at full resolution; doubled by each level up to `max_channels`.
-        depth: levels, each with a down and an up cell; None takes log2 of a quarter of the smaller side, at most 5.
+        space: what is searched, see `SearchSpace`; depth None takes log2 of a quarter of the smaller side, at most 5.
         hidden_channels: width of the maps read from the mask; None takes twice `base_channels`, at most 128.
         spectral: divide the weights of the blocks' convolutions by their largest singular value.
-        searched: `both`, `decoder` or `encoder`.
-        fused: see `cells.SearchableCell`.
-        kernels: sizes of the operations that a cell chooses among; a single one leaves nothing to search.
-        spatial_dims: 2 for images, 3 for volumes.
     """
 
     def __init__(
@@ -103,39 +90,31 @@ class SPADE(SearchableGenerator):
         in_channels: int,
         out_channels: int,
         image_size: int | Sequence[int],
-        base_channels: int = 64,
-        max_channels: int = 512,
-        depth: int | None = None,
+        space: SearchSpace = PAPER_SPACE,
         hidden_channels: int | None = None,
         spectral: bool = True,
-        searched: Searched = "both",
-        fused: str = "auto",
-        kernels: Sequence[int] = (4, 6, 8),
-        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        most = halvings(image_size)
-        self.depth = choose_depth(image_size, depth, most - 1, min(most - 2, MAX_DEPTH))
-        hidden = hidden_channels or min(2 * base_channels, MAX_HIDDEN)
-        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels), "spatial_dims": spatial_dims}
-        widths = [min(base_channels * 2**i, max_channels) for i in range(self.depth + 1)]
+        most = count_halvings(image_size)
+        self.depth = space.choose_depth(image_size, most - 1, min(most - 2, MAX_DEPTH))
+        hidden = hidden_channels or min(2 * space.base_channels, MAX_HIDDEN)
+        widths = space.list_widths(self.depth + 1)
         self.down = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths[1:]])):
             normed = 0 < i < self.depth - 1
             self.down.append(
-                Level(
+                UNetStage(
                     nn.LeakyReLU(SLOPE) if i else nn.Identity(),
-                    build_convolution("encoder", searched, inputs, outputs, not normed, **space),
-                    build_norm("instance", outputs, spatial_dims) if normed else nn.Identity(),
+                    space.build_convolution("encoder", inputs, outputs, not normed),
+                    build_norm("instance", outputs, space.spatial_dims) if normed else nn.Identity(),
                 )
             )
         rising = widths[::-1]
-        self.blocks = nn.ModuleList(Block(width, in_channels, hidden, spatial_dims) for width in rising)
+        self.blocks = nn.ModuleList(Block(width, in_channels, hidden, space.spatial_dims) for width in rising)
         self.up = nn.ModuleList(
-            build_convolution("decoder", searched, inputs, outputs, False, **space)
-            for inputs, outputs in pairwise(rising)
+            space.build_convolution("decoder", inputs, outputs, False) for inputs, outputs in pairwise(rising)
         )
-        self.to_image = CONVOLUTIONS[spatial_dims][False](widths[0], out_channels, 3, padding=1)
+        self.to_image = CONVOLUTIONS[space.spatial_dims][False](widths[0], out_channels, 3, padding=1)
         self.apply(initialise)
         if spectral:
             for block in self.blocks:
@@ -162,9 +141,3 @@ class SPADE(SearchableGenerator):
         for cell, block in zip(self.up, others, strict=True):
             x = block(convolve(cell, x, rows), padded)
         return torch.tanh(crop(self.to_image(F.leaky_relu(x, SLOPE)), condition))
-
-
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the last plane of each axis until its length is a multiple of `multiple`."""
-    missing = [-side % multiple for side in x.shape[2:]]
-    return F.pad(x, [pad for last in reversed(missing) for pad in (0, last)], "replicate") if any(missing) else x

@@ -10,27 +10,17 @@ At 256 pixels and 64 channels G has 82 M parameters, and 12 M with one operation
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
-from genseg_betty.generators.cells import operations_of
-from genseg_betty.generators.discriminators import pooled_body
+from genseg_betty.generators.layers import UNetStage, build_norm, initialise, pooled_body
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.pix2pix import MAX_DEPTH, Level, build_norm, initialise
-from genseg_betty.generators.searchable import (
-    Alpha,
-    SearchableGenerator,
-    Searched,
-    build_convolution,
-    choose_depth,
-    halvings,
-    images_only,
-    sides_of,
-)
+from genseg_betty.generators.search_space import MAX_DEPTH, PAPER_SPACE, SearchSpace, count_halvings, list_sides
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator
 
 TINY = 1e-12
 
@@ -42,14 +32,12 @@ class WGAN(SearchableGenerator):
         in_channels: channels of the encoded mask, see `encoding.encode_mask`; here they are drawn.
         out_channels: channels of the image.
         image_size: (H, W) or one number for both, at least 32.
+        space: what is searched, see `SearchSpace`; depth None takes
+            two fewer than halve the smaller side to one pixel, and 6 at most.
         latent_channels: length of the vector.
-        base_channels: width before the last level; doubled by each level further in, up to `max_channels`.
-        depth: levels; None takes two fewer than halve the smaller side to one pixel, and 6 at most.
-        searched: `both` or `decoder`, which are the same here.
         norm: `batch`, as published, or `instance`.
         temperature: of the sigmoid or softmax that makes the mask; below 1 it is sharper.
         straight_through: hand out the mask of the strongest class, with the derivative of the soft one.
-        fused, kernels: see `cells.SearchableCell`. spatial_dims: 2.
     """
 
     def __init__(
@@ -57,40 +45,33 @@ class WGAN(SearchableGenerator):
         in_channels: int,
         out_channels: int,
         image_size: int | Sequence[int],
+        space: SearchSpace = PAPER_SPACE,
         latent_channels: int = 128,
-        base_channels: int = 64,
-        max_channels: int = 512,
-        depth: int | None = None,
-        searched: Searched = "both",
         norm: Literal["instance", "batch"] = "batch",
         temperature: float = 1.0,
         straight_through: bool = False,
-        fused: str = "auto",
-        kernels: Sequence[int] = (4, 6, 8),
-        spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        images_only("wgan_gp", spatial_dims)
-        if searched not in ("both", "decoder"):
-            raise UserError(f"generator.searched is {searched!r}; wgan_gp has no encoder: choose both or decoder")
+        space.check_images("wgan_gp")
+        if space.searched not in ("both", "decoder"):
+            raise UserError(f"generator.searched is {space.searched!r}; wgan_gp has no encoder: choose both or decoder")
         if temperature <= 0:
             raise UserError(f"generator.temperature is {temperature}; expected a number above 0")
-        deepest = min(halvings(image_size), MAX_DEPTH)
-        depth = choose_depth(image_size, depth, deepest, deepest - 2)
+        deepest = min(count_halvings(image_size), MAX_DEPTH)
+        depth = space.choose_depth(image_size, deepest, deepest - 2)
         self.channels = [out_channels, in_channels]
         self.temperature, self.straight_through = temperature, straight_through
-        sides = sides_of(image_size)
+        sides = list_sides(image_size)
         self.sizes = [[-(-side // 2**i) for side in sides] for i in reversed(range(depth + 1))]
-        widths = [min(base_channels * 2**i, max_channels) for i in reversed(range(depth))]
+        widths = space.list_widths(depth)[::-1]
         self.innermost = [widths[0], *self.sizes[0]]
         self.latent = nn.Linear(latent_channels, widths[0] * self.sizes[0][0] * self.sizes[0][1])
         self.norm = build_norm(norm, widths[0])
-        space: dict[str, Any] = {"fused": fused, "operations": operations_of(kernels)}
         self.up = nn.ModuleList()
         for i, (inputs, outputs) in enumerate(pairwise([*widths, sum(self.channels)])):
             last = i == depth - 1
-            cell = build_convolution("decoder", searched, inputs, outputs, last, **space)
-            self.up.append(Level(nn.ReLU(), cell, nn.Identity() if last else build_norm(norm, outputs)))
+            cell = space.build_convolution("decoder", inputs, outputs, last)
+            self.up.append(UNetStage(nn.ReLU(), cell, nn.Identity() if last else build_norm(norm, outputs)))
         self.apply(initialise)
 
     def forward(self, z: Tensor, alpha: Alpha | None = None) -> tuple[Tensor, Tensor]:
