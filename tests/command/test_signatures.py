@@ -6,11 +6,12 @@ import subprocess
 import sys
 from inspect import Parameter
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 
 from genseg_betty.config import conf_dir, signatures
+from genseg_betty.generators.search_space import SearchSpace
 
 TARGETS = sorted(
     {
@@ -39,7 +40,16 @@ def test_the_source_says_what_the_import_says(target: str) -> None:
     expected, types = signatures._import_and_inspect(module, name)
     assert named(parameters) == named(expected)
     assert hints == {key: types[key] for key in hints}
-    assert not [key for key in types.keys() - hints.keys() - {"return"} if says_something(types[key])]
+    beside = {"return", "space"}  # the fields of a SearchSpace are keys of their own
+    assert not [key for key in types.keys() - hints.keys() - beside if says_something(types[key])]
+
+
+def test_the_fields_of_a_search_space_are_keys_of_a_generator() -> None:
+    parameters, hints = signatures.read_signature("genseg_betty.generators.pix2pix.Pix2Pix")
+    fields = get_type_hints(SearchSpace)
+    assert {one.name for one in parameters} >= fields.keys()
+    assert "space" not in {one.name for one in parameters}
+    assert {name: hints[name] for name in fields} == fields
 
 
 OTHERS = """
