@@ -91,14 +91,14 @@ def test_every_architecture_of_smp_makes_a_joint_step(arch: str) -> None:
         [*(key for key in TINY if "backbone" not in key), "method=genseg", "ood=[]", "trainer.warmup_iterations=1",
          "backbone=smp", f"backbone.arch={arch}", f"backbone.encoder={encoder}", "backbone.base_channels=4"]
     )  # fmt: skip
-    workshop, engine = built(config, load_data(config))
+    components, engine = built(config, load_data(config))
     while engine.segmenter.count < 2:
         engine.advance()
     assert all(level.guard.skipped == 0 for level in engine.levels)
     norm = engine.architecture.guard.gradient_norm
     assert norm is not None
     assert float(norm) > 0
-    assert any(bool(logits.detach().any()) for logits in workshop.architecture.parameters())
+    assert any(bool(logits.detach().any()) for logits in components.architecture.parameters())
 
 
 @pytest.mark.parametrize("generator", ["bbdm", "wgan_gp"])

@@ -188,7 +188,7 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
 def test_joint_steps(generator: str, backbone: str, classes: int, volumes: bool) -> None:
     config = compose(overrides(generator, backbone, classes, volumes))
     data = data_of(config)
-    workshop, engine = built(config, data, dtype=torch.float64)
+    components, engine = built(config, data, dtype=torch.float64)
     while engine.segmenter.count < STEPS_BEFORE:
         engine.advance()
     before = {level.name: Before(level) for level in engine.levels}
@@ -208,10 +208,10 @@ def test_joint_steps(generator: str, backbone: str, classes: int, volumes: bool)
     again.advance()
     assert not different(engine.state_dict(), again.state_dict())
 
-    alpha = workshop.architecture()
-    kept = workshop.generator.keep_strongest(alpha).eval()
+    alpha = components.architecture()
+    kept = components.generator.keep_strongest(alpha).eval()
     condition = encode_mask(data.train.masks[:1], data.num_classes).double()
-    objective = workshop.objective
+    objective = components.objective
     with torch.no_grad(), seeded(0):
         image, _ = objective.draw(lambda *inputs: kept(*inputs, None), condition)
     assert image.shape == data.train.images[:1].shape

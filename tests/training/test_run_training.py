@@ -226,7 +226,7 @@ def test_a_signal_outside_the_steps_interrupts_too(number, tmp_path, monkeypatch
         raise AssertionError("the signal did nothing")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "test", stopped)
+        patch.setattr(training, "score_test_sets", stopped)
         with pytest.raises(Interrupted) as caught:
             gs.train(command)
     assert caught.value.signal_number == number
