@@ -138,7 +138,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     # Networks still draw their samples; these become no pictures, and the Run no page.
     monkeypatch.setattr(pictures, "save_samples", lambda path, columns: None)
     monkeypatch.setattr(training, "build_report", lambda runs, out: None)
-    # Rehearsals compute without values. In their place stage I is tried with values, as where a rehearsal fails.
+    # Dry runs compute without values. In their place stage I is tried with values, as where a dry run fails.
     none = NetworkSize(0)
     monkeypatch.setattr(
         screen, "measure_networks", lambda engine, *shapes: {level.name: none for level in engine.levels}

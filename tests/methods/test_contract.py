@@ -157,9 +157,10 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
     leaves = held.leaves()
     network = held.called(G.module, leaves)
     condition = encode_mask(batch.mask, G.num_classes).double()
-    opponent = engine.discriminator.module if G.objective.has_opponent else None  # H has made its step by then
+    discriminator = engine.discriminator.module if G.objective.has_opponent else None  # H has made its step by then
     with seeded(G.moment_of(G.count).find_seed()):
-        loss = G.objective.generator_loss(lambda *inputs: network(*inputs, alpha), opponent, condition, batch.image)
+        generate = lambda *inputs: network(*inputs, alpha)  # noqa: E731
+        loss = G.objective.generator_loss(generate, discriminator, condition, batch.image)
     new_g = descended(G, held, leaves, loss)
 
     drawing = held.called(G.module, new_g)

@@ -133,7 +133,7 @@ def test_updates_are_as_many(stepped):
     assert all(int(found.engine.segmenter.average.n_averaged) == ITERATIONS for found in stepped.values())
 
 
-def test_the_generators_rivals_train_alike(stepped):
+def test_methods_with_a_generator_train_it_alike(stepped):
     """Separate's generator and discriminator start as GenSeg's do and see the same real pairs."""
     one, other = stepped["genseg"], stepped["separate"]
     for level in ("discriminator", "generator"):

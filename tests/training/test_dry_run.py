@@ -43,7 +43,7 @@ def test_parts_that_do_not_fit_are_told(data, overrides, expected):
 
 
 class Looking(ConditionalGAN):
-    """Losses that look at values: the rehearsal without them fails, the step does not."""
+    """Losses that look at values: the dry run without them fails, the step does not."""
 
     def generator_loss(self, generator, opponent, condition, image):
         loss = super().generator_loss(generator, opponent, condition, image)

@@ -430,10 +430,10 @@ def first(moments: dict) -> dict:
     ("spoil", "told"),
     [
         (lambda levels: levels.pop("discriminator"), "levels.discriminator is missing"),
-        (lambda levels: levels.update(segmentation={}), "levels.segmentation is not expected"),
-        (generation(lambda state: state.pop("skipped")), "levels.generation.guard.skipped is missing"),
+        (lambda levels: levels.update(segmenter={}), "levels.segmenter is not expected"),
+        (generation(lambda state: state.pop("skipped")), "levels.generator.skipped is missing"),
         (generation(lambda state: state.update(count="6")), "count is of type str, expected of type int"),
-        (generation(lambda state: state.update(count=5)), "generation has made 5 steps, expected 6"),
+        (generation(lambda state: state.update(count=5)), "generator has made 5 steps, expected 6"),
         (generation(lambda state: state.update(loss="low")), "loss is of type str, expected one number"),
         (generation(lambda state: state.update(module=3)), "module is of type int, expected of type dict"),
         (generation(lambda state: state["module"].popitem()), " is missing"),
@@ -486,7 +486,7 @@ def test_every_optimizer_comes_back_whole(changes, tmp_path):
 
 @pytest.mark.parametrize("generator", ["bbdm", "soft_intro_vae"])
 def test_other_families_come_back_whole(generator, tmp_path):
-    """The first has no opponent."""
+    """The first has no discriminator."""
     small = "trainer.small={base_channels: 4, max_channels: 8}"
     others = [one for one in OVERRIDES if not one.startswith("generator.")]
     config = compose([*others, f"generator={generator}", "trainer.warmup_iterations=2", small])

@@ -67,19 +67,19 @@ def _copy_stage_one(
     if searched.objective.has_opponent:
         discriminator = copy.deepcopy(engine.discriminator.module)
         discrimination = Discrimination(
-            Discrimination.part,
-            discriminator,
-            optimizer(Discrimination.part, discriminator),
-            searched.batches,
-            searched.conditions,
+            name=Discrimination.part,
+            module=discriminator,
+            optimizer=optimizer(Discrimination.part, discriminator),
+            batches=searched.batches,
+            conditions=searched.conditions,
         )
         levels.append(discrimination)
     generation = Generation(
-        Generation.part,
-        kept,
-        optimizer(Generation.part, kept),
-        searched.batches,
-        searched.conditions,
+        name=Generation.part,
+        module=kept,
+        optimizer=optimizer(Generation.part, kept),
+        batches=searched.batches,
+        conditions=searched.conditions,
         architecture=None,
         num_classes=searched.num_classes,
         objective=searched.objective,

@@ -38,13 +38,14 @@ class Discrimination(Stage):
     records_step: ClassVar[bool] = False
 
     def training_step(self, batch: Batch) -> Tensor:
-        generation = self.generator
+        generation: Generation = self.generator
         objective, draw = generation.objective, generation.shared_draw
-        if draw is not None:
+        if draw is not None and isinstance(objective, DrawnObjective):
             return objective.loss_of_opponent(draw.synthetic.detach(), self, draw.condition, draw.image)
         image, mask = generation.real_pairs(batch)
-        with generation.network.restored_buffers():
-            return objective.opponent_loss(generation.generate, self, generation.encode_condition(mask), image)
+        condition = generation.encode_condition(mask)
+        with generation.network.restored_buffers():  # no buffer of G learns from a step of H
+            return objective.opponent_loss(generation.generate, self, condition, image)
 
     def dry_pass(self) -> Trial:
         return Trial([self.module], lambda networks, image, condition: networks[0](condition, image))
@@ -112,7 +113,8 @@ class Generation(Stage):
         if not isinstance(self.objective, DrawnObjective):
             image, mask = self.real_pairs(batch)
             return self.objective.generator_loss(self.generate, discriminator, self.encode_condition(mask), image)
-        draw, self.shared_draw = self.shared_draw or self._draw_images(batch), None
+        draw = self.shared_draw or self._draw_images(batch)
+        self.shared_draw = None
         # A seed of its own: what H draws at random must not depend on whether G drew just now or before H's step.
         with seed_generators(self.moment_of(self._count, "verdict")):
             return self.objective.loss_of_generator(draw.synthetic, discriminator, draw.condition, draw.image)
@@ -123,7 +125,9 @@ class Generation(Stage):
 
     def real_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image and mask of the real pairs that stage I learns from."""
-        return (batch.image, batch.mask) if self.augment is None else self.augment.pair(batch.image, batch.mask)
+        if self.augment is None:
+            return batch.image, batch.mask
+        return self.augment.pair(batch.image, batch.mask)
 
     def encode_condition(self, mask: Tensor) -> Tensor:
         """The generator's input for label masks [B, H, W]: float [B, M, H, W] in {-1, 1}."""
@@ -132,7 +136,8 @@ class Generation(Stage):
 
     def generate(self, *inputs: Tensor) -> Tensor:
         """G at the architecture A."""
-        return self(*inputs, self.search_weights() if self.search_weights is not None else None)
+        alpha = None if self.search_weights is None else self.search_weights()
+        return self(*inputs, alpha)
 
     def synthesise(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Î(M, G, A) for label masks [B, H, W]: images [B, C, H, W] in [-1, 1] and the masks that they belong to.
@@ -172,7 +177,3 @@ class Generation(Stage):
             return self.objective.generator_loss(at_choices, networks[-1], condition, image)
 
         return Trial(modules, compute_loss)
-
-
-STAGE_ONE: tuple[type[Stage], ...] = (Generation, Discrimination)
-"""The levels that the warm-up trains."""

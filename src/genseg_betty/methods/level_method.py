@@ -62,7 +62,8 @@ class LevelMethod(ABC):
 
         tracker = Tracker(run, run.config.logger)
         try:
-            loop = TrainingLoop(engine, run, tracker, data, self.find_architecture(components), when_done)
+            architecture = self.find_architecture(components)
+            loop = TrainingLoop(engine, run, tracker, data, architecture=architecture, when_done=when_done)
             loop.train()
             findings = self.finish(run, components, engine)
             findings["warm_start"] = find_origin(run, engine, described)

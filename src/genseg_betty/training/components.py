@@ -157,12 +157,12 @@ class Components:
         module: nn.Module = getattr(self, stage.part).to(self.device, memory_format=self.memory_format)
         autocast = resolve_autocast(self.config.precision, self.device)
         return stage(
-            stage.part,
-            module,
-            build_optimizer(self.config.trainer.optimizers[stage.part], module),
-            self._draw_batches(feed),
-            Conditions(self.config.seed, autocast, self.config.precondition),
-            betty,
+            name=stage.part,
+            module=module,
+            optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], module),
+            batches=self._draw_batches(feed),
+            conditions=Conditions(self.config.seed, autocast, self.config.precondition),
+            config=betty,
             **options,
         )
 

@@ -59,7 +59,8 @@ def find_idle_keys(config: DictConfig, has_generator: bool, learns_architecture:
             idle.append(key)
     if not idle:
         return []
-    return [f"not used, as {config.method.name} has no {' and no '.join(missing)}: {', '.join(idle)}"]
+    parts, keys = " and no ".join(missing), ", ".join(idle)
+    return [f"not used, as {config.method.name} has no {parts}: {keys}"]
 
 
 def find_unused_cases(data: DataBundle) -> list[str]:
@@ -109,8 +110,8 @@ def report_results(run: Run, results: dict[str, Any]) -> None:
     """After the last step: the test scores, the steps that were not made, and the report."""
     lines = []
     for name, found in results["test"].items():
-        scores = f"Dice {found['dice']:.3f}, Jaccard {found['jaccard']:.3f}"
-        lines.append(f"  {name}: {scores} ({found['cases']} cases)")
+        dice, jaccard = found["dice"], found["jaccard"]
+        lines.append(f"  {name}: Dice {dice:.3f}, Jaccard {jaccard:.3f} ({found['cases']} cases)")
     if lines:
         lines.insert(0, "test scores, at the size of each case's own mask:")
     elif results["iterations"]:
@@ -136,10 +137,11 @@ def _describe_training(config: DictConfig, data: DataBundle, has_generator: bool
     networks = " and ".join(describe_networks(config, has_generator).values())
     preset = f" (trainer={config.trainer.name})" if describe_reduced(config, has_generator) else ""
     size = "×".join(map(str, data.preprocessing.image_size))
-    tests = [f"{name} ({len(cases)})" for name, (_, cases) in data.test.items()]
+    counts = {name: len(cases) for name, (_, cases) in data.test.items()}
+    tests = ", ".join(f"{name} ({count})" for name, count in counts.items())
     return (
         f"{config.method.name}: {networks}{preset}, on {data.dataset.name}, {size} px, {data.num_classes} classes; "
-        f"test: {', '.join(tests) or 'none'}; seed {config.seed}"
+        f"test: {tests or 'none'}; seed {config.seed}"
     )
 
 

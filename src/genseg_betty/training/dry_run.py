@@ -15,7 +15,7 @@ from genseg_betty.levels.stage import Computation, Networks, Stage
 Shape = tuple[int, ...]
 
 
-def dry_run(modules: Sequence[nn.Module], run: Computation, image: Shape, condition: Shape) -> list[Tensor]:
+def dry_run_modules(modules: Sequence[nn.Module], run: Computation, image: Shape, condition: Shape) -> list[Tensor]:
     """Run the modules on tensors without values. Returns the weights and buffers it went through, such tensors too.
 
     Raises whatever the modules do, also where one of them needs values.

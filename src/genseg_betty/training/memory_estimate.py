@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from genseg_betty.build import count_parameters
 from genseg_betty.levels.stage import Computation, select_stages
 from genseg_betty.multilevel.engine import RECORDING, PhasedEngine
-from genseg_betty.training.dry_run import Shape, dry_run
+from genseg_betty.training.dry_run import Shape, dry_run_modules
 
 MIB, GIB = 2**20, 2**30
 # Copies of a level's weights beside weight, gradient and moments, and of its activations, that a recorded step holds
@@ -98,7 +98,7 @@ def find_kept_bytes(modules: Sequence[nn.Module], run: Computation, image: Shape
         return tensor
 
     with suppress(Exception), saved_tensors_hooks(keep_size, lambda tensor: tensor):  # whatever a module raises
-        own = {_find_place(value) for value in dry_run(modules, run, image, condition)}
+        own = {_find_place(value) for value in dry_run_modules(modules, run, image, condition)}
         return sum(size for place, size in kept.items() if place not in own)
     return None
 

@@ -121,9 +121,11 @@ def is_complete(run: Run) -> bool:
     if not run.resuming or run.read_status().get("state") != "finished":
         return False
     results = run.read_results()
+    if results.get("iterations") != run.config.trainer.iterations:
+        return False
     networks = ["predictor", "generator"] if results.get("generator") else ["predictor"]
-    has_networks = all((run.path / "checkpoints" / f"{name}.pt").exists() for name in networks)
-    return has_networks and results.get("iterations") == run.config.trainer.iterations
+    checkpoints = run.path / "checkpoints"
+    return all((checkpoints / f"{name}.pt").exists() for name in networks)
 
 
 def score_test_sets(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:
@@ -204,8 +206,8 @@ def _find_label(run: Run, has_generator: bool) -> str:
     directory = run.path.name
     if has_generator:
         return directory
-    method = run.config.method.name
-    return directory.replace(f"-{run.config.generator.name}-{method}-", f"-{method}-", 1)
+    generator, method = run.config.generator.name, run.config.method.name
+    return directory.replace(f"-{generator}-{method}-", f"-{method}-", 1)
 
 
 def _device_name(config: DictConfig) -> str:

@@ -41,10 +41,11 @@ def _draw_synthetic(path: Path, generation: Generation, labelled: LabelledSet) -
 
     Of a generator that draws masks too: real pairs and drawn ones.
     """
-    images, masks = labelled.images[:ROWS], labelled.masks[:ROWS].to(generation.device)
+    images, masks = labelled.images[:ROWS], labelled.masks[:ROWS]
     if labelled.patch is not None:
         batch = labelled.batch(list(range(len(images))))
-        images, masks = batch.image, batch.mask.to(generation.device)
+        images, masks = batch.image, batch.mask
+    masks = masks.to(generation.device)
 
     # The same random numbers each time, so that only the generator's progress shows; no buffer learns from it.
     with seeded(0), generation.network.restored_buffers():

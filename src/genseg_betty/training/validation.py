@@ -71,11 +71,11 @@ class Validation:
 
     def predictor_state(self) -> dict[str, Any]:
         """What a Predictor is made of: the averaged segmenter and the preprocessing."""
-        weights = {name: value.cpu() for name, value in self.segmenter.predictor().state_dict().items()}
+        weights = self.segmenter.predictor().state_dict()
         return {
             "preprocessing": self.data.preprocessing.to_dict(),
             "num_outputs": self.data.num_outputs,
-            "weights": weights,
+            "weights": {name: value.cpu() for name, value in weights.items()},
         }
 
     def _score_segmenter(self) -> dict[str, float]:
@@ -110,7 +110,10 @@ def mean_scores(logits: Tensor, masks: Tensor, num_classes: int) -> dict[str, fl
     """Mean over cases of Dice and Jaccard, at the size of the network."""
     predictions, truths = class_masks(logits).cpu().numpy(), masks.cpu().numpy()
     rows = [case_scores(p, t, num_classes) for p, t in zip(predictions, truths, strict=True)]
-    return {name: float(np.mean([row[name] for row in rows])) for name in ("dice", "jaccard")}
+    means = {}
+    for name in ("dice", "jaccard"):
+        means[name] = float(np.mean([row[name] for row in rows]))
+    return means
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.data.loading import DataBundle, settings
 from genseg_betty.device import resolve_autocast, resolve_device
-from genseg_betty.levels.generation import STAGE_ONE
+from genseg_betty.levels.generation import Discrimination, Generation
 
 Description = dict[str, Any]
 
@@ -48,7 +48,7 @@ def describe_warm_up(config: DictConfig, data: DataBundle, steps: int, augments:
         "image_size": image["image_size"],
         "steps": steps,
         "trainer.batch_size": settings(config, data).batch_size,
-        "trainer.optimizers": {stage.part: optimizers[stage.part] for stage in STAGE_ONE},
+        "trainer.optimizers": {part: optimizers[part] for part in (Generation.part, Discrimination.part)},
         "generator": generator,
         "augment": _to_plain(config.augment) if augments else None,
         "precision": "bf16" if autocast else "fp32",
@@ -68,15 +68,17 @@ def write_canonically(description: Any) -> str:
 def compare_images(there: Any, here: dict[str, str]) -> str | None:
     """One line on training images (id -> content) that differ, in their order too; None where none does."""
     there = there if isinstance(there, dict) else {}
+    both = there.keys() & here.keys()
     kinds = {
         "there alone": there.keys() - here.keys(),
         "here alone": here.keys() - there.keys(),
-        "of other content": {id for id in there.keys() & here.keys() if there[id] != here[id]},
+        "of other content": {id for id in both if there[id] != here[id]},
     }
     told = []
     for kind, ids in kinds.items():
         if ids:
-            told.append(f"{len(ids)} {kind} ({_list_some(ids)})")
+            some = _list_some(ids)
+            told.append(f"{len(ids)} {kind} ({some})")
     if told:
         return f"training images: {', '.join(told)}"
     return None if list(there) == list(here) else "training images: the same in another order"
@@ -103,8 +105,9 @@ def _describe_labels(data: DataBundle) -> dict[str, Any]:
 
 def _list_some(ids: Iterable[Any]) -> str:
     names = sorted(map(str, ids))
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    shown = ", ".join(names[:SHOWN])
+    hidden = len(names) - SHOWN
+    return f"{shown} and {hidden} more" if hidden > 0 else shown
 
 
 def _shorten_value(value: Any) -> str:
