@@ -47,17 +47,17 @@ def step_cost(arguments: argparse.Namespace, threads: int | None = None) -> Row:
     """Seconds a step (the median of `iterations` whole cycles of arch_every, after one with A) and the peak memory."""
     if threads:
         torch.set_num_threads(threads)
-    workshop, engine = build_engine(arguments)
+    components, engine = build_engine(arguments)
     cycle: int = arguments.arch_every
     taken = []
     if cycle == 1:  # A rests in the first step
         engine.advance()
     for _ in range(1 + arguments.iterations):
-        clock = Clock(workshop.device)
+        clock = Clock(components.device)
         for _ in range(cycle):
             engine.advance()
         taken.append(clock.read()[0] / cycle)
-    return {"seconds": median(taken[1:]), "peak_gib": peak_memory(workshop.device) / 2**30}
+    return {"seconds": median(taken[1:]), "peak_gib": peak_memory(components.device) / 2**30}
 
 
 def curves(arguments: argparse.Namespace) -> list[Row]:
@@ -85,10 +85,10 @@ def side_by_side(arguments: argparse.Namespace) -> list[Row]:
 
 def inference(arguments: argparse.Namespace, size: int) -> Row:
     """Images a second, the best of three rounds that alternate, one image at a time."""
-    workshop, _ = build_engine(with_option(arguments, "size", size))
-    predictor = Predictor(workshop.segmenter, workshop.data.preprocessing, workshop.device)
+    components, _ = build_engine(with_option(arguments, "size", size))
+    predictor = Predictor(components.segmenter, components.data.preprocessing, components.device)
     image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    ready = workshop.data.preprocessing.image(image.astype(np.float32))[None].to(workshop.device)
+    ready = components.data.preprocessing.image(image.astype(np.float32))[None].to(components.device)
 
     @torch.inference_mode()
     def bare() -> None:
@@ -97,7 +97,7 @@ def inference(arguments: argparse.Namespace, size: int) -> Row:
     rates: dict[str, float] = {}
     for _ in range(3):
         for name, run in (("predictor", lambda: predictor(image)), ("bare", bare)):
-            clock = Clock(workshop.device)
+            clock = Clock(components.device)
             for _ in range(IMAGES):
                 run()
             rates[name] = max(rates.get(name, 0.0), IMAGES / clock.read()[0])

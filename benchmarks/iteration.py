@@ -148,38 +148,38 @@ def _timed(run: Callable[[], Any], device: torch.device) -> float:
 def measure(arguments: argparse.Namespace) -> Row:
     """Steps of both kinds after some that are not counted: their times, and of one more what its parts count."""
     arguments.arch_every = 2
-    workshop, engine = build_engine(arguments)
+    components, engine = build_engine(arguments)
     steps: dict[str, list[tuple[float, float]]] = {"without": [], "with": []}
     tables: dict[str, dict[str, Row]] = {kind: defaultdict(lambda: defaultdict(float)) for kind in steps}
     for _ in range(UNCOUNTED):
         engine.advance()
-    ledger = Ledger(workshop.device)
+    ledger = Ledger(components.device)
     watch(engine, ledger)
     for _ in range(arguments.iterations):
         for kind, ledger.rows in tables.items():
-            clock = Clock(workshop.device)
+            clock = Clock(components.device)
             engine.advance()
             steps[kind].append(clock.read())
     for row in [row for rows in tables.values() for row in rows.values()]:
         row.update({key: value / arguments.iterations for key, value in row.items()})
-    memory = peak_memory(workshop.device)  # counting keeps more
+    memory = peak_memory(components.device)  # counting keeps more
     ledger.counting = True
     for ledger.rows in tables.values():
         engine.advance()
-    low = resolve_autocast(arguments.precision, workshop.device) is not None
+    low = resolve_autocast(arguments.precision, components.device) is not None
     formats = {kind: "bfloat16" if low and kind == "without" else "float32" for kind in steps}
-    products, copy = peaks(workshop.device, sorted({*formats.values()}))
+    products, copy = peaks(components.device, sorted({*formats.values()}))
     return {
-        "machine": machine(workshop.device),
-        "device": workshop.device.type,
+        "machine": machine(components.device),
+        "device": components.device.type,
         "peak_flop": products,
         "peak_bytes": copy,
         "formats": formats,
         "parts": {kind: {name: dict(row) for name, row in rows.items()} for kind, rows in tables.items()},
         "steps": {kind: [statistics.median(column) for column in zip(*of, strict=True)] for kind, of in steps.items()},
         "peak_gib": memory / 2**30,
-        "generator_parameters": count_parameters(workshop.generator),
-        "segmenter_parameters": count_parameters(workshop.segmenter),
+        "generator_parameters": count_parameters(components.generator),
+        "segmenter_parameters": count_parameters(components.segmenter),
     }
 
 

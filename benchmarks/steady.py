@@ -50,18 +50,18 @@ def time_batches(engine: PhasedEngine) -> list[float]:
 def measure(arguments: argparse.Namespace) -> Row:
     tiny = ["backbone.base_channels=8", "generator.base_channels=8", "generator.max_channels=16"]
     arguments.override = [*tiny, *arguments.override, f"trainer.iterations={2 * arguments.steps}"]
-    workshop, engine = build_engine(arguments)
+    components, engine = build_engine(arguments)
     waiting = time_batches(engine)
     readings: list[tuple[int, float]] = []
-    clock = Clock(workshop.device)
+    clock = Clock(components.device)
     for step in range(1, arguments.steps + 1):
         engine.advance()
         if step % (arguments.steps // READINGS) == 0:
-            readings.append((step, held(workshop.device) / 2**20))
+            readings.append((step, held(components.device) / 2**20))
     seconds, _ = clock.read()
     return {
-        "machine": machine(workshop.device),
-        "device": workshop.device.type,
+        "machine": machine(components.device),
+        "device": components.device.type,
         "steps": arguments.steps,
         "seconds": seconds,
         "batches": len(waiting),

@@ -65,9 +65,9 @@ class Variant:
     flags: Sequence[str] | None = None  # of versus_reference.py; None: a variant of ours
 
 
-def add_up_branches(workshop: Any, _: PhasedEngine) -> None:
+def add_up_branches(components: Any, _: PhasedEngine) -> None:
     """Each cell as one convolution for each of its operations, whatever the size."""
-    for module in workshop.generator.modules():
+    for module in components.generator.modules():
         if isinstance(module, SearchableCell):
             module.fused = "never"
 
@@ -115,25 +115,25 @@ def build(arguments: argparse.Namespace, variant: Variant, **more: Any) -> tuple
 
 def measure(arguments: argparse.Namespace, variant: Variant) -> Row:
     """Mean of as many iterations as are asked for, in whole cycles of `arch_every`, and at least one."""
-    workshop, engine = build(arguments, variant)
+    components, engine = build(arguments, variant)
     if variant.change:
-        variant.change(workshop, engine)
+        variant.change(components, engine)
     cycle = engine.segmenter.config.unroll_steps
     count = cycle * max(1, arguments.iterations // cycle)
     for _ in range(max(cycle, 2)):
         engine.advance()
-    clock = Clock(workshop.device)
+    clock = Clock(components.device)
     for _ in range(count):
         engine.advance()
     wall, processors = clock.read()
     return {
         "seconds": wall / count,
         "cpu_seconds": processors / count,
-        "peak_gib": peak_memory(workshop.device) / 2**30,
-        "generator_parameters": count_parameters(workshop.generator),
-        "segmenter_parameters": count_parameters(workshop.segmenter),
-        "device": workshop.device.type,
-        "machine": machine(workshop.device),
+        "peak_gib": peak_memory(components.device) / 2**30,
+        "generator_parameters": count_parameters(components.generator),
+        "segmenter_parameters": count_parameters(components.segmenter),
+        "device": components.device.type,
+        "machine": machine(components.device),
     }
 
 
@@ -150,11 +150,11 @@ def take_turns(variants: Sequence[Variant], arguments: argparse.Namespace) -> li
 
 def compared_gradient(arguments: argparse.Namespace, variant: Variant) -> list[float]:
     """∇_A of step GRADIENT_AT; the steps before leave A as it is."""
-    workshop, engine = build(arguments, variant, arch_every=GRADIENT_AT, precision="fp32")
+    components, engine = build(arguments, variant, arch_every=GRADIENT_AT, precision="fp32")
     for _ in range(GRADIENT_AT - 1):
         engine.advance()
     if variant.change:
-        variant.change(workshop, engine)
+        variant.change(components, engine)
     return list(gradient_of_architecture(engine).tolist())
 
 

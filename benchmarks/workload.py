@@ -22,7 +22,7 @@ from genseg_betty.data.loading import load_data
 from genseg_betty.device import set_float32
 from genseg_betty.memory import reuse_freed
 from genseg_betty.multilevel.engine import PhasedEngine, find_backend
-from genseg_betty.training.components import Workshop
+from genseg_betty.training.components import Components
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -45,7 +45,7 @@ def add_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--override", nargs="*", default=[], help="further overrides of the config")
 
 
-def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, PhasedEngine]:
+def build_engine(arguments: argparse.Namespace) -> tuple[Components, PhasedEngine]:
     """Networks and levels of GenSeg, about to make their first joint step, on drawn images.
 
     Time and memory do not depend on what the images show.
@@ -64,11 +64,12 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Workshop, PhasedEngine]
     )  # fmt: skip
     set_float32(arguments.precision)
     reuse_freed()
-    workshop = Workshop(config, load_data(config))
+    components = Components(config, load_data(config))
     formats = {"first": torch.contiguous_format, "last": torch.channels_last}
-    workshop.memory_format = formats.get(arguments.layout, workshop.memory_format)
-    backend = find_backend(arguments.graphs, workshop.device)
-    return workshop, PhasedEngine(build_named(config.method).plan(workshop), workshop.device.type, backend=backend)
+    components.memory_format = formats.get(arguments.layout, components.memory_format)
+    backend = find_backend(arguments.graphs, components.device)
+    plan = build_named(config.method).plan(components)
+    return components, PhasedEngine(plan, components.device.type, backend=backend)
 
 
 def gradient_of_architecture(engine: PhasedEngine) -> Tensor:

@@ -36,7 +36,7 @@ from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.randomness import seeded
 from genseg_betty.run import Run
 from genseg_betty.samples import image_pixels, mask_pixels, save_samples
-from genseg_betty.training.components import Workshop
+from genseg_betty.training.components import Components
 
 COUNT, ROWS = 100, 4
 SUBSETS, OF_SUBSET = 100, 50
@@ -80,7 +80,7 @@ def seconds_of_steps(run: Run, data: DataBundle) -> tuple[float, float]:
     config = run.config.copy()
     config.trainer.warmup_iterations, config.trainer.iterations = UPDATES + 1, JOINT_STEPS + 1
     config.hypergradient = "exact"
-    engine = PhasedEngine(GenSeg().plan(Workshop(config, data)))
+    engine = PhasedEngine(GenSeg().plan(Components(config, data)))
     spent: dict[str, list[float]] = {}
     begun = time.perf_counter()
     while phase := engine.advance():

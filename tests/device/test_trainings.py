@@ -26,11 +26,11 @@ from genseg_betty.inference import generate
 from genseg_betty.levels.segmentation import SupervisedSegmentation
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.multilevel.level import Level
-from genseg_betty.training import components as workshop
+from genseg_betty.training import components
 from genseg_betty.training import console as screen
 from genseg_betty.training import run_training as training
 from genseg_betty.training import sample_images as pictures
-from genseg_betty.training.memory_estimate import Size
+from genseg_betty.training.memory_estimate import NetworkSize
 
 ON_A_GPU = ["device=cuda", "graphs=never"]
 """`graphs=never`: the guard cannot record what a step launches."""
@@ -138,9 +138,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     # Networks still draw their samples; these become no pictures, and the Run no page.
     monkeypatch.setattr(pictures, "save_samples", lambda path, columns: None)
     monkeypatch.setattr(training, "build_report", lambda runs, out: None)
-    # Rehearsals compute without values. In their place stage I is tried with values, as where a rehearsal fails.
-    monkeypatch.setattr(screen, "sizes", lambda engine, *shapes: {level.name: Size(0) for level in engine.levels})
-    monkeypatch.setattr(workshop, "check_backbone", lambda *args: None)
+    # Dry runs compute without values. In their place stage I is tried with values, as where a dry run fails.
+    none = NetworkSize(0)
+    monkeypatch.setattr(
+        screen, "measure_networks", lambda engine, *shapes: {level.name: none for level in engine.levels}
+    )
+    monkeypatch.setattr(components, "check_backbone", lambda *args: None)
     find_padding, found = smp.find_padding, {}
 
     def find_padding_once(network, *args):

@@ -200,7 +200,7 @@ def loaded() -> DataBundle:
 
 @pytest.mark.parametrize("hypergradient", ["exact_full", "finite_difference"])
 def test_trains_jointly_and_the_architecture_learns(hypergradient: str) -> None:
-    workshop, engine = built(compose([*OVERRIDES, f"hypergradient={hypergradient}"]), loaded())
+    components, engine = built(compose([*OVERRIDES, f"hypergradient={hypergradient}"]), loaded())
     gradients: list[Tensor] = []
     search = engine.architecture
     step = search.optimizer.step
@@ -211,7 +211,7 @@ def test_trains_jointly_and_the_architecture_learns(hypergradient: str) -> None:
     for level in engine.levels:
         assert level.guard.skipped == 0
         assert level.loss.isfinite()
-    assert isinstance(workshop.generator, ASAPNet)
+    assert isinstance(components.generator, ASAPNet)
 
 
 def test_the_shipped_config_names_the_arguments(request: pytest.FixtureRequest) -> None:

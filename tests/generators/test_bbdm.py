@@ -18,7 +18,7 @@ from genseg_betty.generators.bbdm import BBDM, BrownianBridge, as_grey_levels
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import encode_mask
 from genseg_betty.multilevel.engine import PhasedEngine
-from genseg_betty.training.components import Workshop
+from genseg_betty.training.components import Components
 
 OVERRIDES = [
     "generator=bbdm", "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32",
@@ -216,7 +216,7 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(half: str) -
 
 def test_joint_training_through_the_real_engine() -> None:
     config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
-    engine = PhasedEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
+    engine = PhasedEngine(build_named(config.method).plan(Components(config, load_data(config))))
     seen = []
     step = engine.architecture.optimizer.step
     engine.architecture.optimizer.step = lambda: (

@@ -24,7 +24,7 @@ from genseg_betty.generators.soft_intro_vae import (
     squared_error,
 )
 from genseg_betty.multilevel.engine import PhasedEngine
-from genseg_betty.training.components import Workshop
+from genseg_betty.training.components import Components
 
 LATENT = 5
 OVERRIDES = [
@@ -247,8 +247,8 @@ def test_draw_follows_the_seed_and_reaches_alpha() -> None:
 
 def test_joint_training_through_the_real_engine() -> None:
     config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
-    workshop = Workshop(config, load_data(config))
-    engine = PhasedEngine(build_named(config.method).plan(workshop))
+    components = Components(config, load_data(config))
+    engine = PhasedEngine(build_named(config.method).plan(components))
     seen = []
     step = engine.architecture.optimizer.step
     engine.architecture.optimizer.step = lambda: (

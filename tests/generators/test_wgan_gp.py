@@ -17,7 +17,7 @@ from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask
 from genseg_betty.generators.wgan_gp import WGAN, Critic, WassersteinGAN, gradient_penalty
 from genseg_betty.multilevel.engine import PhasedEngine
-from genseg_betty.training.components import Workshop
+from genseg_betty.training.components import Components
 
 LATENT = 5
 OVERRIDES = [
@@ -208,7 +208,7 @@ def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(norm: str) -
 
 def test_joint_training_through_the_real_engine() -> None:
     config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
-    engine = PhasedEngine(build_named(config.method).plan(Workshop(config, load_data(config))))
+    engine = PhasedEngine(build_named(config.method).plan(Components(config, load_data(config))))
     seen = []
     step = engine.architecture.optimizer.step
     engine.architecture.optimizer.step = lambda: (

@@ -28,21 +28,21 @@ def data():
 
 
 def searched(data, steps=3, overrides=()):
-    """A workshop and its engine, `steps` into a search whose α differ from cell to cell."""
+    """Components and their engine, `steps` into a search whose α differ from cell to cell."""
     config = compose([*OVERRIDES, *overrides])
-    workshop, engine = built(config, data)
+    components, engine = built(config, data)
     with torch.no_grad():
         source = torch.Generator().manual_seed(4)
-        for logits in workshop.architecture.parameters():
+        for logits in components.architecture.parameters():
             logits.add_(torch.randn(logits.shape, generator=source))
-    return workshop, advance(engine, steps)
+    return components, advance(engine, steps)
 
 
-def strongest(workshop, engine, steps, optimizer=None):
+def strongest(components, engine, steps, optimizer=None):
     """`discretise` with the optimizers of the config, or with others."""
-    sections = workshop.config.trainer.optimizers
+    sections = components.config.trainer.optimizers
     make = optimizer or (lambda part, network: build_optimizer(sections[part], network))
-    return discretise(workshop.generator, workshop.architecture, engine, steps, make)
+    return discretise(components.generator, components.architecture, engine, steps, make)
 
 
 def modes(engine):
@@ -63,23 +63,23 @@ def reconstruction(generator, alpha, data, batch_size, seed):
 
 
 def test_the_searched_engine_and_generator_stay_to_the_bit(data):
-    workshop, engine = searched(data)
+    components, engine = searched(data)
     state, mode = copy.deepcopy(engine.state_dict()), modes(engine)
-    generator, alpha = copy.deepcopy(workshop.generator.state_dict()), workshop.architecture.to_lists()
+    generator, alpha = copy.deepcopy(components.generator.state_dict()), components.architecture.to_lists()
     random = torch.get_rng_state()
-    strongest(workshop, engine, steps=3)
+    strongest(components, engine, steps=3)
     assert any("running_mean" in place for place in generator)
     assert not different(engine.state_dict(), state)
-    assert not different(workshop.generator.state_dict(), generator)
-    assert workshop.architecture.to_lists() == alpha
+    assert not different(components.generator.state_dict(), generator)
+    assert components.architecture.to_lists() == alpha
     assert modes(engine) == mode
     assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_a_search_goes_on_as_if_nothing_had_been_kept(data):
     _, plain = searched(data, steps=2)
-    workshop, kept = searched(data, steps=2)
-    strongest(workshop, kept, steps=2)
+    components, kept = searched(data, steps=2)
+    strongest(components, kept, steps=2)
     for engine in (plain, kept):
         while engine.advance() is not None:
             pass
@@ -88,12 +88,12 @@ def test_a_search_goes_on_as_if_nothing_had_been_kept(data):
 
 
 def test_distances_are_those_of_the_first_training_batches(data):
-    workshop, engine = searched(data)
-    config, alpha = workshop.config, workshop.architecture()
-    plain = workshop.generator.keep_strongest(alpha)
+    components, engine = searched(data)
+    config, alpha = components.config, components.architecture()
+    plain = components.generator.keep_strongest(alpha)
     size, seed = config.trainer.batch_size, config.seed
-    kept, losses = strongest(workshop, engine, steps=2)
-    assert losses["searched"] == pytest.approx(reconstruction(workshop.generator, alpha, data, size, seed), rel=1e-6)
+    kept, losses = strongest(components, engine, steps=2)
+    assert losses["searched"] == pytest.approx(reconstruction(components.generator, alpha, data, size, seed), rel=1e-6)
     assert losses["before"] == pytest.approx(reconstruction(plain, None, data, size, seed), rel=1e-6)
     assert losses["after"] == pytest.approx(reconstruction(kept, None, data, size, seed), rel=1e-6)
     assert losses["iterations"] == 2
@@ -101,26 +101,26 @@ def test_distances_are_those_of_the_first_training_batches(data):
 
 
 def test_one_plain_convolution_a_cell_is_kept(data):
-    workshop, engine = searched(data)
-    kept, _ = strongest(workshop, engine, steps=1)
-    assert any(isinstance(module, SearchableCell) for module in workshop.generator.modules())
+    components, engine = searched(data)
+    kept, _ = strongest(components, engine, steps=1)
+    assert any(isinstance(module, SearchableCell) for module in components.generator.modules())
     assert not any(isinstance(module, SearchableCell) for module in kept.modules())
     assert kept.cells == {"down": 0, "up": 0}
     sizes = [level.convolution.kernel_size[0] for half in (kept.down, kept.up) for level in half]
-    assert sizes == [int(name.split("_")[1][0]) for name in workshop.architecture.kept()]
+    assert sizes == [int(name.split("_")[1][0]) for name in components.architecture.kept()]
     assert len(set(sizes)) > 1
     mask = encode_mask(data.train.masks[:2], data.num_classes)
     assert kept(mask).shape == data.train.images[:2].shape
 
 
 def test_without_steps_nothing_changes(data):
-    workshop, engine = searched(data)
-    plain = workshop.generator.keep_strongest(workshop.architecture()).state_dict()
-    kept, losses = strongest(workshop, engine, steps=0)
+    components, engine = searched(data)
+    plain = components.generator.keep_strongest(components.architecture()).state_dict()
+    kept, losses = strongest(components, engine, steps=0)
     assert losses["after"] == losses["before"]
     assert losses["iterations"] == 0
     assert not different(kept.state_dict(), plain)
-    kept, losses = strongest(workshop, engine, steps=3)
+    kept, losses = strongest(components, engine, steps=3)
     assert losses["after"] != losses["before"]
     assert {*different(kept.state_dict(), plain)} >= {f"/{name}" for name, _ in kept.named_parameters()}
 
@@ -136,9 +136,9 @@ def broken(data):
 
 def test_fine_tuning_that_diverges_costs_nothing(broken):
     """More unsound steps in a row than any training may have, by the config or by default."""
-    workshop, engine = searched(broken, steps=0, overrides=["trainer.max_nonfinite=2"])
-    plain = dict(workshop.generator.keep_strongest(workshop.architecture()).named_parameters())
-    kept, losses = strongest(workshop, engine, steps=22)
+    components, engine = searched(broken, steps=0, overrides=["trainer.max_nonfinite=2"])
+    plain = dict(components.generator.keep_strongest(components.architecture()).named_parameters())
+    kept, losses = strongest(components, engine, steps=22)
     assert not different(dict(kept.named_parameters()), plain)
     assert all(torch.isfinite(value).all() for value in kept.state_dict().values())
     assert losses["iterations"] == 22
@@ -147,9 +147,9 @@ def test_fine_tuning_that_diverges_costs_nothing(broken):
 
 def test_an_unsound_step_leaves_the_statistics_of_the_kept_generator(broken):
     """Also those of the generator, which the discriminator's step renders with."""
-    workshop, engine = searched(broken, steps=0)
-    plain = workshop.generator.keep_strongest(workshop.architecture()).state_dict()
-    kept, _ = strongest(workshop, engine, steps=1)
+    components, engine = searched(broken, steps=0)
+    plain = components.generator.keep_strongest(components.architecture()).state_dict()
+    kept, _ = strongest(components, engine, steps=1)
     assert not different(kept.state_dict(), plain)
 
 
@@ -166,11 +166,11 @@ def test_the_optimizer_asked_for_makes_the_steps(data, part):
             before[name] = {k: p.detach().clone() for k, p in network.named_parameters()}
             return SGD(network.parameters(), lr=rate, weight_decay=used if name == part else 0.0)
 
-        workshop, engine = searched(data)
-        kept, _ = strongest(workshop, engine, 1, make)
+        components, engine = searched(data)
+        kept, _ = strongest(components, engine, 1, make)
         assert made.keys() == {"generator", "discriminator"}
         assert made["generator"] is kept
-        assert made["discriminator"] is not workshop.discriminator
+        assert made["discriminator"] is not components.discriminator
         after.append({k: p.detach().clone() for k, p in made[part].named_parameters()})
     for name, weight in before[part].items():
         assert torch.allclose(after[0][name] - after[1][name], rate * decay * weight, atol=1e-6), name
@@ -184,7 +184,7 @@ def test_the_discriminator_starts_where_the_search_left_it(data):
         seen[name] = copy.deepcopy(network.state_dict())
         return SGD(network.parameters(), lr=0.1)
 
-    workshop, engine = searched(data)
-    strongest(workshop, engine, 1, make)
+    components, engine = searched(data)
+    strongest(components, engine, 1, make)
     assert not different(seen["discriminator"], engine.discriminator.module.state_dict())
-    assert not different(seen["generator"], workshop.generator.keep_strongest(workshop.architecture()).state_dict())
+    assert not different(seen["generator"], components.generator.keep_strongest(components.architecture()).state_dict())

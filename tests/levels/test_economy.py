@@ -59,14 +59,14 @@ def test_the_discriminator_sees_the_images_that_the_generator_is_judged_by():
     engine = advance(toy_engine(), 2)
     generation, discrimination = engine.generator, engine.discriminator
     weights = {name: p.detach().clone() for name, p in generation.module.named_parameters()}
-    opponent = {name: p.detach().clone() for name, p in discrimination.module.named_parameters()}
+    discriminator = {name: p.detach().clone() for name, p in discrimination.module.named_parameters()}
     alpha = {half: w.detach() for half, w in engine.architecture.module().items()}
     batch = discrimination.batches(discrimination.count)
     condition = batch.mask[:, None].double() * 2 - 1
     with seeded(generation.moment_of(generation.count + 1).find_seed()), generation.network.restored_buffers():
         synthetic = functional_call(generation.module, {**weights, **generation.network._buffers}, (condition, alpha))
-    real = functional_call(discrimination.module, opponent, (condition, batch.image))
-    fake = functional_call(discrimination.module, opponent, (condition, synthetic))
+    real = functional_call(discrimination.module, discriminator, (condition, batch.image))
+    fake = functional_call(discrimination.module, discriminator, (condition, synthetic))
     advance(engine, 1)
     expected = 0.5 * (bce(real, torch.ones_like(real)) + bce(fake, torch.zeros_like(fake)))
     torch.testing.assert_close(discrimination.loss, expected.detach(), rtol=1e-12, atol=0)

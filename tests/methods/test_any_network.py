@@ -91,20 +91,20 @@ def test_every_architecture_of_smp_makes_a_joint_step(arch: str) -> None:
         [*(key for key in TINY if "backbone" not in key), "method=genseg", "ood=[]", "trainer.warmup_iterations=1",
          "backbone=smp", f"backbone.arch={arch}", f"backbone.encoder={encoder}", "backbone.base_channels=4"]
     )  # fmt: skip
-    workshop, engine = built(config, load_data(config))
+    components, engine = built(config, load_data(config))
     while engine.segmenter.count < 2:
         engine.advance()
     assert all(level.guard.skipped == 0 for level in engine.levels)
     norm = engine.architecture.guard.gradient_norm
     assert norm is not None
     assert float(norm) > 0
-    assert any(bool(logits.detach().any()) for logits in workshop.architecture.parameters())
+    assert any(bool(logits.detach().any()) for logits in components.architecture.parameters())
 
 
 @pytest.mark.parametrize("generator", ["bbdm", "wgan_gp"])
-def test_generators_without_opponent_or_with_masks_of_their_own(generator: str, tmp_path: Path) -> None:
-    opponent = [] if generator == "bbdm" else ["generator.discriminator.base_channels=4"]
-    keys = [f"generator={generator}", *SMALL[generator], *opponent]
+def test_generators_without_discriminator_or_with_masks_of_their_own(generator: str, tmp_path: Path) -> None:
+    discriminator = [] if generator == "bbdm" else ["generator.discriminator.base_channels=4"]
+    keys = [f"generator={generator}", *SMALL[generator], *discriminator]
     backbone = ["backbone=unet_classic", "backbone.base_channels=4"]
     results = trained(tmp_path / "run", *PHANTOM, *backbone, *keys)
     assert (results["parameters"]["discriminator"] is None) is (generator == "bbdm")
@@ -120,9 +120,10 @@ def test_generators_without_opponent_or_with_masks_of_their_own(generator: str, 
 
 @pytest.mark.parametrize("generator", [name for name in GENERATORS if not name.endswith("3d")])
 def test_every_generator_steps_in_half_precision(generator: str) -> None:
-    opponent = [] if generator == "bbdm" else ["generator.discriminator.base_channels=4"]
+    discriminator = [] if generator == "bbdm" else ["generator.discriminator.base_channels=4"]
     tiny = [key for key in TINY if "discriminator" not in key]
-    keys = [f"generator={generator}", *SMALL.get(generator, []), *opponent, "precision=bf16", "method=genseg", "ood=[]"]
+    small = [*SMALL.get(generator, []), *discriminator]
+    keys = [f"generator={generator}", *small, "precision=bf16", "method=genseg", "ood=[]"]
     config = compose([*tiny, *keys, "trainer.warmup_iterations=1"])
     _, engine = built(config, load_data(config))
     while engine.segmenter.count < 2:

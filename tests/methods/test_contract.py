@@ -157,9 +157,10 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
     leaves = held.leaves()
     network = held.called(G.module, leaves)
     condition = encode_mask(batch.mask, G.num_classes).double()
-    opponent = engine.discriminator.module if G.objective.has_opponent else None  # H has made its step by then
+    discriminator = engine.discriminator.module if G.objective.has_opponent else None  # H has made its step by then
     with seeded(G.moment_of(G.count).find_seed()):
-        loss = G.objective.generator_loss(lambda *inputs: network(*inputs, alpha), opponent, condition, batch.image)
+        generate = lambda *inputs: network(*inputs, alpha)  # noqa: E731
+        loss = G.objective.generator_loss(generate, discriminator, condition, batch.image)
     new_g = descended(G, held, leaves, loss)
 
     drawing = held.called(G.module, new_g)
@@ -188,7 +189,7 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
 def test_joint_steps(generator: str, backbone: str, classes: int, volumes: bool) -> None:
     config = compose(overrides(generator, backbone, classes, volumes))
     data = data_of(config)
-    workshop, engine = built(config, data, dtype=torch.float64)
+    components, engine = built(config, data, dtype=torch.float64)
     while engine.segmenter.count < STEPS_BEFORE:
         engine.advance()
     before = {level.name: Before(level) for level in engine.levels}
@@ -208,10 +209,10 @@ def test_joint_steps(generator: str, backbone: str, classes: int, volumes: bool)
     again.advance()
     assert not different(engine.state_dict(), again.state_dict())
 
-    alpha = workshop.architecture()
-    kept = workshop.generator.keep_strongest(alpha).eval()
+    alpha = components.architecture()
+    kept = components.generator.keep_strongest(alpha).eval()
     condition = encode_mask(data.train.masks[:1], data.num_classes).double()
-    objective = workshop.objective
+    objective = components.objective
     with torch.no_grad(), seeded(0):
         image, _ = objective.draw(lambda *inputs: kept(*inputs, None), condition)
     assert image.shape == data.train.images[:1].shape

@@ -35,7 +35,7 @@ class Stepped:
     def __init__(self, *overrides: str) -> None:
         self.config = compose([*OVERRIDES, *overrides])
         self.data = load_data(self.config)
-        self.workshop, self.engine = built(self.config, self.data)
+        self.components, self.engine = built(self.config, self.data)
         self.initial = {level.name: self.weights(level.module) for level in self.engine.levels}
         self.initial["average"] = self.weights(self.engine.segmenter.average.module)
         self.fed: dict[str, list] = {level.name: [] for level in self.engine.levels}
@@ -133,13 +133,13 @@ def test_updates_are_as_many(stepped):
     assert all(int(found.engine.segmenter.average.n_averaged) == ITERATIONS for found in stepped.values())
 
 
-def test_the_generators_rivals_train_alike(stepped):
+def test_methods_with_a_generator_train_it_alike(stepped):
     """Separate's generator and discriminator start as GenSeg's do and see the same real pairs."""
     one, other = stepped["genseg"], stepped["separate"]
     for level in ("discriminator", "generator"):
         assert not different(other.initial[level], one.initial[level])
         assert other.ids(level) == one.ids(level)
-    assert other.workshop.architecture.to_lists()["down"][0] == pytest.approx([1 / 3] * 3)
+    assert other.components.architecture.to_lists()["down"][0] == pytest.approx([1 / 3] * 3)
 
 
 @pytest.mark.parametrize("kind", GENSEG[1:])

@@ -39,10 +39,10 @@ def loaded():
 
 def real_engine(*overrides):
     config = compose([*OVERRIDES, *overrides])
-    workshop, engine = built(config, loaded(), dtype=torch.float64)
+    components, engine = built(config, loaded(), dtype=torch.float64)
     spread = torch.Generator().manual_seed(1)
     with torch.no_grad():  # α as it is in the middle of a search
-        for logits in workshop.architecture.parameters():
+        for logits in components.architecture.parameters():
             logits.add_(torch.randn(logits.shape, generator=spread, dtype=logits.dtype) * 0.5)
     return engine
 

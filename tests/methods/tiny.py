@@ -10,7 +10,7 @@ from genseg_betty.cli import main
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.multilevel.engine import PhasedEngine
-from genseg_betty.training.components import Workshop
+from genseg_betty.training.components import Components
 
 TINY = [
     "dataset=phantom", "backbone=unet_classic", "backbone.base_channels=4", "image_size=32", "device=cpu",
@@ -27,11 +27,11 @@ def train(overrides: list[str]) -> None:
 
 def built(
     config: DictConfig, data: DataBundle, backend: Backend | None = None, **form: Any
-) -> tuple[Workshop, PhasedEngine]:
+) -> tuple[Components, PhasedEngine]:
     """The networks of a run in another `form` (dtype=, memory_format=) and its method's engine before a step."""
-    workshop = Workshop(config, data)
-    for network in (workshop.segmenter, workshop.generator, workshop.discriminator, workshop.architecture):
+    components = Components(config, data)
+    for network in (components.segmenter, components.generator, components.discriminator, components.architecture):
         if network is not None:
             network.to(**form)
-    plan = build_named(config.method).plan(workshop)
-    return workshop, PhasedEngine(plan, workshop.device.type, backend=backend)
+    plan = build_named(config.method).plan(components)
+    return components, PhasedEngine(plan, components.device.type, backend=backend)

@@ -11,8 +11,8 @@ from genseg_betty import train
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.run import Run
-from genseg_betty.training.console import announce
-from genseg_betty.training.run_training import with_count
+from genseg_betty.training.console import announce_run
+from genseg_betty.training.run_training import set_count
 from methods.tiny import TINY
 
 SHORT = [
@@ -39,7 +39,7 @@ def screen(
 ) -> str:
     config = compose(["device=cpu", "ood=[]", *overrides])
     with Run.start(tmp_path / "run", config, "restart") as run:
-        announce(run, load_data(run.config), generator, learned and generator)
+        announce_run(run, load_data(run.config), generator, learned and generator)
     return capsys.readouterr().err
 
 
@@ -129,4 +129,4 @@ def test_a_run_under_its_old_name_is_found_first(scans: Path, capsys: pytest.Cap
 
 def test_a_directory_of_the_users_own_keeps_its_name(scans: Path) -> None:
     config: Any = compose(["dataset=folder", f"dataset.root={scans}", *SHORT, "run_dir=a-nauto-b"])
-    assert with_count(config, load_data(config)).run_dir == "a-nauto-b"
+    assert set_count(config, load_data(config)).run_dir == "a-nauto-b"

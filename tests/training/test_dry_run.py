@@ -7,7 +7,7 @@ from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.errors import UserError
 from genseg_betty.generators.objectives import ConditionalGAN
-from genseg_betty.training.console import introduce
+from genseg_betty.training.console import report_networks
 from genseg_betty.training.dry_run import check_stage_one
 from methods.tiny import TINY, built
 from states import joined
@@ -39,11 +39,11 @@ def test_parts_that_do_not_fit_are_told(data, overrides, expected):
     with pytest.raises(UserError, match=expected):
         check_stage_one(engine.levels, *SHAPES)
     with pytest.raises(UserError, match=expected):  # as a training asks
-        introduce(engine, data, 2)
+        report_networks(engine, data, 2)
 
 
 class Looking(ConditionalGAN):
-    """Losses that look at values: the rehearsal without them fails, the step does not."""
+    """Losses that look at values: the dry run without them fails, the step does not."""
 
     def generator_loss(self, generator, opponent, condition, image):
         loss = super().generator_loss(generator, opponent, condition, image)

@@ -10,8 +10,14 @@ from genseg_betty.config import compose
 from genseg_betty.data.batches import Batch
 from genseg_betty.data.loading import load_data
 from genseg_betty.device import free_memory
-from genseg_betty.training.console import introduce
-from genseg_betty.training.memory_estimate import Size, bytes_kept, measure, needed_memory, sizes
+from genseg_betty.training.console import report_networks
+from genseg_betty.training.memory_estimate import (
+    NetworkSize,
+    estimate_memory,
+    find_kept_bytes,
+    measure_networks,
+    measure_pass,
+)
 from methods.tiny import TINY, built
 
 
@@ -41,15 +47,15 @@ def kept_in_earnest(networks, step):
 def test_a_convolution_by_hand():
     network = nn.Conv2d(3, 5, 4, stride=2, padding=1)
     shapes = (2, 3, 32, 48), (2, 1, 32, 48)
-    multiply_adds, kept = measure([network], run, *shapes)
+    multiply_adds, kept = measure_pass([network], run, *shapes)
     assert multiply_adds == 2 * 16 * 24 * 5 * 3 * 16
-    assert kept == bytes_kept([network], run, *shapes) == 2 * 3 * 32 * 48 * 4  # its input
+    assert kept == find_kept_bytes([network], run, *shapes) == 2 * 3 * 32 * 48 * 4  # its input
 
 
 @pytest.mark.parametrize("backbone", ["unet_classic", "unet", "swinunet", "unet3d"])
 def test_activations_are_those_of_a_real_pass(backbone):
     network = build_segmenter(compose([f"backbone={backbone}", "trainer=quick"]), 1, 1)
-    found = bytes_kept([network], run, (2, 1, 64, 64), (2, 1, 64, 64))
+    found = find_kept_bytes([network], run, (2, 1, 64, 64), (2, 1, 64, 64))
     expected = kept_in_earnest([network], lambda: network(torch.rand(2, 1, 64, 64)))
     assert found == pytest.approx(expected, rel=0.05)
 
@@ -64,9 +70,9 @@ def test_a_network_that_looks_at_values_is_told_by_its_weights():
             return self.layer(x) if float(x.sum()) > 0 else x
 
     shapes = (1, 2), (1, 2)
-    assert measure([Looking()], run, *shapes) == (None, None)
-    assert bytes_kept([Looking()], run, *shapes) is None
-    assert str(Size(9)) == "9 weights"
+    assert measure_pass([Looking()], run, *shapes) == (None, None)
+    assert find_kept_bytes([Looking()], run, *shapes) is None
+    assert str(NetworkSize(9)) == "9 weights"
 
 
 def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
@@ -75,14 +81,14 @@ def test_levels_of_a_training_and_the_warning(monkeypatch, capsys):
     _, engine = built(config, data)
     before = {name: value.clone() for name, value in engine.segmenter.module.state_dict().items()}
     numbers = torch.get_rng_state()
-    found = sizes(engine, (2, 1, 32, 32), (2, 1, 32, 32))
+    found = measure_networks(engine, (2, 1, 32, 32), (2, 1, 32, 32))
     assert list(found) == ["discriminator", "generator", "segmenter"]
     assert all(size.multiply_adds > 0 and size.activations > 0 for size in found.values())
-    assert needed_memory(engine, found) < free_memory("cpu")
-    introduce(engine, data, 2)
+    assert estimate_memory(engine, found) < free_memory("cpu")
+    report_networks(engine, data, 2)
     assert "warning" not in capsys.readouterr().err
     monkeypatch.setattr("genseg_betty.training.console.free_memory", lambda _: 10.0)
-    introduce(engine, data, 2)
+    report_networks(engine, data, 2)
     assert "may run out of memory" in capsys.readouterr().err
     assert torch.equal(numbers, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in engine.segmenter.module.state_dict().items())
@@ -96,7 +102,7 @@ def test_the_bytes_that_stage_one_keeps_are_those_of_real_steps(generator):
     )
     data = load_data(config)
     _, engine = built(config, data)
-    found = sizes(engine, (2, 1, 32, 32), (2, 1, 32, 32))
+    found = measure_networks(engine, (2, 1, 32, 32), (2, 1, 32, 32))
     batch = Batch(torch.rand(2, 1, 32, 32), torch.randint(0, 2, (2, 32, 32)), ["a", "b"])
     networks = [level.module for level in engine.levels]
     stage_one = engine.levels[:-2]  # together: G may run once for both

@@ -147,7 +147,7 @@ def test_skipped_steps_are_counted_on_the_screen_in_the_status_and_in_the_report
     assert json.loads((tmp_path / "failed" / "status.json").read_text())["skipped"] == {"segmenter": 2}
     run = gs.train([*command, f"run_dir={tmp_path / 'run'}"])
     assert run.read_status()["skipped"] == results(run)["skipped"] == {"segmenter": 4}
-    assert "not finite: 4 of segmentation" in capsys.readouterr().err
+    assert "not finite: 4 of segmenter" in capsys.readouterr().err
     assert "Not finite: 4 segmentation steps skipped" in (run.path / "report.html").read_text()
 
 
@@ -226,7 +226,7 @@ def test_a_signal_outside_the_steps_interrupts_too(number, tmp_path, monkeypatch
         raise AssertionError("the signal did nothing")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "test", stopped)
+        patch.setattr(training, "score_test_sets", stopped)
         with pytest.raises(Interrupted) as caught:
             gs.train(command)
     assert caught.value.signal_number == number

@@ -26,8 +26,8 @@ from genseg_betty.report.record import UNRELATED
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
 from genseg_betty.training import sample_images as pictures
-from genseg_betty.training.loop import Watch
-from genseg_betty.training.warm_start import begin, keep, require_beginning
+from genseg_betty.training.loop_checkpoints import LoopCheckpoints
+from genseg_betty.training.warm_start import begin_warm, require_beginning, save_warm_up
 from methods.tiny import TINY, built
 from states import different
 
@@ -47,7 +47,7 @@ def _in_short() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "save_samples", lambda path, columns: None)
-        patch.setattr(level_method, "introduce", lambda engine, data, batch_size: None)
+        patch.setattr(level_method, "report_networks", lambda engine, data, batch_size: None)
         yield
     torch.set_num_threads(usual)
 
@@ -161,10 +161,10 @@ def test_a_warm_up_alone_is_not_tested_and_may_go_on(donor, unbroken, tmp_path):
 def test_the_warm_up_is_kept_before_the_checkpoint_of_its_last_step(tmp_path, monkeypatch):
     """Or a kill between them would lose it for good."""
 
-    def killed(watch):
+    def killed(checkpoints, seconds):
         raise Stop
 
-    monkeypatch.setattr(Watch, "_checkpoint", killed)
+    monkeypatch.setattr(LoopCheckpoints, "save_last", killed)
     with pytest.raises(Stop):
         gs.train([*OVERRIDES, f"trainer.checkpoint_every={WARMUP}", f"run_dir={tmp_path / 'run'}"])
     assert Run.open(tmp_path / "run").load_checkpoint("warmup")
@@ -214,7 +214,7 @@ def configured(*changes: str) -> DictConfig:
 def described(*changes: str) -> tuple[DictConfig, dict]:
     config = configured(*changes)
     data = data_of(*(change for change in changes if change.startswith(("seed", "dataset.", "image_size"))))
-    return config, build_named(config.method).warm_up(config, data)
+    return config, build_named(config.method).describe_warm_up(config, data)
 
 
 def require(source: Path, *changes: str) -> None:
@@ -299,7 +299,7 @@ def test_masks_count_and_validation_does_not(tmp_path):
     def found(*overrides: str):
         config = compose([*OVERRIDES, *folder, *overrides])
         data = load_data(config)
-        return build_named(config.method).warm_up(config, data), data.splits
+        return build_named(config.method).describe_warm_up(config, data), data.splits
 
     before, splits = found()
     for part in ("images", "masks"):
@@ -411,7 +411,7 @@ def engine() -> PhasedEngine:
 
 def begin_from(source: Path, engine: PhasedEngine) -> None:
     config, description = described(f"trainer.warm_start={source}")
-    begin(Run(source, config), engine, description)
+    begin_warm(Run(source, config), engine, description)
 
 
 def generation(edit: Callable) -> Callable:
@@ -430,10 +430,10 @@ def first(moments: dict) -> dict:
     ("spoil", "told"),
     [
         (lambda levels: levels.pop("discriminator"), "levels.discriminator is missing"),
-        (lambda levels: levels.update(segmentation={}), "levels.segmentation is not expected"),
-        (generation(lambda state: state.pop("skipped")), "levels.generation.guard.skipped is missing"),
+        (lambda levels: levels.update(segmenter={}), "levels.segmenter is not expected"),
+        (generation(lambda state: state.pop("skipped")), "levels.generator.skipped is missing"),
         (generation(lambda state: state.update(count="6")), "count is of type str, expected of type int"),
-        (generation(lambda state: state.update(count=5)), "generation has made 5 steps, expected 6"),
+        (generation(lambda state: state.update(count=5)), "generator has made 5 steps, expected 6"),
         (generation(lambda state: state.update(loss="low")), "loss is of type str, expected one number"),
         (generation(lambda state: state.update(module=3)), "module is of type int, expected of type dict"),
         (generation(lambda state: state["module"].popitem()), " is missing"),
@@ -486,11 +486,11 @@ def test_every_optimizer_comes_back_whole(changes, tmp_path):
 
 @pytest.mark.parametrize("generator", ["bbdm", "soft_intro_vae"])
 def test_other_families_come_back_whole(generator, tmp_path):
-    """The first has no opponent."""
+    """The first has no discriminator."""
     small = "trainer.small={base_channels: 4, max_channels: 8}"
     others = [one for one in OVERRIDES if not one.startswith("generator.")]
     config = compose([*others, f"generator={generator}", "trainer.warmup_iterations=2", small])
-    comes_back_whole(config, build_named(config.method).warm_up(config, data_of()), tmp_path)
+    comes_back_whole(config, build_named(config.method).describe_warm_up(config, data_of()), tmp_path)
 
 
 def comes_back_whole(config: DictConfig, description: dict, path: Path) -> None:
@@ -499,7 +499,7 @@ def comes_back_whole(config: DictConfig, description: dict, path: Path) -> None:
         warm.advance()
     config.trainer.warm_start = str(path)
     with Run.start(path, config) as run:
-        keep(run, warm, description)
-        begin(run, cold, description)
+        save_warm_up(run, warm, description)
+        begin_warm(run, cold, description)
     unsound = {"/levels/generator/gradient_norm"} if warm.generator.guard.skipped else set()  # nan ≠ nan
     assert {*different(cold.state_dict(), warm.state_dict())} <= unsound

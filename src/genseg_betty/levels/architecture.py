@@ -6,18 +6,22 @@ In L_val the segmenter uses BatchNorm's running statistics: that is how it is us
 set of one or two images gives no statistics worth having, and nothing of it may enter the segmenter's buffers.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from genseg_betty.data.batches import Batch
-from genseg_betty.levels.segmentation import validation_loss
+from genseg_betty.levels.stage import Stage, Trial
 from genseg_betty.memory import return_freed
 from genseg_betty.multilevel.level import Level
 
 
-class ArchitectureSearch(Level):
+class ArchitectureSearch(Stage):
     """A minimises the validation loss of the segmenter that its images trained (Eq. 3 and 8)."""
+
+    part: ClassVar[str] = "architecture"
+    is_network: ClassVar[bool] = False
+    logs_gradient: ClassVar[bool] = True
 
     @property
     def allows_bfloat16(self) -> bool:
@@ -25,7 +29,9 @@ class ArchitectureSearch(Level):
 
     def training_step(self, batch: Batch) -> Tensor:
         return_freed()  # the graphs of stage I and II are still held, and now comes that of L_val
-        return validation_loss(self.segmenter, batch)  # L_seg(S′, D_val)
+        # At the live weights S′: no buffer changes, and no random number is drawn.
+        with self.segmenter.evaluating():
+            return self.segmenter.criterion(self.segmenter(batch.image), batch.mask)  # L_seg(S′, D_val)
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below is known to have rested."""
@@ -35,3 +41,6 @@ class ArchitectureSearch(Level):
     def find_finite(self) -> Tensor:
         lower_steps = self.segmenter.guard.step_finite & self.generator.guard.step_finite
         return super().find_finite() & lower_steps
+
+    def dry_pass(self) -> Trial:
+        return Trial([self.module], lambda networks, image, condition: networks[0]())

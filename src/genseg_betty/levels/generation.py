@@ -1,12 +1,14 @@
-"""Stage I: the mask-to-image generator's weights, and its opponent's, at a fixed architecture.
+"""Stage I: the weights of the mask-to-image generator and of the discriminator, at a fixed architecture.
 
 GenSeg, Eq. 1, with the one-step updates of Eq. 5 (generator) and Eq. 6 (discriminator). What the losses are depends
 on the family of the generator: `generators/objectives.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from genseg_betty.augment import Augmentation
@@ -14,7 +16,7 @@ from genseg_betty.data.batches import Batch
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask, encode_mask
 from genseg_betty.generators.objectives import DrawnObjective, Objective
-from genseg_betty.multilevel.level import Level
+from genseg_betty.levels.stage import Networks, Stage, Trial
 from genseg_betty.multilevel.step_inputs import seed_generators
 
 
@@ -27,22 +29,39 @@ class Draw:
     synthetic: Tensor
 
 
-class Discrimination(Level):
+class Discrimination(Stage):
     """H tells real images from synthetic ones (Eq. 1, inner maximum; Eq. 6)."""
 
     seed_word = "discrimination"
+    part: ClassVar[str] = "discriminator"
+    is_stage_one: ClassVar[bool] = True
+    records_step: ClassVar[bool] = False
 
     def training_step(self, batch: Batch) -> Tensor:
-        generation = self.generator
+        generation: Generation = self.generator
         objective, draw = generation.objective, generation.shared_draw
-        if draw is not None:
+        if draw is not None and isinstance(objective, DrawnObjective):
             return objective.loss_of_opponent(draw.synthetic.detach(), self, draw.condition, draw.image)
         image, mask = generation.real_pairs(batch)
-        with generation.network.restored_buffers():
-            return objective.opponent_loss(generation.generate, self, generation.encode_condition(mask), image)
+        condition = generation.encode_condition(mask)
+        with generation.network.restored_buffers():  # no buffer of G learns from a step of H
+            return objective.opponent_loss(generation.generate, self, condition, image)
+
+    def dry_pass(self) -> Trial:
+        return Trial([self.module], lambda networks, image, condition: networks[0](condition, image))
+
+    def dry_step(self) -> Trial:
+        generation: Generation = self.generator
+
+        def compute_loss(networks: Networks, image: Tensor, condition: Tensor) -> Any:
+            discriminate, generate = networks
+            at_choices = generation.fix_architecture(generate)
+            return generation.objective.opponent_loss(at_choices, discriminate, condition, image)
+
+        return Trial([self.module, generation.module], compute_loss)
 
 
-class Generation(Level):
+class Generation(Stage):
     """G makes images that H takes for real, at architecture A (Eq. 1, outer minimum; Eq. 5).
 
     Args:
@@ -53,6 +72,8 @@ class Generation(Level):
     """
 
     seed_word = "generation"
+    part: ClassVar[str] = "generator"
+    is_stage_one: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -88,14 +109,15 @@ class Generation(Level):
         return Draw(image, condition, self.generate(condition))
 
     def training_step(self, batch: Batch) -> Tensor:
-        opponent: Any = self.discriminator if self.objective.has_opponent else None
+        discriminator: Any = self.discriminator if self.objective.has_opponent else None
         if not isinstance(self.objective, DrawnObjective):
             image, mask = self.real_pairs(batch)
-            return self.objective.generator_loss(self.generate, opponent, self.encode_condition(mask), image)
-        draw, self.shared_draw = self.shared_draw or self._draw_images(batch), None
+            return self.objective.generator_loss(self.generate, discriminator, self.encode_condition(mask), image)
+        draw = self.shared_draw or self._draw_images(batch)
+        self.shared_draw = None
         # A seed of its own: what H draws at random must not depend on whether G drew just now or before H's step.
         with seed_generators(self.moment_of(self._count, "verdict")):
-            return self.objective.loss_of_generator(draw.synthetic, opponent, draw.condition, draw.image)
+            return self.objective.loss_of_generator(draw.synthetic, discriminator, draw.condition, draw.image)
 
     def end_step(self) -> None:
         super().end_step()
@@ -103,7 +125,9 @@ class Generation(Level):
 
     def real_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image and mask of the real pairs that stage I learns from."""
-        return (batch.image, batch.mask) if self.augment is None else self.augment.pair(batch.image, batch.mask)
+        if self.augment is None:
+            return batch.image, batch.mask
+        return self.augment.pair(batch.image, batch.mask)
 
     def encode_condition(self, mask: Tensor) -> Tensor:
         """The generator's input for label masks [B, H, W]: float [B, M, H, W] in {-1, 1}."""
@@ -112,7 +136,8 @@ class Generation(Level):
 
     def generate(self, *inputs: Tensor) -> Tensor:
         """G at the architecture A."""
-        return self(*inputs, self.search_weights() if self.search_weights is not None else None)
+        alpha = None if self.search_weights is None else self.search_weights()
+        return self(*inputs, alpha)
 
     def synthesise(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Î(M, G, A) for label masks [B, H, W]: images [B, C, H, W] in [-1, 1] and the masks that they belong to.
@@ -127,3 +152,28 @@ class Generation(Level):
         """Î(M̂, G′, A) for stage II, and its mask. No buffer of G learns from it."""
         with self.network.restored_buffers():
             return self.synthesise(mask)
+
+    def fix_architecture(self, network: Callable[..., Any]) -> Callable[..., Tensor]:
+        """G at the architecture A, where `network` stands for G and no gradient is to reach A."""
+        # No graph of α's own may outlive a trial: its nodes would tie α to the stream of that trial.
+        with torch.no_grad():
+            weights = {} if self.search_weights is None else self.search_weights()
+        choices = {half: weight.detach().requires_grad_() for half, weight in weights.items()}
+        return lambda *inputs: network(*inputs, choices or None)
+
+    def dry_pass(self) -> Trial:
+        def draw_images(networks: Networks, image: Tensor, condition: Tensor) -> Any:
+            return self.objective.draw(self.fix_architecture(networks[0]), condition)
+
+        return Trial([self.module], draw_images)
+
+    def dry_step(self) -> Trial:
+        modules = [self.module]
+        if self.objective.has_opponent:
+            modules.append(self.discriminator.module)
+
+        def compute_loss(networks: Networks, image: Tensor, condition: Tensor) -> Any:
+            at_choices = self.fix_architecture(networks[0])
+            return self.objective.generator_loss(at_choices, networks[-1], condition, image)
+
+        return Trial(modules, compute_loss)

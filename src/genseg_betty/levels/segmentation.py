@@ -1,22 +1,21 @@
-"""Stage II: the segmenter's weights on synthetic and real pairs (GenSeg, Eq. 2 and 7), and its plain rivals."""
+"""Stage II: the segmenter's weights on synthetic and real pairs (GenSeg, Eq. 2 and 7), or on real pairs alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from genseg_betty.augment import Augmentation
-from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.batches import Batch
+from genseg_betty.levels.stage import Networks, Stage, Trial
 from genseg_betty.multilevel.average import Average
-from genseg_betty.multilevel.level import Level
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class SegmenterLevel(Level):
+class SegmenterLevel(Stage):
     """A level that trains a segmenter, whatever it trains it on.
 
     Args:
@@ -25,6 +24,8 @@ class SegmenterLevel(Level):
     """
 
     seed_word = "segmentation"
+    part: ClassVar[str] = "segmenter"
+    holds_average: ClassVar[bool] = True
 
     def __init__(self, *args: Any, loss: Loss, ema_decay: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,6 +60,9 @@ class SegmenterLevel(Level):
         super().load_state_dict(state_dict)
         self.average.load_state_dict(state_dict["average"])
 
+    def dry_pass(self) -> Trial:
+        return Trial([self.module], lambda networks, image, condition: networks[0](image))
+
 
 class Segmentation(SegmenterLevel):
     """Stage II: train the segmenter on synthetic and real pairs (GenSeg, Eq. 2 and 7).
@@ -81,26 +85,36 @@ class Segmentation(SegmenterLevel):
         self.augment_real = augment_real
 
     def training_step(self, batch: Batch) -> Tensor:
-        image, mask = self.render_synthetic(batch)
-        with self.network.restored_buffers():
-            synthetic = self.criterion(self(image), mask)
+        mask = self.augment.mask(batch.mask)  # M̂
+        image, mask = self.render_synthetic(mask)  # Î(M̂, G′, A)
+        synthetic = self.synthetic_loss(image, mask)  # L(S(Î), M̂)
         real = self.own_loss(lambda: self.real_weight * self.real_loss(batch))  # γ L(S(I), M)
         return synthetic + real
 
-    def render_synthetic(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Î(M̂, G′, A) and its mask: M̂, but of generators that draw both."""
-        mask = self.augment.mask(batch.mask)  # M̂
+    def render_synthetic(self, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of these masks, and the masks; generators that draw masks too give their own."""
         with torch.set_grad_enabled(self.needs_lower_gradients):
             image, mask = self.generator.render(mask)
         image, mask = self.cut_graph(image, mask)
         return image, mask
 
+    def synthetic_loss(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The loss on synthetic pairs; no running statistic follows them."""
+        with self.network.restored_buffers():
+            return self.criterion(self(image), mask)
+
     def real_loss(self, batch: Batch) -> Tensor:
-        """L(S(I), M) on the real pairs."""
+        """The loss on real pairs."""
         image, mask = batch.image, batch.mask
         if self.augment_real:
             image, mask = self.augment.pair(image, mask)
         return self.criterion(self(image), mask)
+
+    def dry_step(self) -> Trial:
+        def pass_synthetic_and_real(networks: Networks, image: Tensor, condition: Tensor) -> Any:
+            return networks[0](image), networks[0](image)
+
+        return Trial([self.module], pass_synthetic_and_real)
 
 
 class SupervisedSegmentation(SegmenterLevel):
@@ -115,17 +129,3 @@ class SupervisedSegmentation(SegmenterLevel):
         if self.augment is not None:
             image, mask = self.augment.pair(image, mask)
         return self.criterion(self(image), mask)
-
-
-def validation_loss(level: SegmenterLevel, batch: Batch) -> Tensor:
-    """L_seg(S', D_val) at the live weights (Eq. 3); no buffer changes and no random number is drawn."""
-    with level.evaluating():
-        return level.criterion(level(batch.image), batch.mask)
-
-
-@torch.inference_mode()
-def predict_logits(module: nn.Module, images: Tensor, batch_size: int, window: Sequence[int]) -> Tensor:
-    """Logits [N, O, *] of images [N, C, *], in batches; what is larger than the network's input by sliding windows."""
-    if images.ndim == 4 or tuple(images.shape[2:]) == tuple(window):
-        return torch.cat([module(part) for part in images.split(batch_size)])
-    return torch.cat([slide(module, part, window, batch_size) for part in images.split(1)])

@@ -1,4 +1,4 @@
-"""GenSeg, end to end, and Separate, its two-stage rival (GenSeg, Methods and Fig. 7)."""
+"""GenSeg, end to end, and Separate, which trains the generator first and freezes it (GenSeg, Methods, Fig. 7)."""
 
 from abc import abstractmethod
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from genseg_betty.levels.graph import WARMUP, hop_configs, joint_plan
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, PhasedEngine, Plan
 from genseg_betty.run import Run
-from genseg_betty.training.components import Workshop
-from genseg_betty.training.warm_start import Description, describe
+from genseg_betty.training.components import Components
+from genseg_betty.training.warm_up_description import Description, describe_warm_up
 
 AugmentPairs = Literal["none", "segmenter", "both"]
 
@@ -40,42 +40,40 @@ class Generative(LevelMethod):
     def warmup_steps(self, trainer: DictConfig) -> int:
         """Steps of the generator alone, before all others."""
 
-    def warm_up(self, config: DictConfig, data: DataBundle) -> Description:
-        return describe(config, data, self.warmup_steps(config.trainer), self.augments_generation)
+    def describe_warm_up(self, config: DictConfig, data: DataBundle) -> Description:
+        return describe_warm_up(config, data, self.warmup_steps(config.trainer), self.augments_generation)
 
-    def finish(self, run: Run, workshop: Workshop, engine: PhasedEngine) -> dict[str, Any]:
-        architecture, data = workshop.architecture, workshop.data
+    def finish(self, run: Run, components: Components, engine: PhasedEngine) -> dict[str, Any]:
+        architecture, data = components.architecture, components.data
         common = {
             "num_classes": data.num_classes,
             "channels": data.preprocessing.channels,
             "image_size": list(data.preprocessing.image_size),
         }
         alpha = {half: weights.detach().cpu() for half, weights in architecture().items()}
-        run.save_checkpoint("generator", {"weights": on_cpu(workshop.generator), "alpha": alpha, **common})
+        searched = {"weights": copy_to_cpu(components.generator), "alpha": alpha, **common}
+        run.save_checkpoint("generator", searched)
+
+        # The strongest operations alone: a network of its own, which learns on for some steps.
         trainer = run.config.trainer
-        kept, losses = discretise(
-            workshop.generator,
-            architecture,
-            engine,
-            trainer.finetune_iterations,
-            lambda part, network: build_optimizer(trainer.optimizers[part], network),
+        strongest, losses = discretise(
+            generator=components.generator,
+            architecture=architecture,
+            engine=engine,
+            steps=trainer.finetune_iterations,
+            optimizer=lambda part, network: build_optimizer(trainer.optimizers[part], network),
         )
-        saved = {"weights": on_cpu(kept), "kept": architecture.kept(), **common}
-        run.save_checkpoint("generator_strongest", saved)
+        kept = architecture.kept()
+        run.save_checkpoint("generator_strongest", {"weights": copy_to_cpu(strongest), "kept": kept, **common})
         return {
-            "architecture": {**architecture.to_lists(), "kept": architecture.kept()},
+            "architecture": {**architecture.to_lists(), "kept": kept},
             "strongest": losses,
-            "parameters": {
-                "segmenter": count_parameters(workshop.segmenter),
-                "generator": count_parameters(workshop.generator),
-                "generator_strongest": count_parameters(kept),
-                "discriminator": count_parameters(workshop.discriminator) if workshop.discriminator else None,
-            },
+            "parameters": _count_weights(components, strongest),
         }
 
 
 class GenSeg(Generative):
-    """The three stages together: a warm-up of the generator alone, then joint steps (Eq. 5-8)."""
+    """The three stages together: a warm-up of the generator alone, then joint steps."""
 
     learns_architecture = True
 
@@ -83,22 +81,22 @@ class GenSeg(Generative):
         steps: int = trainer.warmup_iterations
         return steps
 
-    def plan(self, workshop: Workshop) -> Plan:
-        config = workshop.config
-        trainer, kind = config.trainer, config.hypergradient
-        hops = hop_configs(kind, trainer.warmup_iterations, config.arch_every)
-        gan = workshop.gan(self.augments_generation, hops["generator"])
-        names = tuple(level.name for level in gan)
+    def plan(self, components: Components) -> Plan:
+        config = components.config
+        trainer, hypergradient = config.trainer, config.hypergradient
+        hops = hop_configs(hypergradient, trainer.warmup_iterations, config.arch_every)
+        stage_one = components.build_stage_one(self.augments_generation, hops["generator"])
+        names = tuple(level.name for level in stage_one)
         return joint_plan(
-            gan,
-            workshop.segmentation(self.real_weight, self.augments_segmentation, hops["segmenter"]),
-            workshop.search(),
-            [Phase(WARMUP, self.warmup_steps(trainer), names), Phase("joint", trainer.iterations, names)],
-            kind,
+            gan=stage_one,
+            segmentation=components.build_segmentation(self.real_weight, self.augments_segmentation, hops["segmenter"]),
+            architecture=components.build_search(),
+            phases=[Phase(WARMUP, self.warmup_steps(trainer), names), Phase("joint", trainer.iterations, names)],
+            hypergradient=hypergradient,
         )
 
-    def architecture(self, workshop: Workshop) -> Architecture:
-        return workshop.architecture
+    def find_architecture(self, components: Components) -> Architecture:
+        return components.architecture
 
 
 class Separate(Generative):
@@ -108,16 +106,27 @@ class Separate(Generative):
         steps: int = trainer.warmup_iterations + trainer.iterations
         return steps
 
-    def plan(self, workshop: Workshop) -> Plan:
-        trainer = workshop.config.trainer
-        gan = workshop.gan(self.augments_generation)
-        segmentation = workshop.segmentation(self.real_weight, self.augments_segmentation)
+    def plan(self, components: Components) -> Plan:
+        trainer = components.config.trainer
+        stage_one = components.build_stage_one(self.augments_generation)
+        segmentation = components.build_segmentation(self.real_weight, self.augments_segmentation)
         phases = [
-            Phase(WARMUP, self.warmup_steps(trainer), tuple(level.name for level in gan)),
-            Phase("segmentation", trainer.iterations, ("segmenter",)),
+            Phase(WARMUP, self.warmup_steps(trainer), tuple(level.name for level in stage_one)),
+            Phase("segmentation", trainer.iterations, (segmentation.name,)),
         ]
-        return Plan([*gan, segmentation], phases)
+        return Plan([*stage_one, segmentation], phases)
 
 
-def on_cpu(module: nn.Module) -> dict[str, Any]:
+def copy_to_cpu(module: nn.Module) -> dict[str, Any]:
+    """The module's state, on the CPU."""
     return {name: value.cpu() for name, value in module.state_dict().items()}
+
+
+def _count_weights(components: Components, strongest: nn.Module) -> dict[str, int | None]:
+    discriminator = components.discriminator
+    return {
+        "segmenter": count_parameters(components.segmenter),
+        "generator": count_parameters(components.generator),
+        "generator_strongest": count_parameters(strongest),
+        "discriminator": None if discriminator is None else count_parameters(discriminator),
+    }

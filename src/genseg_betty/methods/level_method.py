@@ -1,6 +1,6 @@
-"""The protocol of every method, and what all of them share.
+"""What all methods share that train levels by Betty.
 
-Two methods differ in their `plan` alone: data, splits, the segmenter and its first weights, its optimizer and
+Two of them differ in their `plan` alone: data, splits, the segmenter and its first weights, its optimizer and
 number of updates, weight averaging and selection are the same, so that a difference in score is the method's.
 """
 
@@ -20,10 +20,11 @@ from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.multilevel.engine import PhasedEngine, Plan, find_backend
 from genseg_betty.run import Run
 from genseg_betty.tracking import Tracker
-from genseg_betty.training.components import Workshop
-from genseg_betty.training.console import introduce
-from genseg_betty.training.loop import Watch
-from genseg_betty.training.warm_start import Description, begin, keep, origin
+from genseg_betty.training.components import Components
+from genseg_betty.training.console import report_networks
+from genseg_betty.training.loop import TrainingLoop
+from genseg_betty.training.warm_start import begin_warm, find_origin, save_warm_up
+from genseg_betty.training.warm_up_description import Description
 
 
 class LevelMethod(ABC):
@@ -37,57 +38,66 @@ class LevelMethod(ABC):
 
         Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
         """
-        workshop = Workshop(run.config, data)
-        backend = find_backend(run.config.graphs, workshop.device)
+        components = Components(run.config, data)
+        backend = find_backend(run.config.graphs, components.device)
         # All of it on the stream of the graphs: a capture cannot wait for what was computed on another one.
         with nullcontext() if backend is None else backend.on_own_stream():
-            return self._fit(run, data, workshop, backend)
+            findings = self._train_levels(run, data, components, backend)
+            return self._build_predictor(run, data, components), findings
 
-    def _fit(
-        self, run: Run, data: DataBundle, workshop: Workshop, backend: Backend | None
-    ) -> tuple[Predictor, dict[str, Any]]:
+    def _train_levels(
+        self, run: Run, data: DataBundle, components: Components, backend: Backend | None
+    ) -> dict[str, Any]:
+        """Train, and write checkpoints/predictor.pt. Returns the method's part of results.json."""
         trainer = run.config.trainer
-        engine = PhasedEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite, backend)
-        introduce(engine, data, settings(run.config, data).batch_size)
-        described = self.warm_up(run.config, data)
-        begin(run, engine, described)
-        when_done = {WARMUP: partial(keep, run, engine, described)} if described and trainer.keep_warmup else {}
+        engine = PhasedEngine(self.plan(components), components.device.type, trainer.max_nonfinite, backend)
+        report_networks(engine, data, settings(run.config, data).batch_size)
+
+        # The warm-up of stage I comes from another Run, or is kept for others once it is done.
+        described = self.describe_warm_up(run.config, data)
+        begin_warm(run, engine, described)
+        when_done = {}
+        if described and trainer.keep_warmup:
+            when_done[WARMUP] = partial(save_warm_up, run, engine, described)
+
         tracker = Tracker(run, run.config.logger)
         try:
-            watch = Watch(engine, run, tracker, data, self.architecture(workshop), when_done)
-            watch.train()
-            findings = {**self.finish(run, workshop, engine), "warm_start": origin(run, engine, described)}
+            architecture = self.find_architecture(components)
+            loop = TrainingLoop(engine, run, tracker, data, architecture=architecture, when_done=when_done)
+            loop.train()
+            findings = self.finish(run, components, engine)
+            findings["warm_start"] = find_origin(run, engine, described)
         finally:
             tracker.close()
-        if trainer.select == "last":
-            run.save_checkpoint("predictor", watch.predictor_state())
-        else:
-            run.save_checkpoint("predictor", run.load_checkpoint("best") or watch.predictor_state())
+
+        # The method's segmenter: that of the last step, or that of the best validation.
+        best = run.load_checkpoint("best") if trainer.select != "last" else None
+        run.save_checkpoint("predictor", best or loop.validation.predictor_state())
         hypergradient = engine.plan.hypergradient
         findings["hypergradient"] = None if hypergradient == "none" else hypergradient
-        return self._predictor(run, data, workshop), watch.summary() | findings
+        return loop.summarise() | findings
 
     @abstractmethod
-    def plan(self, workshop: Workshop) -> Plan:
+    def plan(self, components: Components) -> Plan:
         """The levels, their edges and their phases."""
 
-    def warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
+    def describe_warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
         """What the warm-up of the generator depends on; None for methods without a generator."""
         return None
 
-    def architecture(self, workshop: Workshop) -> Architecture | None:
+    def find_architecture(self, components: Components) -> Architecture | None:
         """A, if the method learns it: logged as the training goes on."""
         return None
 
-    def finish(self, run: Run, workshop: Workshop, engine: PhasedEngine) -> dict[str, Any]:
-        """What is left to do after the last step; returns what results.json says of it."""
-        sizes = {"segmenter": count_parameters(workshop.segmenter), "generator": None, "discriminator": None}
+    def finish(self, run: Run, components: Components, engine: PhasedEngine) -> dict[str, Any]:
+        """Do what is left to do after the last step. Returns what results.json says of it."""
+        sizes = {"segmenter": count_parameters(components.segmenter), "generator": None, "discriminator": None}
         return {"architecture": None, "parameters": sizes}
 
-    def _predictor(self, run: Run, data: DataBundle, workshop: Workshop) -> Predictor:
+    def _build_predictor(self, run: Run, data: DataBundle, components: Components) -> Predictor:
         saved = run.load_checkpoint("predictor")
         assert saved is not None
         preprocessing = data.preprocessing
         network = build_segmenter(run.config, preprocessing.channels, data.num_outputs, preprocessing.spatial_dims)
         network.load_state_dict(saved["weights"])
-        return Predictor(network, preprocessing, workshop.device)
+        return Predictor(network, preprocessing, components.device)

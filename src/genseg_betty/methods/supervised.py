@@ -2,7 +2,7 @@
 
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, Plan
-from genseg_betty.training.components import Workshop
+from genseg_betty.training.components import Components
 
 
 class Supervised(LevelMethod):
@@ -15,6 +15,7 @@ class Supervised(LevelMethod):
     def __init__(self, augment: bool) -> None:
         self.augment = augment
 
-    def plan(self, workshop: Workshop) -> Plan:
-        level = workshop.supervised(workshop.augmentation if self.augment else None)
-        return Plan([level], [Phase("segmentation", workshop.config.trainer.iterations, ("segmenter",))])
+    def plan(self, components: Components) -> Plan:
+        level = components.build_supervised(self.augment)
+        iterations = components.config.trainer.iterations
+        return Plan([level], [Phase("segmentation", iterations, (level.name,))])

@@ -78,7 +78,7 @@ class PhasedEngine(Engine):
     def __init__(
         self, plan: Plan, device: str = "cpu", max_nonfinite: int = 20, backend: Backend | None = None
     ) -> None:
-        logging.getLogger("betty").disabled = True  # Betty prints its graph; the watch reports instead
+        logging.getLogger("betty").disabled = True  # Betty prints its graph; the training loop reports instead
         jvp_fn_mapping.update(HYPERGRADIENTS)
         self.plan = plan
         self.max_nonfinite = max_nonfinite

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from betty.configs import Config
@@ -28,20 +28,26 @@ from genseg_betty.generators.objectives import Objective
 from genseg_betty.levels.architecture import ArchitectureSearch
 from genseg_betty.levels.generation import Discrimination, Generation
 from genseg_betty.levels.segmentation import Segmentation, SupervisedSegmentation
+from genseg_betty.levels.stage import Stage
 from genseg_betty.losses import segmentation_loss
-from genseg_betty.multilevel.level import Level
 from genseg_betty.multilevel.stateful_problem import Conditions
 from genseg_betty.randomness import derived_seed
 
+StageT = TypeVar("StageT", bound=Stage)
 
-def batches(labelled: LabelledSet, size: int, seed: int, name: str) -> Callable[[int], Batch]:
+
+def draw_batches(labelled: LabelledSet, size: int, seed: int, name: str) -> Callable[[int], Batch]:
     """Count of a step -> batch, in an order that `seed` and `name` determine."""
     sampler = StepSampler(len(labelled.ids), size, derived_seed(seed, "batches", name))
-    return lambda count: labelled.batch(sampler.indices(count), derived_seed(seed, "patches", name, count))
+
+    def draw_batch(count: int) -> Batch:
+        return labelled.batch(sampler.indices(count), derived_seed(seed, "patches", name, count))
+
+    return draw_batch
 
 
-class Workshop:
-    """Builds networks once each, and levels around them."""
+class Components:
+    """Builds networks once each, and levels around them; their names are those of the levels, see `Stage.part`."""
 
     def __init__(self, config: DictConfig, data: DataBundle) -> None:
         self.config = config
@@ -80,16 +86,15 @@ class Workshop:
     def objective(self) -> Objective:
         return build_objective(self.config)
 
-    def gan(self, augment: bool, betty: Config | None = None) -> list[Level]:
-        """Stage I: G, and before it its opponent H where its family has one."""
-        levels: list[Level] = []
+    def build_stage_one(self, augment: bool, betty: Config | None = None) -> list[Stage]:
+        """The level of the discriminator where the generator's family has one, then that of the generator."""
+        levels: list[Stage] = []
         if self.discriminator is not None:
-            levels.append(Discrimination("discriminator", self.discriminator, *self._common("discriminator", "gan")))
-        generation = Generation(
-            "generator",
-            self.generator,
-            *self._common("generator", "gan"),
-            betty,
+            levels.append(self._build_level(Discrimination, feed="gan"))
+        generation = self._build_level(
+            Generation,
+            feed="gan",
+            betty=betty,
             objective=self.objective,
             architecture=self.architecture,
             augment=self.augmentation if augment else None,
@@ -97,37 +102,36 @@ class Workshop:
         )
         return [*levels, generation]
 
-    def segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
-        self._check_segmenter(second_derivatives=betty is not None and self.config.hypergradient.startswith("exact"))
-        return Segmentation(
-            "segmenter",
-            self.segmenter,
-            *self._common("segmenter", "segmenter"),
-            betty,
+    def build_segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
+        """Stage II; `betty` where a hypergradient goes through it."""
+        is_exact = self.config.hypergradient.startswith("exact")
+        self._check_segmenter(second_derivatives=betty is not None and is_exact)
+        return self._build_level(
+            Segmentation,
+            feed="segmenter",
+            betty=betty,
             augment=self.augmentation,
             real_weight=real_weight,
             augment_real=augment_real,
             **self._segmenter_options(),
         )
 
-    def supervised(self, augment: Augmentation | None) -> SupervisedSegmentation:
+    def build_supervised(self, augment: bool) -> SupervisedSegmentation:
+        """The segmenter's level of a method without a generator."""
         self._check_segmenter(second_derivatives=False)
-        return SupervisedSegmentation(
-            "segmenter",
-            self.segmenter,
-            *self._common("segmenter", "segmenter"),
-            augment=augment,
+        return self._build_level(
+            SupervisedSegmentation,
+            feed="segmenter",
+            augment=self.augmentation if augment else None,
             **self._segmenter_options(),
         )
 
-    def search(self) -> ArchitectureSearch | None:
+    def build_search(self) -> ArchitectureSearch | None:
         """Stage III; None for a generator without searchable cells."""
         if not list(self.architecture.parameters()):
             return None
         # The graph of L_val is walked once for each path of the hypergradient.
-        optimizer, draws, conditions = self._common("architecture", "validation")
-        betty = Config(retain_graph=True)
-        return ArchitectureSearch("architecture", self.architecture, optimizer, draws, conditions, betty)
+        return self._build_level(ArchitectureSearch, feed="validation", betty=Config(retain_graph=True))
 
     def _check_segmenter(self, second_derivatives: bool) -> None:
         """Raise UserError before the first step for a backbone that does not fit the data or the hypergradient."""
@@ -142,14 +146,29 @@ class Workshop:
             "ema_decay": trainer.ema_decay,
         }
 
-    def _common(self, part: str, feed: str) -> tuple[Any, ...]:
-        """Optimizer, batches and conditions of the level whose network is `part`."""
-        module: nn.Module = getattr(self, part).to(self.device, memory_format=self.memory_format)
-        optimizer = build_optimizer(self.config.trainer.optimizers[part], module)
+    def _build_level(self, stage: type[StageT], *, feed: str, betty: Config | None = None, **options: Any) -> StageT:
+        """A level around its network, with an optimizer, batches and the conditions that all levels share.
+
+        Args:
+            feed: names the order of its batches; "validation" has them drawn from the validation images.
+            betty: Betty's settings of the level.
+            options: further arguments of the level's class.
+        """
+        module: nn.Module = getattr(self, stage.part).to(self.device, memory_format=self.memory_format)
+        autocast = resolve_autocast(self.config.precision, self.device)
+        return stage(
+            name=stage.part,
+            module=module,
+            optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], module),
+            batches=self._draw_batches(feed),
+            conditions=Conditions(self.config.seed, autocast, self.config.precondition),
+            config=betty,
+            **options,
+        )
+
+    def _draw_batches(self, feed: str) -> Callable[[int], Batch]:
         labelled = self.labelled["validation" if feed == "validation" else "train"]
         size = settings(self.config, self.data).batch_size
         if feed == "validation":
             size = min(size, len(labelled.ids))
-        autocast = resolve_autocast(self.config.precision, self.device)
-        conditions = Conditions(self.config.seed, autocast, self.config.precondition)
-        return optimizer, batches(labelled, size, self.config.seed, feed), conditions
+        return draw_batches(labelled, size, self.config.seed, feed)

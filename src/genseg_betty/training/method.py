@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.run import Run
-from genseg_betty.training.warm_start import Description
+from genseg_betty.training.warm_up_description import Description
 
 
 class Method(Protocol):
@@ -27,5 +27,5 @@ class Method(Protocol):
         Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
         """
 
-    def warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
+    def describe_warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
         """What the warm-up of the generator depends on; None for methods without a generator."""

@@ -27,7 +27,7 @@ from genseg_betty.run import Run
 from genseg_betty.run.resume import continues
 from genseg_betty.signals import interruptible, interruption
 from genseg_betty.streams import unfailing_streams
-from genseg_betty.training.console import announce, conclude, nothing_to_do, unused
+from genseg_betty.training.console import announce_run, find_unused_cases, report_results, tell_finished
 from genseg_betty.training.method import Method
 from genseg_betty.training.warm_start import require_beginning
 
@@ -47,33 +47,35 @@ def train(config: DictConfig) -> Run:
     reuse_freed()
     with unfailing_streams(), interruptible():
         data = load_data(config)
-        return _train(with_count(config, data), data)
+        return _train_on(data, set_count(config, data))
 
 
-def with_count(config: DictConfig, data: DataBundle) -> DictConfig:
+def set_count(config: DictConfig, data: DataBundle) -> DictConfig:
     """The config with the number of labelled images in force, in the Run's name too, where the data decide on it.
 
     A Run that an earlier version named goes on as it is.
     """
-    open_name = OPEN in str(config.run_dir) and "run_dir" not in (config.get("origins") or {})
-    if not open_name or config.dataset.n_labelled is not None or Path(config.run_dir).expanduser().is_dir():
+    user_named = "run_dir" in (config.get("origins") or {})
+    is_open = OPEN in str(config.run_dir) and not user_named
+    if not is_open or config.dataset.n_labelled is not None or Path(config.run_dir).expanduser().is_dir():
         return config
     count = len(data.splits.train) + len(data.splits.validation)
     config = copy.deepcopy(config)
-    config.dataset.n_labelled, config.run_dir = count, name_count(config.run_dir, count)
+    config.dataset.n_labelled = count
+    config.run_dir = name_count(config.run_dir, count)
     return config
 
 
-def _train(config: DictConfig, data: DataBundle) -> Run:
-    splits = splits_of(data)
+def _train_on(data: DataBundle, config: DictConfig) -> Run:
+    splits = list_splits(data)
     method: Method = build_named(config.method)
     if not continues(Path(config.run_dir).expanduser(), config.resume):
-        require_beginning(config, method.warm_up(config, data))  # before anything in the directory is touched
+        require_beginning(config, method.describe_warm_up(config, data))  # before the directory is touched
     with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
         if is_complete(run):
-            nothing_to_do(run)
+            tell_finished(run)
             return run
-        announce(run, data, method.has_generator, method.learns_architecture)
+        announce_run(run, data, method.has_generator, method.learns_architecture)
         try:
             _fit_and_test(run, method, data, splits)
         except BaseException as error:
@@ -98,17 +100,20 @@ def _record_end(run: Run, error: BaseException) -> None:
 
 
 def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, Any]) -> None:
+    """Train, test, and write all that the Run ends with."""
     run.status("running", message="training")
     run.write_json("splits.json", splits)
     run.write_json("fingerprint.json", data.fingerprint.to_dict(settings(run.config, data)))
     predictor, findings = method.fit(run, data)
     run.status("running", message="testing")
-    tested = test(run, data, predictor) if findings["iterations"] else {}  # an untrained segmenter has no score
-    results = describe(run, data, method) | findings | {"test": tested}
+    tested = {}
+    if findings["iterations"]:  # an untrained segmenter has no score
+        tested = score_test_sets(run, data, predictor)
+    results = {**collect_facts(run, data, method), **findings, "test": tested}
     results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json("results.json", results)
     build_report([run.path], run.path / "report.html")
-    conclude(run, results)
+    report_results(run, results)
 
 
 def is_complete(run: Run) -> bool:
@@ -116,12 +121,14 @@ def is_complete(run: Run) -> bool:
     if not run.resuming or run.read_status().get("state") != "finished":
         return False
     results = run.read_results()
+    if results.get("iterations") != run.config.trainer.iterations:
+        return False
     networks = ["predictor", "generator"] if results.get("generator") else ["predictor"]
-    has_networks = all((run.path / "checkpoints" / f"{name}.pt").exists() for name in networks)
-    return has_networks and results.get("iterations") == run.config.trainer.iterations
+    checkpoints = run.path / "checkpoints"
+    return all((checkpoints / f"{name}.pt").exists() for name in networks)
 
 
-def test(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:
+def score_test_sets(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:
     """Score every test set at the size of its own masks; one CSV each."""
     scores = {}
     for name, (dataset, cases) in data.test.items():
@@ -138,31 +145,37 @@ def require_same_data(run: Run, splits: dict[str, Any]) -> None:
     """
     before = {"data_sha256": splits["data_sha256"], **run.read_splits()}  # older Runs have none
     parts = ("train", "validation", "sha256", "data_sha256")
-    changed = [part for part in parts if before.get(part) != splits[part]]
-    if changed:
-        old, new = ({*found["train"], *found["validation"]} for found in (before, splits))
-        come, gone = (", ".join(sorted(ids)[:5]) or "none" for ids in (new - old, old - new))
-        raise UserError(
-            f"{run.path} began with other images than the dataset has now (of its labelled ones, new: {come}; gone: "
-            f"{gone}; or their content, masks or part changed). Bring the files back, or start anew with "
-            "resume=restart or another run_dir."
-        )
+    if all(before.get(part) == splits[part] for part in parts):
+        return
+    old = {*before["train"], *before["validation"]}
+    new = {*splits["train"], *splits["validation"]}
+    raise UserError(
+        f"{run.path} began with other images than the dataset has now (of its labelled ones, new: "
+        f"{_list_some(new - old)}; gone: {_list_some(old - new)}; or their content, masks or part changed). Bring the "
+        "files back, or start anew with resume=restart or another run_dir."
+    )
 
 
-def splits_of(data: DataBundle) -> dict[str, Any]:
+def list_splits(data: DataBundle) -> dict[str, Any]:
     """splits.json: the case ids of train, validation and test, and the content of those that were learned from."""
     splits = data.splits
-    root = str(data.dataset.root) if data.dataset.root else None
-    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    return {**parts, "dataset": data.dataset.name, "root": root, "sha256": data.contents, "data_sha256": data.sha256}
+    return {
+        "train": splits.train,
+        "validation": splits.validation,
+        "test": splits.test,
+        "dataset": data.dataset.name,
+        "root": str(data.dataset.root) if data.dataset.root else None,
+        "sha256": data.contents,
+        "data_sha256": data.sha256,
+    }
 
 
-def describe(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
+def collect_facts(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
     """What results.json says before the first step. A method without a generator has none of its keys' values."""
     config, has_generator = run.config, method.has_generator
     return {
         "schema": 1,
-        "name": config.name or _label(run, has_generator),
+        "name": config.name or _find_label(run, has_generator),
         "method": config.method.name,
         "dataset": config.dataset.name,
         "backbone": config.backbone.name,
@@ -175,19 +188,26 @@ def describe(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
         "n_labelled": len(data.splits.train) + len(data.splits.validation),
         "n_train": len(data.splits.train),
         "n_validation": len(data.splits.validation),
-        "n_unused": len(unused(data)),
+        "n_unused": len(find_unused_cases(data)),
         "warmup_iterations": config.trainer.warmup_iterations if has_generator else 0,
         "metric": data.metric,
         "device": _device_name(config),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": _find_versions(),
         "data_sha256": data.sha256,
     }
 
 
-def _label(run: Run, has_generator: bool) -> str:
-    """The name of the directory, whose third part is a generator whether the method has one or not: here it has."""
-    unused = "" if has_generator else f"-{run.config.generator.name}-{run.config.method.name}-"
-    return run.path.name.replace(unused, f"-{run.config.method.name}-", 1) if unused else run.path.name
+def _list_some(ids: set[str]) -> str:
+    return ", ".join(sorted(ids)[:5]) or "none"
+
+
+def _find_label(run: Run, has_generator: bool) -> str:
+    """The directory's name; its third part, a generator whether the method has one or not, is left out without one."""
+    directory = run.path.name
+    if has_generator:
+        return directory
+    generator, method = run.config.generator.name, run.config.method.name
+    return directory.replace(f"-{generator}-{method}-", f"-{method}-", 1)
 
 
 def _device_name(config: DictConfig) -> str:
@@ -196,8 +216,12 @@ def _device_name(config: DictConfig) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _find_versions() -> dict[str, str | None]:
+    """The versions of Python and of the packages that a training's numbers depend on."""
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
