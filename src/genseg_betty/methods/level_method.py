@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 
 from genseg_betty.build import build_segmenter, count_parameters
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.levels.graph import WARMUP
@@ -48,7 +48,7 @@ class LevelMethod(ABC):
     ) -> tuple[Predictor, dict[str, Any]]:
         trainer = run.config.trainer
         engine = PhasedEngine(self.plan(workshop), workshop.device.type, trainer.max_nonfinite, backend)
-        introduce(engine, data, settings(run.config, data).batch_size)
+        introduce(engine, data, data.settings.batch_size)
         described = self.warm_up(run.config, data)
         begin(run, engine, described)
         when_done = {WARMUP: partial(keep, run, engine, described)} if described and trainer.keep_warmup else {}

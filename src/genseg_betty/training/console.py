@@ -9,7 +9,7 @@ from genseg_betty.config.naming import OPEN
 from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.config.origins import OF_AUGMENT, SET, belongs, find_idle_sections
 from genseg_betty.data.inspect.fingerprint import describe
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import free_memory, peak_memory
 from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.multilevel.engine import PhasedEngine
@@ -42,7 +42,7 @@ def announce(run: Run, data: DataBundle, has_generator: bool, learns_architectur
         f"{config.method.name}: {networks}{preset}, on {data.dataset.name}, {size} px, {data.num_classes} classes; "
         f"test: {tests or 'none'}; seed {config.seed}",
         f"cases: {_parts(config, data)}",
-        *_indented("data:", *describe(data.fingerprint, settings(config, data), origins).splitlines()),
+        *_indented("data:", *describe(data.fingerprint, data.settings, origins).splitlines()),
         *_indented("note:", *notes),
         f"{'continues' if run.resuming else 'run directory'}: {run.path}",
     )

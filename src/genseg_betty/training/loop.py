@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import OutOfMemoryError, Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.generators.cells import Architecture, operation_name
@@ -70,7 +70,7 @@ class Watch:
         self.last: dict[str, float] = {}
         self.seconds = 0.0
         self._updates = 0
-        self.batch_size = settings(run.config, data).batch_size
+        self.batch_size = data.settings.batch_size
         epoch = math.ceil(len(data.train) / self.batch_size)
         self.validate_every: int = self.trainer.validate_every or epoch
         self.plateau = None

@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import resolve_autocast, resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.levels.graph import WARMUP
@@ -58,7 +58,7 @@ def describe(config: DictConfig, data: DataBundle, steps: int, augments: bool) -
         "dataset.labels": {"classes": data.num_classes, "threshold": labels.threshold, "values": _lookup(data)},
         "image_size": image["image_size"],
         "steps": steps,
-        "trainer.batch_size": settings(config, data).batch_size,
+        "trainer.batch_size": data.settings.batch_size,
         "trainer.optimizers": {name: optimizers[name] for name in STAGE_ONE},
         "generator": {key: value for key, value in generator.items() if key != "name"},  # a label
         "augment": _plain(config.augment) if augments else None,
