@@ -16,8 +16,9 @@ from PIL import Image
 from genseg_betty.data.batches import LabelledSet, StepSampler
 from genseg_betty.data.cache import ledger, prepared
 from genseg_betty.data.cases import open_dataset
+from genseg_betty.data.derived_settings import derive_settings
 from genseg_betty.data.inspect.fingerprint import Settings
-from genseg_betty.data.loading import DataBundle, load_data, settings
+from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.splits import fingerprints
@@ -492,16 +493,16 @@ def test_real_lungs_with_an_ood_set(genseg_data: Path, dataset_yaml) -> None:
 def test_what_the_config_sets_stands_and_the_fingerprint_fills_the_rest(config_of) -> None:
     config = OmegaConf.merge(config_of(image_size=None), {"trainer": {"batch_size": None, "loss": "auto"}})
     data = load_data(config)
-    assert settings(config, data) == data.fingerprint.defaults
+    assert derive_settings(config, data.preprocessing, data.fingerprint) == data.fingerprint.defaults
     assert data.preprocessing.image_size == data.fingerprint.defaults.image_size
     config = OmegaConf.merge(
         config_of(image_size=512, channels=3, intensity=[10, 99.5]), {"trainer": {"batch_size": None, "loss": "bce"}}
     )
     data = load_data(config)
-    assert settings(config, data) == Settings((512, 512), None, 3, 2, "bce", "window 10 to 99.5")
+    assert data.settings == Settings((512, 512), None, 3, 2, "bce", "window 10 to 99.5")
     assert data.preprocessing.intensity == (10, 99.5)
     config.trainer.batch_size = 7
-    assert settings(config, data).batch_size == 7
+    assert derive_settings(config, data.preprocessing, data.fingerprint).batch_size == 7
 
 
 def test_a_window_of_percentiles_is_that_of_every_image(config_of, folder: Path) -> None:

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.batches import FOREGROUND_SHARE, LabelledSet, foreground_of, patch_at
+from genseg_betty.data.derived_settings import derive_settings
 from genseg_betty.data.formats import ImageError, read_header
-from genseg_betty.data.loading import load_data, settings
+from genseg_betty.data.loading import load_data
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.errors import UserError
 from genseg_betty.inference import Predictor
@@ -203,7 +204,7 @@ def test_volumes_of_scanners_with_units_of_their_own(config_of, volumes: Path) -
     data = load_data(config_of())
     assert data.preprocessing.intensity is None
     config = OmegaConf.merge(config_of(), {"trainer": {"batch_size": None, "loss": "auto"}})
-    assert settings(config, data).normalisation == "each"
+    assert derive_settings(config, data.preprocessing, data.fingerprint).normalisation == "each"
     for image, mask in zip(data.train.images[:, 0], data.train.masks, strict=True):
         assert image[mask > 0].mean() > 0.7
         assert image[mask == 0].mean() < -0.8

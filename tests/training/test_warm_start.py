@@ -213,7 +213,9 @@ def configured(*changes: str) -> DictConfig:
 
 def described(*changes: str) -> tuple[DictConfig, dict]:
     config = configured(*changes)
-    data = data_of(*(change for change in changes if change.startswith(("seed", "dataset.", "image_size"))))
+    data = data_of(
+        *(change for change in changes if change.startswith(("seed", "dataset.", "image_size", "trainer.batch_size")))
+    )
     return config, build_named(config.method).describe_warm_up(config, data)
 
 

@@ -12,16 +12,18 @@ from genseg_betty.data.cache.prepared import CachedReader
 from genseg_betty.data.cache.store import Cache
 from genseg_betty.data.cases import describe, scan_dataset
 from genseg_betty.data.comparable import require_alike
+from genseg_betty.data.derived_settings import derive_settings
 from genseg_betty.data.inspect.check import split_or_note
 from genseg_betty.data.inspect.class_counts import require_learnable
 from genseg_betty.data.inspect.fingerprint import (
+    CaseFacts,
     Fingerprint,
     Settings,
-    default_batch_size,
     fingerprint,
     fitting_patch,
-    of_no_common_unit,
+    needs_per_image_normalisation,
 )
+from genseg_betty.data.network_input import choose_image_size, require_contrast
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.data.source.case import Case
@@ -29,8 +31,6 @@ from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.files import Finding
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
-
-BLANK = 1e-5  # of the network's -1 to 1: the rounding of a resize, far below one of 256 levels
 
 DatasetConfig = Callable[..., Mapping[str, Any]]  # (name, config_dir=) -> the keys of a dataset YAML
 
@@ -48,6 +48,7 @@ class DataBundle:
     contents: dict[str, str]  # `fingerprints` of train and validation
     sha256: str  # of the ids and contents of train and validation, masks too
     fingerprint: Fingerprint  # of train and validation
+    settings: Settings  # in force: the config's, or the fingerprint's where the config leaves one open
     digests: dict[str, str]  # by id of train and validation: SHA-256 of the contents of image and masks
 
     @property
@@ -64,21 +65,6 @@ class DataBundle:
     def metric(self) -> str:
         """The dataset's metric, dice or jaccard."""
         return self.dataset.metric
-
-
-def settings(config: DictConfig, data: DataBundle) -> Settings:
-    """What a run uses: the config's, and what it leaves open as the fingerprint has it."""
-    size, suits = data.preprocessing.image_size, data.fingerprint.defaults
-    fitting = suits.normalisation if data.preprocessing.intensity else "each"
-    normalisation = config.dataset.get("intensity") or fitting
-    return Settings(
-        size,
-        data.preprocessing.spacing,
-        data.preprocessing.channels,
-        config.trainer.batch_size or default_batch_size(size),
-        suits.loss if config.trainer.loss == "auto" else config.trainer.loss,
-        normalisation if isinstance(normalisation, str) else "window {:g} to {:g}".format(*normalisation),
-    )
 
 
 def load_dataset_config(name: str, config_dir: str | None = None) -> Mapping[str, Any]:
@@ -117,7 +103,7 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
             faults.append(f"ood: {error}")
     if faults:
         raise UserError("\n".join(faults))
-    bundle = _bundle(reader, splits, contents, test, size, config.dataset)
+    bundle = _prepare_bundle(reader, splits, contents, test, size, config)
     reader.save()
     cache.trim()
     return bundle
@@ -169,7 +155,7 @@ def _require_usable(
         raise UserError(f"{dataset.name}: every labelled case is trained or validated on; none is left to test on")
 
 
-def _bundle(
+def _prepare_bundle(
     reader: CachedReader,
     splits: Splits,
     contents: dict[str, str],
@@ -177,63 +163,78 @@ def _bundle(
     size: tuple[int, ...] | None,
     config: DictConfig,
 ) -> DataBundle:
+    """Measure the training and validation cases, decide how they are read, and read them."""
     dataset = reader.dataset
     train, validation = _by_id(dataset, splits.train), _by_id(dataset, splits.validation)
     used = train + validation
     facts = reader.facts(used)
     counts = [one.counts for one in facts]
     require_learnable(dataset, counts[: len(train)], counts[len(train) :])
-    found = fingerprint(facts, [case.group for case in used], dataset.classes)
-    suits = found.defaults
-    intensity, spacing = (_as_tuple(_plain(config.get(key))) for key in ("intensity", "spacing"))
-    if spacing and len(found.median) == 2:
-        raise UserError(f"dataset.spacing is {list(spacing)}, and {dataset.name} holds images; expected null")
-    spacing = spacing or suits.spacing
-    fits = fitting_patch(facts, spacing) if len(found.median) == 3 else suits.image_size
-    size = _fitting(size, fits, dataset, found.median)
-    if intensity is None and of_no_common_unit(facts[: len(train)]):
-        intensity = "each"
-    values = dataset.label_values_of(used)
-    preprocessing = reader.fit(train, facts[: len(train)], size, config.get("channels"), intensity, spacing, values)
-    sets = []
-    for part in (train, validation):
-        images, masks = reader.tensors(part, preprocessing)
-        patch = None if tuple(masks.shape[1:]) == size else size
-        sets.append(LabelledSet([case.id for case in part], images, masks, patch))
-    _require_contrast(sets[0], intensity)
+    groups = [case.group for case in used]
+    measured = fingerprint(facts, groups, dataset.classes)
+
+    preprocessing, intensity = _fit_preprocessing(reader, train, used, facts, measured, size, config.dataset)
+    train_set = _read_set(reader, train, preprocessing)
+    validation_set = _read_set(reader, validation, preprocessing)
+    require_contrast(train_set, intensity)
+
     digests = {case.id: reader.digest(case) for case in used}
+    return DataBundle(
+        preprocessing=preprocessing,
+        train=train_set,
+        validation=validation_set,
+        dataset=dataset,
+        splits=splits,
+        test=test,
+        contents=contents,
+        sha256=_hash_digests(digests),
+        fingerprint=measured,
+        settings=derive_settings(config, preprocessing, measured),
+        digests={id: digest.hex() for id, digest in digests.items()},
+    )
+
+
+def _fit_preprocessing(
+    reader: CachedReader,
+    train: list[Case],
+    used: list[Case],
+    facts: list[CaseFacts],
+    measured: Fingerprint,
+    size: tuple[int, ...] | None,
+    config: DictConfig,
+) -> tuple[Preprocessing, Any]:
+    """Return the preprocessing, and the intensity that it was asked for; `facts` are of the cases `used`."""
+    dataset = reader.dataset
+    of_train = facts[: len(train)]
+    intensity = _as_tuple(_plain(config.get("intensity")))
+    spacing = _as_tuple(_plain(config.get("spacing")))
+    holds_volumes = len(measured.median) == 3
+    if spacing and not holds_volumes:
+        raise UserError(f"dataset.spacing is {list(spacing)}, and {dataset.name} holds images; expected null")
+    spacing = spacing or measured.defaults.spacing
+    fitting = fitting_patch(facts, spacing) if holds_volumes else measured.defaults.image_size
+    size = choose_image_size(size, fitting, dataset, measured.median)
+    if intensity is None and needs_per_image_normalisation(of_train):
+        intensity = "each"
+    label_values = dataset.label_values_of(used)
+    fitted = reader.fit(train, of_train, size, config.get("channels"), intensity, spacing, label_values)
+    return fitted, intensity
+
+
+def _read_set(reader: CachedReader, cases: list[Case], preprocessing: Preprocessing) -> LabelledSet:
+    """Read cases into memory; volumes larger than the network's input are seen in patches of its size."""
+    images, masks = reader.tensors(cases, preprocessing)
+    size = preprocessing.image_size
+    patch = None if tuple(masks.shape[1:]) == size else size
+    return LabelledSet([case.id for case in cases], images, masks, patch)
+
+
+def _hash_digests(digests: Mapping[str, bytes]) -> str:
+    """SHA-256 of the case ids and the digests of their contents, in this order."""
     whole = hashlib.sha256()
     for id, digest in digests.items():
         whole.update(id.encode() + b"\0" + digest)
-    in_hex = {id: digest.hex() for id, digest in digests.items()}
-    return DataBundle(
-        preprocessing, sets[0], sets[1], dataset, splits, test, contents, whole.hexdigest(), found, in_hex
-    )
-
-
-def _require_contrast(train: LabelledSet, intensity: Any) -> None:
-    """Refuse a window of intensities that makes the training images blank."""
-    spread = float(train.images.max() - train.images.min())
-    if isinstance(intensity, tuple) and spread < BLANK:
-        raise UserError(
-            f"dataset.intensity={list(intensity)}: all pixels of the training images lie beyond one end of this window "
-            "and become the same; expected [low, high] in the units of the files, or null"
-        )
-
-
-def _fitting(
-    size: tuple[int, ...] | None, suits: tuple[int, ...], dataset: Dataset, usual: tuple[int, ...]
-) -> tuple[int, ...]:
-    """The network's input: what suits, or what is asked for; of volumes one number is the most along each axis."""
-    if size is None or len(size) == len(suits):
-        return size or suits
-    if len(suits) == 3 and size[0] == size[1]:
-        return tuple(min(size[0], side) for side in suits)
-    kind = "volumes" if len(suits) == 3 else "images"
-    raise UserError(
-        f"{dataset.name} holds {kind} (mostly {' x '.join(map(str, usual))}), and image_size is {list(size)}; expected "
-        f"{len(suits)} numbers, as image_size={list(suits)}, or null for that"
-    )
+    return whole.hexdigest()
 
 
 def _by_id(dataset: Dataset, ids: list[str]) -> list[Case]:

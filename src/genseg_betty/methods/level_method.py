@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from omegaconf import DictConfig
 
 from genseg_betty.build import build_segmenter, count_parameters
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.levels.graph import WARMUP
@@ -51,7 +51,7 @@ class LevelMethod(ABC):
         """Train, and write checkpoints/predictor.pt. Returns the method's part of results.json."""
         trainer = run.config.trainer
         engine = PhasedEngine(self.plan(components), components.device.type, trainer.max_nonfinite, backend)
-        report_networks(engine, data, settings(run.config, data).batch_size)
+        report_networks(engine, data, data.settings.batch_size)
 
         # The warm-up of stage I comes from another Run, or is kept for others once it is done.
         described = self.describe_warm_up(run.config, data)

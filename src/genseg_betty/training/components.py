@@ -21,7 +21,7 @@ from genseg_betty.build import (
     build_segmenter,
 )
 from genseg_betty.data.batches import Batch, LabelledSet, StepSampler
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import choose_memory_format, resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.objectives import Objective
@@ -168,7 +168,7 @@ class Components:
 
     def _draw_batches(self, feed: str) -> Callable[[int], Batch]:
         labelled = self.labelled["validation" if feed == "validation" else "train"]
-        size = settings(self.config, self.data).batch_size
+        size = self.data.settings.batch_size
         if feed == "validation":
             size = min(size, len(labelled.ids))
         return draw_batches(labelled, size, self.config.seed, feed)

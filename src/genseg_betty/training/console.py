@@ -10,7 +10,7 @@ from genseg_betty.config.naming import OPEN
 from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.config.origins import OF_AUGMENT, SET, belongs, find_idle_sections
 from genseg_betty.data.inspect.fingerprint import describe
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import free_memory, peak_memory
 from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.levels.stage import select_stages
@@ -31,7 +31,7 @@ def announce_run(run: Run, data: DataBundle, has_generator: bool, learns_archite
     notes += [*data.dataset.notes, *data.splits.notes]
     if OPEN in run.path.name:
         notes.append("an earlier version gave this Run its name, without the number of labelled images; it keeps it")
-    described = describe(data.fingerprint, settings(config, data), origins).splitlines()
+    described = describe(data.fingerprint, data.settings, origins).splitlines()
     state = "continues" if run.resuming else "run directory"
     _print_lines(
         _describe_training(config, data, has_generator),

@@ -15,7 +15,7 @@ from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
 from genseg_betty.config.naming import OPEN, name_count
 from genseg_betty.config.networks import describe_networks, describe_reduced
-from genseg_betty.data.loading import DataBundle, load_data, settings
+from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.files import file_label, is_full
@@ -103,7 +103,7 @@ def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, 
     """Train, test, and write all that the Run ends with."""
     run.status("running", message="training")
     run.write_json("splits.json", splits)
-    run.write_json("fingerprint.json", data.fingerprint.to_dict(settings(run.config, data)))
+    run.write_json("fingerprint.json", data.fingerprint.to_dict(data.settings))
     predictor, findings = method.fit(run, data)
     run.status("running", message="testing")
     tested = {}

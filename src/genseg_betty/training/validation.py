@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from genseg_betty.backbones.sliding import slide
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import peak_memory
 from genseg_betty.generators.cells import Architecture, operation_name
 from genseg_betty.generators.encoding import class_masks
@@ -42,7 +42,7 @@ class Validation:
         self.data = data
         self.architecture = architecture
         self.segmenter: SegmenterLevel = engine.segmenter
-        self.batch_size = settings(run.config, data).batch_size
+        self.batch_size = data.settings.batch_size
         self.best: dict[str, float] = {"score": -1.0, "step": 0}
         self.last: dict[str, float] = {}
         self.plateau: ReduceLROnPlateau | None = None

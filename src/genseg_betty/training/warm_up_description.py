@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from genseg_betty.data.loading import DataBundle, settings
+from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import resolve_autocast, resolve_device
 from genseg_betty.levels.generation import Discrimination, Generation
 
@@ -47,7 +47,7 @@ def describe_warm_up(config: DictConfig, data: DataBundle, steps: int, augments:
         "dataset.labels": _describe_labels(data),
         "image_size": image["image_size"],
         "steps": steps,
-        "trainer.batch_size": settings(config, data).batch_size,
+        "trainer.batch_size": data.settings.batch_size,
         "trainer.optimizers": {part: optimizers[part] for part in (Generation.part, Discrimination.part)},
         "generator": generator,
         "augment": _to_plain(config.augment) if augments else None,

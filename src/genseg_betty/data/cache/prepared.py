@@ -25,7 +25,7 @@ from genseg_betty.data.source.labels import LabelValue
 from genseg_betty.data.splits import fingerprints
 from genseg_betty.errors import UserError
 
-BESIDE_THE_READING = {
+NOT_IN_CACHE_KEY = {
     *("name", "root", "cases", "unlabelled", "metric", "published_test", "folds", "own_split", "recipe"),
     *("published_split", "copies", "near_copies"),
 }
@@ -45,7 +45,7 @@ class CachedReader:
         self.places = Places()  # what `faults` found
         self._cache = cache if dataset.root else Cache(None)  # what is drawn is drawn anew
         reading = {one.name: repr(getattr(dataset, one.name)) for one in fields(dataset)}
-        self._reading = {name: text for name, text in reading.items() if name not in BESIDE_THE_READING}
+        self._reading = {name: text for name, text in reading.items() if name not in NOT_IN_CACHE_KEY}
         self._code = code_version()
         self._ledger = Ledger(self._cache, self._code, str(dataset.root))
         self._digests: dict[str, list[bytes]] = {}  # by case id: of its image and masks

@@ -147,7 +147,7 @@ def fingerprint(facts: Sequence[CaseFacts], groups: Iterable[str], classes: Sequ
     )
 
 
-def of_no_common_unit(facts: Sequence[CaseFacts]) -> bool:
+def needs_per_image_normalisation(facts: Sequence[CaseFacts]) -> bool:
     """Whether images are so unlike in brightness that each has to be brought to a scale by itself, as MRI may be.
 
     Asked of training cases alone: what a validation image is like must not decide how training images are read.
