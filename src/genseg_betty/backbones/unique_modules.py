@@ -1,7 +1,8 @@
-"""Each part of a network registered in one place.
+"""Every module of a network has one name in its state dict.
 
-Some networks hold a module under two names (MONAI's DynUNet). Called at other weights, which is how a hypergradient
-records a step, torch's `functional_call` then leaves those weights behind for good, and the network trains no more.
+Some networks hold a module under two names (MONAI's DynUNet). A hypergradient records a step by calling the network at
+other weights. With a module of two names, torch's `functional_call` does not take those weights out again, and the
+network is not trained any more.
 """
 
 from torch import nn

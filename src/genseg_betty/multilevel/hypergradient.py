@@ -1,5 +1,9 @@
 """The vector-Jacobian products between the stages (GenSeg, Eq. 9-11), in the form that Betty calls.
 
+    Eq. 9    dL_val/dA, the product of the two hops below with dL_val/dS': Betty's walk along the path
+    Eq. 10   the hop from G' to A
+    Eq. 11   the hop from S' to G'
+
 Betty walks the path A -> G' -> S' -> L_val backwards. A hop gets the vector dL/dθ' of a level's new weights
 θ' = θ - u(∇_θ L(θ, φ)), and returns the vector for what θ' depends on, φ:
 
