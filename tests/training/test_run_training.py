@@ -148,7 +148,7 @@ def test_skipped_steps_are_counted_on_the_screen_in_the_status_and_in_the_report
     run = gs.train([*command, f"run_dir={tmp_path / 'run'}"])
     assert run.read_status()["skipped"] == results(run)["skipped"] == {"segmenter": 4}
     assert "not finite: 4 of segmenter" in capsys.readouterr().err
-    assert "Not finite: 4 segmentation steps skipped" in (run.path / "report.html").read_text()
+    assert "Not finite: 4 segmenter steps skipped" in (run.path / "report.html").read_text()
 
 
 def test_alpha_starts_uniform_and_moves_only_with_a_hypergradient(tmp_path):
