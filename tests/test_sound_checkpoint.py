@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
 from genseg_betty.run import sound_checkpoint as checking
+from genseg_betty.run.checksums import SUMS
 
 STATE = {"weights": {"w": torch.arange(6.0)}, "outputs": 1, "names": ["a", None], "best": 0.5}
 Spoil = Callable[[Path], object]
@@ -154,6 +155,7 @@ def test_what_torch_would_read_without_a_bound_is_refused(
     monkeypatch.chdir(run.path)
     path = run.path / "checkpoints" / "last.pt"
     spoil(path)
+    (run.path / SUMS).unlink()  # as who made the file could have made its checksum
     with pytest.raises(UserError, match=rf"{re.escape(str(path))} cannot be read \(.*({told}).*resume=restart"):
         run.load_checkpoint("last")
     assert not (run.path / "made-by-a-stranger").exists()
@@ -187,7 +189,7 @@ def test_what_torch_saves_is_sound(prefix: str, run: Run) -> None:
         run.save_checkpoint("last", state)
     else:
         torch.save(state, run.path / "checkpoints" / "last.pt")
-        (run.path / "SHA256SUMS").unlink()
+        (run.path / SUMS).unlink()
     found = run.load_checkpoint("last")
     assert found is not None
     assert torch.equal(found["views"][1], shared.T)
