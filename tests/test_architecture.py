@@ -100,7 +100,7 @@ class Threshold(nn.Module):
 
 class Plain(LevelMethod):
     def plan(self, components):
-        level = components.supervised(None)
+        level = components.build_supervised(None)
         return Plan([level], [Phase("segmentation", components.config.trainer.iterations, ("segmenter",))])
 '''
 FILES = {

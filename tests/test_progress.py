@@ -84,7 +84,7 @@ def test_default_stream_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("[best] checkpoint written\njoint 1/1  …  ")
-    assert err.endswith(" GiB  segmentation 0.5\n")
+    assert err.endswith(" GiB  segmenter 0.5\n")
 
 
 def test_a_terminal_is_drawn_at_most_five_times_a_second() -> None:
