@@ -16,7 +16,7 @@ from genseg_betty.data.batches import Batch
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.generators.encoding import decode_mask, encode_mask
 from genseg_betty.generators.objectives import DrawnObjective, Objective
-from genseg_betty.levels.stage import Networks, Stage, Trial
+from genseg_betty.levels.stage import Networks, Stage, Trial, take_pairs
 from genseg_betty.multilevel.step_inputs import seed_generators
 
 
@@ -125,9 +125,7 @@ class Generation(Stage):
 
     def real_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Image and mask of the real pairs that stage I learns from."""
-        if self.augment is None:
-            return batch.image, batch.mask
-        return self.augment.pair(batch.image, batch.mask)
+        return take_pairs(batch, self.augment)
 
     def encode_condition(self, mask: Tensor) -> Tensor:
         """The generator's input for label masks [B, H, W]: float [B, M, H, W] in {-1, 1}."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genseg_betty.augment import Augmentation
 from genseg_betty.data.batches import Batch
-from genseg_betty.levels.stage import Networks, Stage, Trial
+from genseg_betty.levels.stage import Networks, Stage, Trial, take_pairs
 from genseg_betty.multilevel.average import Average
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -105,9 +105,7 @@ class Segmentation(SegmenterLevel):
 
     def real_loss(self, batch: Batch) -> Tensor:
         """The loss on real pairs."""
-        image, mask = batch.image, batch.mask
-        if self.augment_real:
-            image, mask = self.augment.pair(image, mask)
+        image, mask = take_pairs(batch, self.augment if self.augment_real else None)
         return self.criterion(self(image), mask)
 
     def dry_step(self) -> Trial:
@@ -125,7 +123,5 @@ class SupervisedSegmentation(SegmenterLevel):
         self.augment = augment
 
     def training_step(self, batch: Batch) -> Tensor:
-        image, mask = batch.image, batch.mask
-        if self.augment is not None:
-            image, mask = self.augment.pair(image, mask)
+        image, mask = take_pairs(batch, self.augment)
         return self.criterion(self(image), mask)

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from genseg_betty.augment import Augmentation
+from genseg_betty.data.batches import Batch
 from genseg_betty.multilevel.level import Level
 
 Networks = Sequence[Callable[..., Any]]
@@ -52,6 +54,13 @@ class Stage(Level):
     def dry_step(self) -> Trial:
         """What keeps as many bytes for its backward pass as the level's loss, and goes through the same networks."""
         return self.dry_pass()
+
+
+def take_pairs(batch: Batch, augment: Augmentation | None) -> tuple[Tensor, Tensor]:
+    """Image and mask of the real pairs of a batch, moved together by `augment`; None: as they are."""
+    if augment is None:
+        return batch.image, batch.mask
+    return augment.pair(batch.image, batch.mask)
 
 
 def select_stages(levels: Iterable[Level]) -> list[Stage]:
