@@ -13,7 +13,7 @@ from genseg_betty.config import load_dataset_config
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.source.files import Finding, merge_findings
 from genseg_betty.errors import UserError
-from genseg_betty.faults import list_examples, merge_alike
+from genseg_betty.faults import list_examples, list_first, merge_alike
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,11 @@ from genseg_betty.faults import list_examples, merge_alike
 )
 def test_examples(names: str, told: str) -> None:
     assert list_examples(list(names)) == told
+
+
+@pytest.mark.parametrize(("names", "told"), [("", ""), ("a", "a"), ("abc", "a, b, c"), ("abcd", "a, b, c and 1 more")])
+def test_first(names: str, told: str) -> None:
+    assert list_first(list(names)) == told
 
 
 ONE_KIND = [

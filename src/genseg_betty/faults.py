@@ -13,12 +13,19 @@ _VARYING = re.compile(
 )
 
 
+def list_first(names: Sequence[str], most: int = EXAMPLES) -> str:
+    """ "a", "a, b", "a, b, c and 37 more"."""
+    shown = ", ".join(names[:most])
+    hidden = len(names) - most
+    return f"{shown} and {hidden} more" if hidden > 0 else shown
+
+
 def list_examples(names: Sequence[str], most: int = EXAMPLES) -> str:
-    """ "a", "a and b", "a, b and c", "a, b, c and 37 more"."""
-    shown = list(names[:most])
-    if len(names) > most:
-        return f"{', '.join(shown)} and {len(names) - most} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+    """As `list_first`, and "a, b and c" where all are named."""
+    if len(names) < 2 or len(names) > most:
+        return list_first(names, most)
+    *others, last = names
+    return f"{', '.join(others)} and {last}"
 
 
 def merge_alike(faults: Sequence[tuple[str, str]], noun: str = "files") -> list[str]:

@@ -6,13 +6,14 @@ one; and as the training images of two equal descriptions are equal, no validati
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import resolve_autocast, resolve_device
+from genseg_betty.faults import list_first
 from genseg_betty.levels.generation import Discrimination, Generation
 
 Description = dict[str, Any]
@@ -77,7 +78,7 @@ def compare_images(there: Any, here: dict[str, str]) -> str | None:
     told = []
     for kind, ids in kinds.items():
         if ids:
-            some = _list_some(ids)
+            some = list_first(sorted(map(str, ids)), SHOWN)
             told.append(f"{len(ids)} {kind} ({some})")
     if told:
         return f"training images: {', '.join(told)}"
@@ -101,13 +102,6 @@ def _describe_labels(data: DataBundle) -> dict[str, Any]:
     if labels.lookup is not None:
         values = {str(value): index for value, index in labels.lookup.items()}
     return {"classes": data.num_classes, "threshold": labels.threshold, "values": values}
-
-
-def _list_some(ids: Iterable[Any]) -> str:
-    names = sorted(map(str, ids))
-    shown = ", ".join(names[:SHOWN])
-    hidden = len(names) - SHOWN
-    return f"{shown} and {hidden} more" if hidden > 0 else shown
 
 
 def _shorten_value(value: Any) -> str:

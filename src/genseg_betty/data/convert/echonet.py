@@ -27,6 +27,7 @@ from genseg_betty.data.convert.video import read_frames, require_pyav
 from genseg_betty.data.formats import ImageError
 from genseg_betty.data.source.files import Finding
 from genseg_betty.errors import UserError
+from genseg_betty.faults import list_first
 from genseg_betty.files import atomic_write, to_json
 
 FILE_LIST, TRACINGS, VIDEOS = "FileList.csv", "VolumeTracings.csv", "Videos"
@@ -252,6 +253,4 @@ def _list_notes(parts: Iterable[str], tracings: Iterable[str], videos: Iterable[
 
 
 def _list_names(names: list[str]) -> str:
-    first = ", ".join(name[:60] for name in names[:MAX_NAMED])
-    further = len(names) - MAX_NAMED
-    return f"{first} and {further} more" if further > 0 else first
+    return list_first([name[:60] for name in names], MAX_NAMED)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from genseg_betty.data.fetch.archives import CHUNK, UNREADABLE, DamagedArchive, Member, Source, members, safe_name
 from genseg_betty.errors import UserError
+from genseg_betty.faults import list_first
 
 MAX_BYTES = 256 * 2**30  # in all, unpacked
 MAX_RATIO = 100  # unpacked to packed size, from FREE_BYTES on; deflate reaches 1032 on zeros, images stay below 10
@@ -46,13 +47,12 @@ def move_in(source: Path, names: Iterable[str], into: Path) -> None:
     real = into.resolve()
     outside = [name for name in names if not (into / name).parent.resolve().is_relative_to(real)]
     if outside:
-        raise UserError(
-            f"{into}: links lead out of it, so these were not put there: {_shown(outside)}. Remove the links"
-        )
+        left_out = list_first(outside, MAX_SHOWN)
+        raise UserError(f"{into}: links lead out of it, so these were not put there: {left_out}. Remove the links")
     differing = [name for name in names if _differs(source / name, into / name)]
     if differing:
         raise UserError(
-            f"{into} holds other files than the publisher's under these names: {_shown(differing)}. "
+            f"{into} holds other files than the publisher's under these names: {list_first(differing, MAX_SHOWN)}. "
             "Nothing was replaced; move them away, or fetch to another folder with root=DIR"
         )
     for name in names:
@@ -111,8 +111,3 @@ def _differs(source: Path, target: Path) -> bool:
     if not target.exists() and not target.is_symlink():
         return False
     return target.is_symlink() or not target.is_file() or not filecmp.cmp(source, target, shallow=False)
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
-    return ", ".join(names[:MAX_SHOWN]) + more

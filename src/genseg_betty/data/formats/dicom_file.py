@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 EXPECTED = "a DICOM image"
-MAX_NAMED = 3  # files named in one message
 MAX_READS = 2**20  # parts of a header: each may be an item of a sequence, which takes 600 bytes of memory for its 8
 MAX_ITEMS = 2**18  # items of a sequence that is parsed when it is asked for
 LARGE = 1e12  # no length, place or rescale is larger
@@ -135,13 +134,6 @@ def read_numbers(data: "Dataset", keyword: str, count: int) -> tuple[float, ...]
         expected = "a number" if count == 1 else f"{count} numbers"
         raise ImageError("unreadable", f"states {keyword} as {shown}; expected {expected}, mend its header")
     return found
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Names for a message, the first few of many."""
-    shown = ", ".join(names[:MAX_NAMED])
-    more = len(names) - MAX_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 class _BoundedReader(io.BufferedReader):

@@ -10,8 +10,8 @@ from enum import Enum
 from pathlib import Path
 
 from genseg_betty.data.formats.common import ImageError
-from genseg_betty.data.formats.dicom_file import join_names
 from genseg_betty.data.formats.dicom_start import begins_as_dicom
+from genseg_betty.faults import list_first
 
 EXTENSIONS = (".dcm", ".dicom", ".ima")
 PACKERS = (".gz", ".bz2", ".xz")  # each packs one file
@@ -57,13 +57,13 @@ def require_slices(folder: Path) -> list[Path]:
     found = _sort_files(folder)
     outside = [path.name for path in found[Kind.OUTSIDE]]
     if outside:
-        message = f"holds {len(outside)} links that lead out of it or nowhere ({join_names(outside)})"
+        message = f"holds {len(outside)} links that lead out of it or nowhere ({list_first(outside)})"
         raise ImageError("unsafe", f"{message}; expected the slices themselves, copy them in (cp -L)")
     broken = [path.name for path in found[Kind.BROKEN]]
     if broken:
         message = f"holds {len(broken)} files that are named as DICOM and do not begin as DICOM does"
         expected = "expected slices alone: copy them anew, unpack or remove them"
-        raise ImageError("unreadable", f"{message} ({join_names(broken)}); {expected}")
+        raise ImageError("unreadable", f"{message} ({list_first(broken)}); {expected}")
     if not found[Kind.SLICE]:
         raise ImageError("unreadable", "is a folder without DICOM files; expected the slices of one series")
     return found[Kind.SLICE]

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genseg_betty.data.formats.common import ImageError
-from genseg_betty.data.formats.dicom_file import join_names, read_number, read_numbers, read_sizes
+from genseg_betty.data.formats.dicom_file import read_number, read_numbers, read_sizes
 from genseg_betty.data.formats.place import LPS_TO_RAS
+from genseg_betty.faults import list_first
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -127,7 +128,7 @@ def stack_planes(found: Sequence[Plane]) -> Stack:
 
 
 def _not_placed(slices: int, unplaced: Sequence[str]) -> ImageError:
-    message = f"holds {slices} slices of which {len(unplaced)} do not say where they lie ({join_names(unplaced)})"
+    message = f"holds {slices} slices of which {len(unplaced)} do not say where they lie ({list_first(unplaced)})"
     expected = "expected ImagePositionPatient and ImageOrientationPatient: export the series with them"
     otherwise = "convert it to NIfTI where its slices are known to be in order"
     return ImageError("unreadable", f"{message}; {expected}, or {otherwise}")
@@ -171,11 +172,11 @@ def _find_common_normal(found: Sequence[Plane]) -> np.ndarray:
     if turned:
         message = f"holds {len(turned)} of {len(found)} slices that are turned against the others"
         advice = "a localizer may lie among them; give each series a folder of its own"
-        raise ImageError("unreadable", f"{message} ({join_names(turned)}); expected parallel slices, {advice}")
+        raise ImageError("unreadable", f"{message} ({list_first(turned)}); expected parallel slices, {advice}")
     sides = Counter(plane.spacing for plane in found).most_common(1)[0][0]
     other = [plane.name for plane in found if not _are_alike(plane.spacing, sides, SAME_SIZE)]
     if other:
-        message = f"holds {len(other)} of {len(found)} slices whose pixels have another size ({join_names(other)})"
+        message = f"holds {len(other)} of {len(found)} slices whose pixels have another size ({list_first(other)})"
         raise ImageError("unreadable", f"{message}; expected one PixelSpacing, give each series a folder of its own")
     along_row, along_column = _read_directions(next(plane for plane in found if plane.directions == usual))
     normal = np.cross(along_row, along_column)

@@ -12,7 +12,6 @@ import numpy as np
 from genseg_betty.data.formats.common import Header, ImageError, as_image, bounded, labels
 from genseg_betty.data.formats.dicom_file import (
     count_channels,
-    join_names,
     open_dicom,
     read_interpretation,
     read_sizes,
@@ -28,6 +27,7 @@ from genseg_betty.data.formats.dicom_pixels import (
 )
 from genseg_betty.data.formats.dicom_place import Plane, Stack, read_planes, stack_planes
 from genseg_betty.data.formats.dicom_stored import read_stored
+from genseg_betty.faults import list_first
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -90,7 +90,7 @@ def open_series(paths: Sequence[Path]) -> Series:
     all_sizes = [read_sizes(data) for data in headers]
     several = [name for name, (frames, _, _) in zip(names, all_sizes, strict=True) if frames > 1]
     if several:
-        message = f"holds {len(several)} files of several frames ({join_names(several)}) among {len(paths)}"
+        message = f"holds {len(several)} files of several frames ({list_first(several)}) among {len(paths)}"
         expected = "expected single slices: such a file is a volume by itself, give it a folder of its own or name it"
         raise ImageError("unreadable", f"{message}; {expected}")
     series = [str(data.get("SeriesInstanceUID") or "") for data in headers]
@@ -119,7 +119,7 @@ def _open_headers(paths: Sequence[Path]) -> tuple[list["Dataset"], list[Plane]]:
             faults.append((path.name, error))
     if faults:
         names, first = [name for name, _ in faults], faults[0][1]
-        message = f"holds {len(faults)} of {len(paths)} DICOM files that cannot be used ({join_names(names)})"
+        message = f"holds {len(faults)} of {len(paths)} DICOM files that cannot be used ({list_first(names)})"
         raise ImageError(first.code, f"{message}: {names[0]} {first}")
     return headers, places
 
@@ -152,7 +152,7 @@ def _require_one(what: str, values: Sequence[Hashable], names: Sequence[str]) ->
         alike[value].append(name)
     if len(alike) == 1:
         return
-    found = join_names([f"{len(own)} as {own[0]}" for own in alike.values()])
+    found = list_first([f"{len(own)} as {own[0]}" for own in alike.values()])
     message = f"holds {len(alike)} {what} in {len(names)} files ({found})"
     raise ImageError("unreadable", f"{message}; expected one, give each series a folder of its own")
 
@@ -162,7 +162,7 @@ def _require_nothing_below(paths: Sequence[Path], series: str) -> None:
     known = {path.resolve() for path in paths}  # a slice may be a link to a file in a subfolder
     found = [folder.name for folder in _list_subfolders(paths[0].parent) if _holds_more(folder, series, known)]
     if found:
-        message = f"holds {len(paths)} slices, and more of the same series in folders below it ({join_names(found)})"
+        message = f"holds {len(paths)} slices, and more of the same series in folders below it ({list_first(found)})"
         raise ImageError("unreadable", f"{message}; expected the whole series in one folder, move them together")
 
 
@@ -190,4 +190,4 @@ def _require_rescale_of_all_or_none(series: Series) -> None:
     without = [path.name for path, rescale in zip(series.paths, stated, strict=True) if rescale is None]
     if without and {*stated} - {None, UNCHANGED}:
         message = f"holds {len(without)} of {len(stated)} slices that state no rescale, as the others do"
-        raise ImageError("unreadable", f"{message} ({join_names(without)}); expected it in each, mend their headers")
+        raise ImageError("unreadable", f"{message} ({list_first(without)}); expected it in each, mend their headers")
