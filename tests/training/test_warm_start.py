@@ -18,11 +18,11 @@ from torch import Tensor
 import genseg_betty as gs
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
+from genseg_betty.config.keys import find_role
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.errors import UserError
 from genseg_betty.methods import level_method
 from genseg_betty.multilevel.engine import PhasedEngine
-from genseg_betty.report.record import UNRELATED
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
 from genseg_betty.training import sample_images as pictures
@@ -186,7 +186,7 @@ def test_a_method_without_a_generator_trains_without_it(tmp_path, capsys):
 
 
 def test_reports_take_runs_of_several_donors_for_one_method():
-    assert UNRELATED.fullmatch("trainer.warm_start")
+    assert not find_role("trainer.warm_start").separates_methods
 
 
 # -- what the warm-up depends on -------------------------------------------------------------------------------

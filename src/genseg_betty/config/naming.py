@@ -10,11 +10,11 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from genseg_betty.config.keys import find_role
 from genseg_betty.config.wording import show
 
 IN_NAME = ("dataset", "backbone", "generator", "method")
 LABELLED = tuple(f"{group}.name" for group in ("backbone", "generator", "method", "trainer"))
-NOT_HASHED = frozenset({"dataset.n_labelled", "seed", "run_dir", "resume"})
 
 OPEN = "-nauto-"  # in the name of a Run whose number of labelled images is for the data to say
 
@@ -36,7 +36,8 @@ def default_run_dir(
     n_labelled = config["dataset"]["n_labelled"]
     parts = [str(choices[group]) for group in IN_NAME]
     parts += [f"n{'auto' if n_labelled is None else n_labelled}", f"s{config['seed']}"]
-    changes = _other_choices(choices, defaults) | _changed_values(config, base, overridden - NOT_HASHED)
+    hashed = {key for key in overridden if find_role(key).names_run}
+    changes = _other_choices(choices, defaults) | _changed_values(config, base, hashed)
     if changes:
         text = json.dumps(changes, sort_keys=True)
         parts.append(hashlib.sha256(text.encode()).hexdigest()[:8])

@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from genseg_betty.config.keys import find_role
 from genseg_betty.config.origins import find_idle_sections
 from genseg_betty.errors import UserError
 from genseg_betty.files import require_regular
@@ -28,11 +29,6 @@ MAX_CASES = 2**27  # bytes of one table of cases
 SCORES = ("dice", "jaccard")
 NOT_LOSSES = ("validation", "architecture", "system")  # phases of metrics.csv
 NOT_SET = ("origins", "reduced")  # found out, and told elsewhere
-# Keys that do not make two Runs different methods: the seed, names, and where and how a Run runs.
-UNRELATED = re.compile(
-    r"(seed|name|run_dir|config_dir|resume|device|ood|dataset\.(ood|root|title|task|modality)"
-    r"|trainer\.(name|checkpoint_every|sample_every|warm_start|keep_warmup)|(logger|launcher|ood_roots|origins|reduced|dataset\.about)\b.*)"
-)
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ class Record:
     @property
     def settings(self) -> dict[str, Any]:
         """Dotted key -> value of all that makes a method; equal for Runs that differ in the seed alone."""
-        return {key: value for key, value in flatten(self.used_config).items() if not UNRELATED.fullmatch(key)}
+        return {key: value for key, value in flatten(self.used_config).items() if find_role(key).separates_methods}
 
     @property
     def state(self) -> str:

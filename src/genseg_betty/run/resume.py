@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from genseg_betty.config.keys import find_role
 from genseg_betty.errors import UserError
 from genseg_betty.files import bounded_json, remove_leftovers
 from genseg_betty.lock import LOCK
@@ -38,23 +39,6 @@ LAST = Path("checkpoints", "last.pt")
 OUTCOME = (Path("results.json"), Path("checkpoints", "predictor.pt"))  # what a training ends with
 CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
 PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
-# Keys that may change when a Run is continued: they say where and how it runs, not what it computes.
-FREE_KEYS = (
-    "config_dir",
-    "dataset.split.published",
-    "device",
-    "graphs",
-    "launcher",
-    "logger",
-    "name",
-    "origins",
-    "reduced",
-    "resume",
-    "run_dir",
-    "trainer.checkpoint_every",
-    "trainer.keep_warmup",
-    "trainer.sample_every",
-)
 
 
 def prepare(path: Path, config: DictConfig, resume: str) -> bool:
@@ -114,18 +98,30 @@ def migrated(config: DictConfig) -> DictConfig:
     return config
 
 
-def differences(old: DictConfig, new: DictConfig) -> list[str]:
-    """One line for every key that keeps `new` from continuing a Run of `old`: the key and both values."""
+def differences(old: DictConfig, new: DictConfig, tested: bool = False) -> list[str]:
+    """One line for every key that keeps `new` from continuing a Run of `old`: the key and both values.
+
+    Args:
+        tested: the Run has scores of its test sets already.
+    """
     before, after = _flatten(old), _flatten(new)
     lines = []
     for key in sorted(before.keys() | after.keys()):
         was, now = before.get(key, "absent"), after.get(key, "absent")
-        free = any(key == name or key.startswith(f"{name}.") for name in FREE_KEYS)
-        grows = key == "trainer.iterations" and isinstance(was, int) and isinstance(now, int) and now > was
         same = was == now or (_unset(was) and _unset(now))
-        if not same and not free and not grows:
+        if not same and not _may_change(key, was, now, tested):
             lines.append(f"{key}: {was} in the Run, {now} now")
     return lines
+
+
+def _may_change(key: str, was: Any, now: Any, tested: bool) -> bool:
+    """Whether a Run may be continued with another value of a dotted key."""
+    on_resume = find_role(key).on_resume
+    if on_resume == "grows":
+        return isinstance(was, int) and isinstance(now, int) and now > was
+    if on_resume == "until_tested":
+        return not tested
+    return on_resume == "free"
 
 
 def _unset(value: Any) -> bool:
@@ -133,8 +129,13 @@ def _unset(value: Any) -> bool:
     return value is None or value is False or value in ("absent", [], {})
 
 
+def _has_tests(path: Path) -> bool:
+    """Whether a Run has scores of its test sets, which a change of these sets would leave behind."""
+    return (path / "results.json").exists() or any(path.glob("test-*.csv"))
+
+
 def _refuse_differences(path: Path, config: DictConfig) -> None:
-    lines = differences(read_config(path), config)
+    lines = differences(read_config(path), config, tested=_has_tests(path))
     if not lines:
         return
     if not Checksums(path).matches(path / "config.yaml"):
