@@ -42,6 +42,11 @@ def merge_alike(faults: Sequence[tuple[str, str]], noun: str = "files") -> list[
     return [_tell(alike, noun) for alike in kinds.values()]
 
 
+def list_below(title: str, lines: Sequence[str]) -> str:
+    """The title, and each of the lines as an item of a list below it."""
+    return "\n  - ".join([title, *lines])
+
+
 def _template(file: str, message: str) -> str:
     """The message without names and numbers; names with spaces in them are known from the file."""
     stem = PurePosixPath(file).stem

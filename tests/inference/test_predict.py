@@ -15,7 +15,7 @@ from data.dicoms import VOLUME, enhanced, series, slice_file
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
 from genseg_betty.inference import predict, predict_paths
-from genseg_betty.inference.predict import note_of_files_beside_slices, plan
+from genseg_betty.inference.prediction_jobs import note_of_files_beside_slices, plan_jobs
 from genseg_betty.run import Run
 
 GRAY = np.random.default_rng(1).integers(0, 256, (40, 48), dtype=np.uint8)
@@ -94,10 +94,10 @@ def test_every_series_below_a_folder_is_predicted(tmp_path: Path) -> None:
     for name in ("P1", "P1/other", "P2/CT", ".hidden"):
         series(tmp_path / "in" / name, VOLUME[:2])
     out = tmp_path / "out"
-    planned = [job.mask.relative_to(out).as_posix() for job in plan([tmp_path / "in"], out, volumes=True)]
+    planned = [job.mask.relative_to(out).as_posix() for job in plan_jobs([tmp_path / "in"], out, volumes=True)]
     assert planned == ["P1.nii.gz", "P1/other.nii.gz", "P2/CT.nii.gz"]
     slice_file(tmp_path / "in" / "stray", VOLUME[0])
-    planned = [job.mask.relative_to(out).as_posix() for job in plan([tmp_path / "in"], out, volumes=True)]
+    planned = [job.mask.relative_to(out).as_posix() for job in plan_jobs([tmp_path / "in"], out, volumes=True)]
     assert planned == ["in.nii.gz", "in/P1.nii.gz", "in/P1/other.nii.gz", "in/P2/CT.nii.gz"]
 
 
@@ -105,7 +105,7 @@ def test_a_series_has_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest
     folder = series(tmp_path / "data" / "P1", VOLUME[:2])
     monkeypatch.chdir(folder)
     for named, out in ((".", "../masks"), ("../P1", ".."), (folder, tmp_path)):
-        (job,) = plan([Path(named)], Path(out), volumes=True)
+        (job,) = plan_jobs([Path(named)], Path(out), volumes=True)
         assert job.mask == Path(out) / "P1.nii.gz"
 
 
@@ -114,14 +114,14 @@ def test_files_that_are_volumes_are_predicted_one_by_one(tmp_path: Path) -> None
     for name in ("A.dcm", "B"):
         enhanced(tmp_path / "in" / name, VOLUME[:2])
     out = tmp_path / "out"
-    assert [job.mask for job in plan([tmp_path / "in"], out, volumes=True)] == [out / "A.nii.gz", out / "B.nii.gz"]
+    assert [job.mask for job in plan_jobs([tmp_path / "in"], out, volumes=True)] == [out / "A.nii.gz", out / "B.nii.gz"]
     slice_file(tmp_path / "in" / "slice", VOLUME[0])
-    assert [job.mask for job in plan([tmp_path / "in"], out, volumes=True)] == [out / "in.nii.gz"]  # refused when read
+    assert [job.mask for job in plan_jobs([tmp_path / "in"], out, volumes=True)] == [out / "in.nii.gz"]  # refused when read
 
 
 def test_images_beside_slices_are_told(tmp_path: Path) -> None:
     folder = series(tmp_path / "P1", VOLUME[:2])
-    jobs = plan([folder], tmp_path / "out", volumes=True)
+    jobs = plan_jobs([folder], tmp_path / "out", volumes=True)
     (folder / "README.txt").write_text("litter")
     assert note_of_files_beside_slices(jobs) == []
     save(folder / "x.png")

@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
-from genseg_betty.faults import merge_alike
+from genseg_betty.faults import list_below, merge_alike
 from genseg_betty.files import atomic_write, file_label, remove_leftovers
 from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.inference.recorded import passive_dataset, read_splits
@@ -37,6 +38,8 @@ from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
 from genseg_betty.run.tables import table
 from genseg_betty.terminal import harmless, say
+
+LABEL_KEYS = ("labels", "classes", "threshold", "foreground", "range")  # how a dataset's masks are read
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def evaluate_dataset(
     """
     opened = Run.open(run)
     dataset = open_dataset(dataset_config)
-    cases = unseen(opened, dataset, dataset_config.get("n_test"))
+    cases = select_unseen_cases(opened, dataset, dataset_config.get("n_test"))
     if not cases:
         raise UserError(
             f"No case of {dataset.name} is left to score: the Run at {opened.path} trained or validated on "
@@ -74,8 +77,14 @@ def evaluate_dataset(
     predictor = load(opened.path, device, trust)
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
-    per_case = _write_scores(opened, _file_label(dataset), table(rows))
-    return Evaluation(dataset.name, len(rows), summary["dice"], summary["jaccard"], per_case)
+    per_case = _write_scores(opened, _label_of(dataset), table(rows))
+    return Evaluation(
+        dataset=dataset.name,
+        cases=len(rows),
+        dice=summary["dice"],
+        jaccard=summary["jaccard"],
+        per_case=per_case,
+    )
 
 
 def evaluate_folders(
@@ -91,13 +100,18 @@ def evaluate_folders(
     if missing:
         raise UserError(f"No such folder: {' and '.join(missing)}; expected one of images and one of masks.")
     root = Path(os.path.commonpath(folders))
-    image_folder, mask_folder = (folder.relative_to(root).as_posix() for folder in folders)
+    image_folder, mask_folder = (folder.relative_to(root) for folder in folders)
     config = load_dataset_config("folder", root=root)
-    config.images = [pattern.replace("images/", f"{image_folder}/", 1) for pattern in config.images]
-    config.masks = [pattern.replace("masks/", f"{mask_folder}/", 1) for pattern in config.masks]
-    for key in ("labels", "classes", "threshold", "foreground", "range"):
+    config.images = _move_patterns(config.images, "images/", image_folder)
+    config.masks = _move_patterns(config.masks, "masks/", mask_folder)
+    for key in LABEL_KEYS:
         config[key] = trained_on.get(key)
     return evaluate_dataset(run, config, device, trust)
+
+
+def _move_patterns(patterns: Iterable[str], folder: str, other: Path) -> list[str]:
+    """The same file name patterns in another folder."""
+    return [pattern.replace(folder, f"{other.as_posix()}/", 1) for pattern in patterns]
 
 
 def score_cases(
@@ -109,41 +123,49 @@ def score_cases(
     predictor's, the intensities do not compare with those trained on, or a case cannot be read: all such cases at
     once, for a mean over the others would mislead.
     """
-    _check_classes(predictor, dataset)
+    name = dataset.name
+    _require_classes(predictor, dataset)
     if not cases:
-        raise UserError(f"{dataset.name} has no labelled case to score; expected at least one.")
+        raise UserError(f"{name} has no labelled case to score; expected at least one.")
     require_same_kind(dataset, cases, predictor.preprocessing.spatial_dims)
-    _check_scale(predictor, dataset, cases)
+    _require_comparable_scale(predictor, dataset, cases)
+
     rows: list[dict[str, Any]] = []
     faults: list[tuple[str, str]] = []
-    for case in track(cases, description=f"score {escape(harmless(dataset.name))}", console=Console(stderr=True)):
+    for case in track(cases, description=f"score {escape(harmless(name))}", console=Console(stderr=True)):
         try:
-            rows.append({"id": case.id, **_score_case(predictor, dataset, case)})
+            scores = _score_case(predictor, dataset, case)
+            rows.append({"id": case.id, **scores})
         except UserError as error:
-            place, _, message = str(error).removeprefix(f"{dataset.name}: ").partition(": ")
-            faults.append((place, message))
+            fault = str(error).removeprefix(f"{name}: ")
+            file, _, message = fault.partition(": ")
+            faults.append((file, message))
     if faults:
-        title = f"{dataset.name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
-        raise UserError("\n  - ".join([title, *merge_alike(faults)]))
-    means = {name: sum(row[name] for row in rows) / len(rows) for name in ("dice", "jaccard")}
-    return rows, {**means, "cases": len(rows)}
+        title = f"{name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
+        raise UserError(list_below(title, merge_alike(faults)))
+
+    count = len(rows)
+    dice = sum(row["dice"] for row in rows) / count
+    jaccard = sum(row["jaccard"] for row in rows) / count
+    return rows, {"dice": dice, "jaccard": jaccard, "cases": count}
 
 
 def _score_case(predictor: Predictor, dataset: Dataset, case: Case) -> dict[str, float]:
-    """The scores of one case. Raises UserError, which begins with the dataset and the file."""
+    """The scores of one case. Raises a UserError that begins with the dataset and the file."""
     sample = dataset.load(case)
     assert sample.mask is not None  # a Case is a labelled image
     preprocessing = predictor.preprocessing
     try:
         require_kind(sample.mask.shape, preprocessing.spatial_dims)
-        image = preprocessing.in_units_of_training(sample.image, dataset.scale([case]))
+        scale = dataset.scale([case])
+        image = preprocessing.in_units_of_training(sample.image, scale)
         indices = predictor(image, sample.spacing, sample.affine)
     except UserError as error:
         raise UserError(f"{dataset.name}: {case.image}: {error}") from error
     return case_scores(indices, sample.mask, predictor.num_classes)
 
 
-def unseen(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
+def select_unseen_cases(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
     """The labelled cases of `dataset` that the Run neither trained nor validated on, at most `n_test`."""
     recorded = read_splits(run)
     splits = Splits(recorded.train, recorded.validation, recorded.test)
@@ -155,15 +177,21 @@ def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -
     """Say once which masks and images are turned."""
     places = places_of(dataset, cases)
     orientations = [places.orientations.get(case.id) for case in cases]
-    turned = note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation)
-    say(*(f"note: {note}" for note in [*places.notes(), *turned]), file=sys.stderr)
+    notes = places.notes()
+    notes += note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation)
+    for note in notes:
+        say(f"note: {note}", file=sys.stderr)
 
 
 def _write_scores(run: Run, label: str, content: bytes) -> Path:
     """Write the CSV into the Run, or into the current folder where the Run is for reading alone; returns its path."""
-    lone, with_run = f"evaluate-{label}.csv", f"evaluate-{file_label(run.path.name)}-{label}.csv"
+    run_label = file_label(run.path.name)
+    places = [
+        (run.path, f"evaluate-{label}.csv"),
+        (Path(), f"evaluate-{run_label}-{label}.csv"),
+    ]
     faults: list[str] = []
-    for folder, name in ((run.path, lone), (Path(), with_run)):
+    for folder, name in places:
         try:
             place = folder.absolute() / name  # raises where the current folder is gone
             remove_leftovers([place.parent])
@@ -178,10 +206,12 @@ def _write_scores(run: Run, label: str, content: bytes) -> Path:
     raise UserError(f"the scores can be written nowhere: {'; '.join(faults)}; give the command in a folder of yours")
 
 
-def _check_classes(predictor: Predictor, dataset: Dataset) -> None:
+def _require_classes(predictor: Predictor, dataset: Dataset) -> None:
     """Binary models take any binary data; with more classes the names must agree, in their order."""
-    found, expected = dataset.classes, predictor.preprocessing.classes
-    if len(found) != len(expected) or (len(found) > 2 and tuple(found) != tuple(expected)):
+    found = tuple(dataset.classes)
+    expected = tuple(predictor.preprocessing.classes)
+    both_binary = len(found) == len(expected) == 2
+    if found != expected and not both_binary:
         raise UserError(
             f"{dataset.name} has the classes {', '.join(found)}, but the Run was trained on "
             f"{', '.join(expected)}: declare them alike with dataset.labels={{name: value, …}}, or merge "
@@ -189,7 +219,8 @@ def _check_classes(predictor: Predictor, dataset: Dataset) -> None:
         )
 
 
-def _check_scale(predictor: Predictor, dataset: Dataset, cases: list[Case]) -> None:
+def _require_comparable_scale(predictor: Predictor, dataset: Dataset, cases: list[Case]) -> None:
+    """Raise UserError if the intensities of the cases do not compare with those trained on."""
     if predictor.preprocessing.intensity is None:  # each image is brought to one scale by itself
         return
     with suppress(ImageError):  # a file that cannot be opened is told with all others
@@ -200,9 +231,11 @@ def _check_scale(predictor: Predictor, dataset: Dataset, cases: list[Case]) -> N
             raise UserError(f"{dataset.name} cannot be scored: {error}") from error
 
 
-def _file_label(dataset: Dataset) -> str:
+def _label_of(dataset: Dataset) -> str:
     """The dataset's name; for a folder, which has none of its own, with a digest of where it lies."""
     label = file_label(dataset.name)
     if dataset.name != "folder":
         return label
-    return f"{label}-{hashlib.sha256(str(dataset.root).encode()).hexdigest()[:8]}"
+    location = str(dataset.root).encode()
+    digest = hashlib.sha256(location).hexdigest()
+    return f"{label}-{digest[:8]}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -21,11 +21,20 @@ from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
 from genseg_betty.data.formats.place import affine_from_orientation
 from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.source.case import Sample
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
+from genseg_betty.faults import list_below
 from genseg_betty.files import TEMPORARY, remove_leftovers, whole_file
 from genseg_betty.generators.encoding import class_masks, encode_mask
-from genseg_betty.inference.predictor import damaged, load_weights, repeatable, saved_preprocessing, trained_segmenter
+from genseg_betty.inference.predictor import (
+    MISMATCHES,
+    explain_damaged_part,
+    load_weights,
+    repeatable,
+    saved_preprocessing,
+    trained_segmenter,
+)
 from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.randomness import derived_seed, seeded
 from genseg_betty.run import Run
@@ -33,6 +42,8 @@ from genseg_betty.terminal import say
 from genseg_betty.trust import building_from
 
 FOLDERS = ("images", "masks")
+BUILT = ("generator", "generator.objective", "augment")  # sections of the config from which objects are built here
+FEWEST_DIGITS = 4  # of the number in a file's name
 
 
 def generate(
@@ -57,77 +68,104 @@ def generate(
     out = Path(out)
     _check_arguments(count, out, format)
     opened = Run.open(run)
-    preprocessing = saved_preprocessing(opened, trained_segmenter(opened))
-    with building_from(opened, opened.config, ("generator", "generator.objective", "augment"), trust):
+    checkpoint = trained_segmenter(opened)
+    preprocessing = saved_preprocessing(opened, checkpoint)
+    with building_from(opened, opened.config, BUILT, trust):
         renderer = Renderer(opened, preprocessing, strongest, resolve_device(device))
         augment = build_augmentation(opened.config, preprocessing.spacing)
-    masks = _training_masks(opened, preprocessing)
+    masks = _read_training_masks(opened, preprocessing)
     order = StepSampler(len(masks), 1, seed)
-    digits = max(4, len(str(count - 1)))
+    highest = str(count - 1)
+    digits = max(FEWEST_DIGITS, len(highest))
     ending = "png" if preprocessing.spatial_dims == 2 else "nii.gz"
+
+    # Each pair draws from a seed of its own, so that a larger count begins with the same pairs.
     for index in track(range(count), description="generate", console=Console(stderr=True)):
+        chosen = int(order.indices(index))
         with seeded(derived_seed(seed, "generate", index)):
-            mask = _of_size(masks[int(order.indices(index))], preprocessing.image_size, seed, index)
+            mask = _fit_mask(masks[chosen], preprocessing.image_size, seed, index)
             image, mask = renderer(augment.mask(mask[None]))
-        _write_pair(out, f"{index:0{digits}d}.{ending}", image, mask.numpy(), preprocessing)
+        name = f"{index:0{digits}d}.{ending}"
+        _write_pair(out, name, image, mask.numpy(), preprocessing)
     return out
 
 
-def _of_size(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Tensor:
-    """A mask as the generator takes it; of volumes a patch, with background around it where it is smaller."""
+def _fit_mask(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Tensor:
+    """A mask of the generator's size; of a volume a patch, with background around it where it is smaller."""
     if tuple(mask.shape) == size:
         return mask
-    missing = [max(want - side, 0) for side, want in zip(mask.shape, size, strict=True)]
-    around = [part for free in reversed(missing) for part in (free // 2, free - free // 2)]
-    mask = torch.nn.functional.pad(mask, around)
-    source = torch.Generator().manual_seed(derived_seed(seed, "patch", index))
-    return mask[patch_at(mask.shape, foreground_of(mask), size, source)]
+
+    # `pad` takes a width before and a width behind for each axis, the last axis first.
+    around: list[int] = []
+    for side, wanted in zip(reversed(mask.shape), reversed(size), strict=True):
+        missing = max(wanted - side, 0)
+        before = missing // 2
+        around += [before, missing - before]
+    padded = torch.nn.functional.pad(mask, around)
+
+    source = torch.Generator()
+    source.manual_seed(derived_seed(seed, "patch", index))
+    patch = patch_at(padded.shape, foreground_of(padded), size, source)
+    return padded[patch]
 
 
 class Renderer:
     """The Run's generator in eval mode: a mask int64 [1, *] -> an image float32 [C, *] in [-1, 1] and its mask.
 
-    That is the mask given, but of a generator that draws both. What is random follows PyTorch's default generator.
+    The mask is the one given, except for a generator that draws both. Random numbers come from PyTorch's default
+    generator.
     """
 
     def __init__(self, run: Run, preprocessing: Preprocessing, strongest: bool, device: torch.device):
-        checkpoint = _generator_checkpoint(run, "generator")
+        checkpoint = _load_generator(run, "generator")
         self.device = device
         self.objective = build_objective(run.config)
         try:
             _require_fitting(checkpoint, preprocessing)
             self.num_classes: int = checkpoint["num_classes"]
-            self.network = self._build(run, checkpoint, strongest).to(device).eval()
-            alpha = {half: weights.to(device) for half, weights in checkpoint["alpha"].items()}
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise damaged(run, "generator", error) from error
+            network = self._build(run, checkpoint, strongest)
+            self.network = network.to(device).eval()
+            saved = checkpoint["alpha"]
+            alpha = {half: weights.to(device) for half, weights in saved.items()}
+        except MISMATCHES as error:
+            raise explain_damaged_part(run, "generator", error) from error
         self.alpha = None if strongest else alpha
 
     def _build(self, run: Run, checkpoint: dict[str, Any], strongest: bool) -> nn.Module:
         size = tuple(checkpoint["image_size"])
         network = build_generator(run.config, self.num_classes, checkpoint["channels"], size)
         load_weights(network, checkpoint["weights"])
-        usual = build_architecture(run.config, network)()
-        found = {half: weights.shape for half, weights in checkpoint["alpha"].items()}
-        if found != {half: weights.shape for half, weights in usual.items()}:
+        alpha = checkpoint["alpha"]
+        cells = build_architecture(run.config, network)
+        found = _shapes_of(alpha)
+        if found != _shapes_of(cells()):
             raise ValueError(f"its architecture has the shapes {found}, which do not fit its cells")
         if strongest:
-            network = network.keep_strongest(checkpoint["alpha"])  # type: ignore[operator]
-            load_weights(network, _generator_checkpoint(run, "generator_strongest")["weights"])
+            network = network.keep_strongest(alpha)  # type: ignore[operator]
+            retrained = _load_generator(run, "generator_strongest")
+            load_weights(network, retrained["weights"])
         return network
 
     def __call__(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         condition = encode_mask(mask.to(self.device), self.num_classes)
         with torch.no_grad(), repeatable():
-            image, drawn = self.objective.draw(lambda *inputs: self.network(*inputs, self.alpha), condition)
+            image, drawn = self.objective.draw(self._generate, condition)
         if drawn is not condition:
             mask = class_masks(drawn.float().cpu())
         return image[0].float().cpu(), mask[0]
 
+    def _generate(self, *inputs: Tensor) -> Any:
+        return self.network(*inputs, self.alpha)
+
+
+def _shapes_of(alpha: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {half: weights.shape for half, weights in alpha.items()}
+
 
 def _require_fitting(checkpoint: dict[str, Any], preprocessing: Preprocessing) -> None:
     """Raise ValueError for a generator of other images than the segmenter's."""
-    found = (checkpoint["num_classes"], checkpoint["channels"], tuple(checkpoint["image_size"]))
+    size = tuple(checkpoint["image_size"])
+    found = (checkpoint["num_classes"], checkpoint["channels"], size)
     expected = (preprocessing.num_classes, preprocessing.channels, preprocessing.image_size)
     if found != expected:
         raise ValueError(f"its classes, channels and size are {found}; the segmenter's are {expected}")
@@ -139,16 +177,22 @@ def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
     Pictures: uint8, or, for gray training images of more than 8 bits, uint16 in their intensities. Volumes: float32 in
     the intensities of the training volumes, or 0 to 255 where these have no common ones.
     """
-    unit = ((image.clamp(-1, 1) + 1) / 2).movedim(0, -1).squeeze(-1).numpy()
+    unit_tensor = (image.clamp(-1, 1) + 1) / 2
+    channels_last = unit_tensor.movedim(0, -1)
+    unit = channels_last.squeeze(-1).numpy()
     low, high = preprocessing.intensity or (0.0, 255.0)
     if preprocessing.spatial_dims == 3:
-        return (low + unit * (high - low)).astype(np.float32)
+        intensities = low + unit * (high - low)
+        return intensities.astype(np.float32)
     if unit.ndim == 2 and high > 255:
-        return np.clip(np.round(low + unit * (high - low)), 0, 65535).astype(np.uint16)
-    return np.round(unit * 255).astype(np.uint8)
+        levels = np.round(low + unit * (high - low))
+        return np.clip(levels, 0, 65535).astype(np.uint16)
+    levels = np.round(unit * 255)
+    return levels.astype(np.uint8)
 
 
 def _check_arguments(count: int, out: Path, format: str) -> None:
+    """Raise UserError with all that is wrong with the arguments of `generate`."""
     faults = []
     if format != "folder":
         faults.append(f"format is {format!r}; expected folder")
@@ -156,30 +200,34 @@ def _check_arguments(count: int, out: Path, format: str) -> None:
         faults.append(f"count is {count}; expected 1 or more")
     if out.exists() and not out.is_dir():
         faults.append(f"out {out} is a file; expected a folder")
-    elif held := _find_file(out):
+    elif (held := _find_file(out)) is not None:
         faults.append(
             f"out {out} is not empty (it holds {held}); expected a new or empty folder, so that no pairs are mixed. If "
             "a generation was cut short there, delete the folder: the same command makes the same pairs again"
         )
     if faults:
-        raise UserError("\n  - ".join(["Nothing was generated:", *faults]))
+        raise UserError(list_below("Nothing was generated:", faults))
 
 
 def _find_file(out: Path) -> Path | None:
-    """A file in `out`, or below it, that is more than what a killed process left behind."""
+    """The first file below `out`, apart from what a killed process left behind."""
     remove_leftovers(out / folder for folder in FOLDERS)
-    return next((file for file in out.rglob("*") if not file.is_dir() and TEMPORARY not in file.name), None)
+    for file in out.rglob("*"):
+        if not file.is_dir() and TEMPORARY not in file.name:
+            return file
+    return None
 
 
 def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preprocessing: Preprocessing) -> None:
-    pixels, values = to_intensities(image, preprocessing), preprocessing.to_file_values(mask)
+    """Write both files of a pair; raises UserError where they cannot be written."""
+    pixels = to_intensities(image, preprocessing)
+    values = preprocessing.to_file_values(mask)
+    image_path, mask_path = (out / folder / name for folder in FOLDERS)
     try:
-        for folder in FOLDERS:
-            (out / folder).mkdir(parents=True, exist_ok=True)
-        with (
-            whole_file(out / "masks" / name, sync=False) as mask_file,  # the outer one is renamed last
-            whole_file(out / "images" / name, sync=False) as image_file,
-        ):
+        for path in (image_path, mask_path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        # The outer file is renamed last: a mask never lies there without its image.
+        with whole_file(mask_path, sync=False) as mask_file, whole_file(image_path, sync=False) as image_file:
             if preprocessing.spatial_dims == 3:
                 spacing = preprocessing.spacing or (1.0, 1.0, 1.0)
                 affine = affine_from_orientation(preprocessing.orientation or "RAS", spacing)
@@ -192,7 +240,8 @@ def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preproces
         raise UserError(f"Cannot write the pair {name} to {out}: {error.strerror or error}") from error
 
 
-def _generator_checkpoint(run: Run, name: str) -> dict[str, Any]:
+def _load_generator(run: Run, name: str) -> dict[str, Any]:
+    """Load a checkpoint of a generator; raises UserError for a Run that has none."""
     checkpoint = run.load_checkpoint(name)
     if checkpoint is None:
         method = OmegaConf.select(run.config, "method.name", default="?")
@@ -203,27 +252,37 @@ def _generator_checkpoint(run: Run, name: str) -> dict[str, Any]:
     return checkpoint
 
 
-def _training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]:
+def _read_training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]:
     """Masks int64 [*] of the training cases, read again from the data the Run was trained on.
 
     Where they lie is for the Run to say, so the screen tells it; nothing is read outside of that folder.
     """
     splits = read_splits(run)
-    config = passive_dataset(run, splits.root if splits.root and splits.root.is_dir() else None)
+    root = splits.root if splits.root and splits.root.is_dir() else None
+    config = passive_dataset(run, root)
     if config.root:
         say(f"masks: those that the Run was trained on, from {config.root} as it says", file=sys.stderr)
     try:
-        dataset = open_dataset(config)
-        cases = {case.id: case for case in dataset.cases}
-        missing = [name for name in splits.train if name not in cases]
-        if missing or not splits.train:
-            raise UserError(f"missing cases: {', '.join(missing) or 'splits.json names none'}")
-        samples = [dataset.load(cases[name]) for name in splits.train]
+        samples = _read_cases(config, splits.train)
     except UserError as error:
         raise UserError(
             f"Generating needs the masks that the Run at {run.path} was trained on, and they are gone from "
             f"{splits.root or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
             f"{error}"
         ) from error
-    turned = [sample.in_orientation(preprocessing.orientation) for sample in samples]
-    return [preprocessing.mask(sample.mask, sample.spacing) for sample in turned if sample.mask is not None]
+    masks = []
+    for sample in samples:
+        turned = sample.in_orientation(preprocessing.orientation)
+        if turned.mask is not None:
+            masks.append(preprocessing.mask(turned.mask, turned.spacing))
+    return masks
+
+
+def _read_cases(config: DictConfig, ids: list[str]) -> list[Sample]:
+    """Read the cases of these ids; raises UserError where a case is missing or cannot be read."""
+    dataset = open_dataset(config)
+    cases = {case.id: case for case in dataset.cases}
+    missing = [name for name in ids if name not in cases]
+    if missing or not ids:
+        raise UserError(f"missing cases: {', '.join(missing) or 'splits.json names none'}")
+    return [dataset.load(cases[name]) for name in ids]

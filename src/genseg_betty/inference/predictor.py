@@ -22,14 +22,15 @@ from genseg_betty.data.formats.place import Turn, turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.device import free_memory, resolve_device
 from genseg_betty.errors import UserError
-from genseg_betty.inference.recorded import read_preprocessing
+from genseg_betty.inference.recorded import FLOAT_BYTES, GIB, read_preprocessing
 from genseg_betty.run import Run
 from genseg_betty.trust import building_from
 
 WHITE = 255  # of an 8-bit image
-FLOAT_BYTES = 4
-LIBRARIES = ("segmentation_models_pytorch.", "monai.networks.nets.")
-PRETRAINED = {"weights": None, "pretrained": False}  # what asks MONAI and timm for no weights made elsewhere
+SMP, MONAI = "segmentation_models_pytorch.", "monai.networks.nets."
+NOT_PRETRAINED = {"weights": None, "pretrained": False}  # arguments by which MONAI and timm download no weights
+# What building a network and loading weights raise where the two do not fit, or a checkpoint lacks something.
+MISMATCHES = (KeyError, TypeError, ValueError, RuntimeError, AttributeError)
 
 
 class Predictor:
@@ -66,64 +67,86 @@ class Predictor:
         `predictor.preprocessing.to_file_values(mask)` gives the label values of the training files (say 0 and
         255), which `genseg predict` writes. Raises UserError for what is no image, NaN and infinity included.
         """
-        image, spacing, turn = self._turned(image, spacing, affine)
-        return turned(self.preprocessing.restore(self.logits(image, spacing), self._size(image)), undone(turn))
+        image, spacing, turn = self._to_training_orientation(image, spacing, affine)
+        logits = self.logits(image, spacing)
+        indices = self.preprocessing.restore(logits, self._spatial_size(image))
+        return turned(indices, undone(turn))
 
     def probabilities(
         self, image: np.ndarray, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
     ) -> np.ndarray:
         """Class probabilities float32 [num_classes, *] at the size of the image; they sum to 1."""
-        image, spacing, turn = self._turned(image, spacing, affine)
-        logits = resize(self.logits(image, spacing), self._size(image))
+        image, spacing, turn = self._to_training_orientation(image, spacing, affine)
+        logits = resize(self.logits(image, spacing), self._spatial_size(image))
         if len(logits) == 1:
-            chances = torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)])
+            background = torch.sigmoid(-logits)
+            foreground = torch.sigmoid(logits)
+            chances = torch.cat([background, foreground])
         else:
             chances = torch.softmax(logits, dim=0)
-        return np.stack([turned(plane, undone(turn)) for plane in chances.numpy()])
+        back = undone(turn)
+        return np.stack([turned(plane, back) for plane in chances.numpy()])
 
     def logits(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
         """Logits [num_outputs, *] at the size of the network, of volumes at its spacing, on the CPU; one output if
         binary. The image has the training data's orientation."""
-        values = _intensities(image)
-        self._require_room(self._size(image), spacing)
-        network_input = self.preprocessing.image(values, spacing)[None].to(self.device)
+        values = _as_intensities(image)
+        self._require_memory(self._spatial_size(image), spacing)
+        network_input = self.preprocessing.image(values, spacing)
+        batch = network_input[None].to(self.device)
         self._warn_of_scale(values)
         with torch.inference_mode(), repeatable():
             if self.preprocessing.spatial_dims == 2:
-                return self.network(network_input)[0].float().cpu()
-            return slide(self.network, network_input, self.preprocessing.image_size)[0].float().cpu()
+                logits = self.network(batch)
+            else:
+                logits = slide(self.network, batch, self.preprocessing.image_size)
+            return logits[0].float().cpu()
 
-    def _turned(
+    def _to_training_orientation(
         self, image: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None
     ) -> tuple[np.ndarray, Sequence[float] | None, Turn | None]:
         """The image and its spacing in the training data's orientation, and what brought it there."""
-        dims = self.preprocessing.spatial_dims
-        if spacing is not None and not (len(spacing) == dims and all(step > 0 for step in spacing)):
-            raise UserError(f"the spacing is {list(spacing)}; expected {dims} numbers above 0, in mm along each axis")
-        turn = self.preprocessing.turn(self._size(image), affine)
+        self._require_spacing(spacing)
+        turn = self.preprocessing.turn(self._spatial_size(image), affine)
         if turn is None:
             return image, spacing, None
-        other = None if spacing is None else turned_sides(spacing, turn)
-        return turned(np.asarray(image), turn), other, turn
+        turned_image = turned(np.asarray(image), turn)
+        if spacing is not None:
+            spacing = turned_sides(spacing, turn)
+        return turned_image, spacing, turn
 
-    def _size(self, image: np.ndarray) -> tuple[int, ...]:
+    def _require_spacing(self, spacing: Sequence[float] | None) -> None:
+        """Raise UserError unless there is a positive distance for each axis, or none is given."""
+        if spacing is None:
+            return
+        dims = self.preprocessing.spatial_dims
+        if len(spacing) != dims or not all(step > 0 for step in spacing):
+            raise UserError(f"the spacing is {list(spacing)}; expected {dims} numbers above 0, in mm along each axis")
+
+    def _spatial_size(self, image: np.ndarray) -> tuple[int, ...]:
         return np.shape(image)[: self.preprocessing.spatial_dims]
 
-    def _require_room(self, size: Sequence[int], spacing: Sequence[float] | None) -> None:
+    def _require_memory(self, size: Sequence[int], spacing: Sequence[float] | None) -> None:
         """Raise UserError for a volume that at the spacing of the training is larger than memory."""
         grid = self.preprocessing.grid(size, spacing)
-        needed = math.prod(grid) * max(self.preprocessing.channels, self.num_classes) * FLOAT_BYTES
-        if needed > (free := free_memory("cpu")):
+        planes = max(self.preprocessing.channels, self.num_classes)
+        needed = math.prod(grid) * planes * FLOAT_BYTES
+        free = free_memory("cpu")
+        if needed > free:
             raise UserError(
                 f"the image of {list(size)} pixels becomes {list(grid)} at the spacing of the training data, "
-                f"{self.preprocessing.spacing} mm, which takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of "
+                f"{self.preprocessing.spacing} mm, which takes {needed / GIB:.1f} GiB, and {free / GIB:.1f} GiB of "
                 "memory are free: see whether the file states its own spacing rightly, or use a larger machine"
             )
 
     def _warn_of_scale(self, values: np.ndarray) -> None:
-        low, high = float(values.min()), float(values.max())
-        fractions = high <= 1 and bool((values % 1 != 0).any())
-        if self.preprocessing.intensity == (0, WHITE) and (low < 0 or high > WHITE or fractions):
+        """Warn of values that a Run of 8-bit images was not trained on: outside of 0 to 255, or fractions of 1."""
+        if self.preprocessing.intensity != (0, WHITE):
+            return
+        low = float(values.min())
+        high = float(values.max())
+        has_fractions = bool((values % 1 != 0).any())
+        if low < 0 or high > WHITE or (high <= 1 and has_fractions):
             warnings.warn(
                 f"the image holds values from {low:g} to {high:g}, but this Run was trained on 8-bit images "
                 "and takes 0 for black and 255 for white: rescale the image for a sensible mask",
@@ -144,14 +167,20 @@ def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predict
     preprocessing = saved_preprocessing(run, checkpoint)
     with building_from(run, config, ("backbone",), trust):
         try:
-            outputs, classes = checkpoint["num_outputs"], preprocessing.num_classes
-            if outputs != (1 if classes == 2 else classes):
-                raise ValueError(f"num_outputs is {outputs}, which is not that of {classes} classes")
+            outputs = checkpoint["num_outputs"]
+            _require_outputs(outputs, preprocessing.num_classes)
             network = build_segmenter(config, preprocessing.channels, outputs, preprocessing.spatial_dims)
             load_weights(network, checkpoint["weights"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise damaged(run, "segmenter", error) from error
+        except MISMATCHES as error:
+            raise explain_damaged_part(run, "segmenter", error) from error
     return Predictor(network, preprocessing, resolve_device(device))
+
+
+def _require_outputs(outputs: int, classes: int) -> None:
+    """Raise ValueError unless there is one output for each class, or a single one for two classes."""
+    expected = 1 if classes == 2 else classes
+    if outputs != expected:
+        raise ValueError(f"num_outputs is {outputs}, which is not that of {classes} classes")
 
 
 def saved_preprocessing(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
@@ -159,7 +188,7 @@ def saved_preprocessing(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
     try:
         return read_preprocessing(checkpoint)
     except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
-        raise damaged(run, "preprocessing", error) from error
+        raise explain_damaged_part(run, "preprocessing", error) from error
 
 
 def trained_segmenter(run: Run) -> dict[str, Any]:
@@ -194,13 +223,16 @@ def repeatable() -> Iterator[None]:
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor]) -> None:
     """Load a state dict; ValueError if a value is not finite, RuntimeError if keys or shapes differ."""
-    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    broken = []
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            broken.append(name)
     if broken:
         raise ValueError(f"NaN or infinity in {', '.join(broken[:3])}")
     network.load_state_dict(weights)
 
 
-def damaged(run: Run, part: str, error: Exception) -> UserError:
+def explain_damaged_part(run: Run, part: str, error: Exception) -> UserError:
     """The UserError for a checkpoint whose content does not fit the Run."""
     return UserError(
         f"The {part} saved in {run.path / 'checkpoints'} cannot be used: {type(error).__name__}: {error}. "
@@ -208,11 +240,15 @@ def damaged(run: Run, part: str, error: Exception) -> UserError:
     )
 
 
-def _intensities(image: np.ndarray) -> np.ndarray:
+def _as_intensities(image: np.ndarray) -> np.ndarray:
+    """The image as float32; True becomes 255. Raises UserError for what is no array of numbers."""
     array = np.asarray(image)
     if array.dtype.kind not in "buif":
         raise UserError(f"found an image of type {array.dtype}; expected bool, integers or floats")
-    return array.astype(np.float32) * (WHITE if array.dtype == bool else 1)
+    values = array.astype(np.float32)
+    if array.dtype == bool:
+        return values * WHITE
+    return values
 
 
 def _without_pretrained(config: DictConfig) -> DictConfig:
@@ -221,10 +257,12 @@ def _without_pretrained(config: DictConfig) -> DictConfig:
     backbone = OmegaConf.select(config, "backbone")
     if not isinstance(backbone, DictConfig):
         return config
-    if "encoder_weights" in backbone or str(backbone.get("_target_")).startswith(LIBRARIES[0]):
+    target = str(backbone.get("_target_"))
+    if "encoder_weights" in backbone or target.startswith(SMP):
         backbone.encoder_weights = None  # SMP's own classes fetch some unless told not to
-    if str(backbone.get("_target_")).startswith(("genseg_betty.", *LIBRARIES)):
+    if target.startswith(("genseg_betty.", SMP, MONAI)):
         for section in (backbone, backbone.get("arguments")):
             if isinstance(section, DictConfig):
-                section.update({key: value for key, value in PRETRAINED.items() if key in section})
+                asked = {key: value for key, value in NOT_PRETRAINED.items() if key in section}
+                section.update(asked)
     return config

@@ -1,4 +1,4 @@
-"""What a Run, which may come from a stranger, says of its data, held against the form that a training writes."""
+"""Reads what a Run says of its data. A Run may come from a stranger, so each value is checked first."""
 
 import math
 from dataclasses import dataclass, fields
@@ -19,12 +19,14 @@ from genseg_betty.run.checksums import damaged
 LONGEST_SIDE = 4096  # pixels, as image_size may have
 HIGHEST_LABEL, HIGHEST_COLOUR = 65535, 255
 FLOAT_BYTES = 4
-FINEST, COARSEST = 1e-6, 1e6  # mm between voxels: of electron microscopy, of no image
-AXES = ("LR", "PA", "IS")  # an axis leads to one of two sides
+GIB = 2**30  # bytes
+FINEST, COARSEST = 1e-6, 1e6  # mm between voxels: finer than electron microscopy, coarser than any image
+AXES = ("LR", "PA", "IS")  # the two sides of each axis
 MOST_DRAWN = 100_000  # cases of a phantom, which are listed before any is drawn
-# Keys of a dataset by which files are written, other files are read, or parts are set aside.
+# These keys of a dataset write files, read other files or set parts aside; reading masks needs none of them.
 ACTIVE = {"convert", "split", "folds", "fold", "ood", "about"}
-PASSIVE = {entry.name for kind in (FileDataset, PhantomDataset) for entry in fields(kind)} - ACTIVE
+ALL_KEYS = [entry.name for entry in (*fields(FileDataset), *fields(PhantomDataset))]
+PASSIVE = set(ALL_KEYS) - ACTIVE
 
 
 @dataclass(frozen=True)
@@ -40,72 +42,118 @@ class Recorded:
 
 
 def read_splits(run: Run) -> Recorded:
-    """What the Run's splits.json says. Raises UserError where it is gone, damaged or of another form."""
+    """Read the Run's splits.json. Raises UserError if it is gone, damaged or of another form."""
     found = run.read_splits()
+    root = found.get("root")
     try:
-        contents = _texts(list(found.get("sha256", {}).values()))
-        root = None if found.get("root") is None else Path(found["root"])
+        digests = found.get("sha256", {})
+        contents = _require_texts(list(digests.values()))
+        root = None if root is None else Path(root)
     except (ValueError, TypeError, AttributeError) as error:
-        raise damaged(run.path / "splits.json", f"{error}; expected a root, and a SHA-256 a case") from error
+        fault = f"{error}; expected a root, and a SHA-256 a case"
+        raise damaged(run.path / "splits.json", fault) from error
     train, validation, test = (found[part] for part in PARTS)
-    return Recorded(train, validation, test, str(found.get("dataset", "")), root, contents)
+    return Recorded(
+        train=train,
+        validation=validation,
+        test=test,
+        dataset=str(found.get("dataset", "")),
+        root=root,
+        contents=contents,
+    )
 
 
 def read_preprocessing(checkpoint: dict[str, Any]) -> Preprocessing:
-    """The preprocessing saved beside weights. Raises ValueError, KeyError or TypeError for what no training saves."""
-    require_plain(checkpoint["preprocessing"])
-    found = Preprocessing.from_dict(checkpoint["preprocessing"])
+    """Read the preprocessing saved beside weights.
+
+    Raises ValueError, KeyError or TypeError for what no training saves.
+    """
+    saved = checkpoint["preprocessing"]
+    require_plain(saved)
+    found = Preprocessing.from_dict(saved)
     _require_classes(found)
+    _require_label_values(found)
     _require_size(found)
-    _require_units(found)
+    _require_windows(found)
+    _require_spacing(found)
+    _require_orientation(found)
     return found
 
 
 def _require_classes(found: Preprocessing) -> None:
+    """Raise ValueError unless there are two named classes or more, each with a label value."""
     names = [name for name in found.classes if isinstance(name, str)]
     for name in names:
         require_plain_text(name)
-    if not 2 <= len(names) == len(found.classes) == len(found.label_values):
-        raise ValueError(f"{len(names)} named classes have {len(found.label_values)} label values; expected 2 or more")
-    colours = found.colours
-    levels = [level for colour in colours for level in colour] if colours else list(found.label_values)
-    highest = HIGHEST_COLOUR if colours else HIGHEST_LABEL
-    if not all(type(level) is int and 0 <= level <= highest for level in levels):
-        raise ValueError(f"label values are {levels[:8]}; expected whole numbers from 0 to {highest}")
-    if colours and (len(colours) < len(names) or any(len(colour) != 3 for colour in colours)):
-        raise ValueError(f"label values are {list(found.label_values)[:8]}; expected a colour for each class")
+    named = len(names)
+    valued = len(found.label_values)
+    if not 2 <= named == len(found.classes) == valued:
+        raise ValueError(f"{named} named classes have {valued} label values; expected 2 or more")
+
+
+def _require_label_values(found: Preprocessing) -> None:
+    """Raise ValueError unless each class has a whole number or a colour that a mask file can hold."""
+    highest = HIGHEST_LABEL
+    levels: list[Any] = list(found.label_values)
+    if found.colours:
+        highest = HIGHEST_COLOUR
+        levels = [level for colour in found.colours for level in colour]
+    for level in levels:
+        if type(level) is not int or not 0 <= level <= highest:
+            raise ValueError(f"label values are {levels[:8]}; expected whole numbers from 0 to {highest}")
+    if not found.colours:
+        return
+    has_three_levels = [len(colour) == 3 for colour in found.colours]
+    if len(found.colours) < len(found.classes) or not all(has_three_levels):
+        first = list(found.label_values)[:8]
+        raise ValueError(f"label values are {first}; expected a colour for each class")
 
 
 def _require_size(found: Preprocessing) -> None:
     """Raise ValueError for an input that memory does not hold once for each class."""
     size = image_size_of(found.image_size)
+    shown = list(size)
     if max(size) > LONGEST_SIDE:
-        raise ValueError(f"image_size is {list(size)}; expected sides of at most {LONGEST_SIDE}")
+        raise ValueError(f"image_size is {shown}; expected sides of at most {LONGEST_SIDE}")
     if type(found.channels) is not int or found.channels not in (1, 3):
         raise ValueError(f"channels is {found.channels}; expected 1 or 3")
-    needed, free = math.prod(size) * found.num_classes * FLOAT_BYTES, free_memory("cpu")
+    needed = math.prod(size) * found.num_classes * FLOAT_BYTES
+    free = free_memory("cpu")
     if needed > free:
         raise ValueError(
-            f"image_size is {list(size)}, which for {found.num_classes} classes takes {needed / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB of memory are free"
+            f"image_size is {shown}, which for {found.num_classes} classes takes {needed / GIB:.1f} GiB, and "
+            f"{free / GIB:.1f} GiB of memory are free"
         )
 
 
-def _require_units(found: Preprocessing) -> None:
-    """Raise ValueError for units of intensities or of space by which nothing can be computed."""
-    for name, window in (("intensity", found.intensity), ("scale", found.scale)):
-        if window is not None and not (len(window) == 2 and -math.inf < window[0] < window[1] < math.inf):
+def _require_windows(found: Preprocessing) -> None:
+    """Raise ValueError for a range of intensities that has no lower and higher end."""
+    windows = {"intensity": found.intensity, "scale": found.scale}
+    for name, window in windows.items():
+        if window is None:
+            continue
+        if len(window) != 2 or not -math.inf < window[0] < window[1] < math.inf:
             raise ValueError(f"{name} is {window}; expected a lower and a higher finite number")
-    spacing, orientation = found.spacing, found.orientation
-    if spacing is not None and (
-        len(spacing) != found.spatial_dims or not all(FINEST <= step <= COARSEST for step in spacing)
-    ):
-        expected = f"{found.spatial_dims} numbers of mm, {FINEST:g} to {COARSEST:g}"
-        raise ValueError(f"spacing is {spacing}; expected {expected}")
-    if orientation is not None:
-        axes = [axis for axis in AXES if len(set(orientation) & set(axis)) == 1]
-        if len(axes) != found.spatial_dims or len(orientation) != found.spatial_dims:
-            raise ValueError(f"orientation is {orientation!r}; expected a letter for each axis, such as LPS")
+
+
+def _require_spacing(found: Preprocessing) -> None:
+    """Raise ValueError for distances between voxels that no image has."""
+    if found.spacing is None:
+        return
+    dims = found.spatial_dims
+    possible = [FINEST <= step <= COARSEST for step in found.spacing]
+    if len(possible) != dims or not all(possible):
+        raise ValueError(f"spacing is {found.spacing}; expected {dims} numbers of mm, {FINEST:g} to {COARSEST:g}")
+
+
+def _require_orientation(found: Preprocessing) -> None:
+    """Raise ValueError for an orientation that does not name one side of each axis."""
+    orientation = found.orientation
+    if orientation is None:
+        return
+    named_once = [axis for axis in AXES if len(set(axis) & set(orientation)) == 1]
+    if not len(named_once) == len(orientation) == found.spatial_dims:
+        raise ValueError(f"orientation is {orientation!r}; expected a letter for each axis, such as LPS")
 
 
 def passive_dataset(run: Run, root: Path | None = None) -> DictConfig:
@@ -117,17 +165,20 @@ def passive_dataset(run: Run, root: Path | None = None) -> DictConfig:
     values = OmegaConf.to_container(section) if isinstance(section, DictConfig) else section
     if isinstance(values, dict):
         values = {key: value for key, value in values.items() if key in PASSIVE}
-        values |= {"root": str(root)} if root else {}
+        if root:
+            values["root"] = str(root)
     problems: list[str] = []
     checked = check_dataset_section(values, problems)
-    if not problems and checked.get("count", 0) > MOST_DRAWN:
-        problems.append(f"dataset.count={checked['count']}: expected at most {MOST_DRAWN}")
+    count = checked.get("count", 0)
+    if not problems and count > MOST_DRAWN:
+        problems.append(f"dataset.count={count}: expected at most {MOST_DRAWN}")
     if problems:
         raise ConfigError(problems, f"in {run.path / 'config.yaml'}")
     return OmegaConf.create(checked)
 
 
-def _texts(value: Any) -> list[str]:
+def _require_texts(value: Any) -> list[str]:
+    """Return the list; raises ValueError for anything but a list of texts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("it holds something else than texts in its lists")
     return value

@@ -1,0 +1,154 @@
+"""Which images a prediction reads and which mask files it writes, settled before the first image is read.
+
+A folder is searched with its subfolders, whose structure the masks repeat. All that would go wrong with the
+file names (missing inputs, two inputs for one mask, a mask over an input) is found here.
+"""
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from genseg_betty.data.formats import content_files, holds_series, holds_volumes, is_image_file, split_name
+from genseg_betty.errors import UserError
+from genseg_betty.faults import list_below, list_examples, merge_alike
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to read and the mask to write for it."""
+
+    image: Path
+    mask: Path
+
+
+def plan_jobs(paths: list[Path], out: Path, volumes: bool = False) -> list[Job]:
+    """What to read and what to write, in the order given; UserError with all faults at once.
+
+    Masks are PNG files, of `volumes` NIfTI files; there a folder of DICOM slices is one image.
+    """
+    ending = ".nii.gz" if volumes else ".png"
+    jobs: dict[tuple[Path, Path], Job] = {}
+    missing: list[tuple[str, str]] = []
+    for path in paths:
+        images = _find_images(path, out, volumes)
+        if not images:
+            missing.append((str(path), "no image in this folder" if path.is_dir() else "no such file or folder"))
+        for image, relative in images:
+            stem, _ = split_name(relative.name)
+            mask = out / relative.with_name(stem + ending)
+            jobs.setdefault((image.resolve(), mask), Job(image, mask))
+
+    planned = list(jobs.values())
+    faults: list[str] = []
+    if out.exists() and not out.is_dir():
+        faults.append(f"--out {out} is a file; expected a folder")
+    faults += merge_alike(missing, "names")
+    faults += _find_shared_masks(planned)
+    faults += _find_unsafe_masks(planned, out)
+    if not paths:
+        faults.append("no image or folder was named")
+    if faults:
+        raise UserError(list_below("Nothing was predicted:", faults))
+    return planned
+
+
+def note_of_files_beside_slices(jobs: list[Job]) -> list[str]:
+    """A sentence if files in the folders of DICOM series are images of other formats, which are not predicted."""
+    beside: list[str] = []
+    for job in jobs:
+        if job.image.is_dir():
+            beside += _list_other_files(job.image)
+    if not beside:
+        return []
+    found = f"{len(beside)} images that lie among the slices of a DICOM series are not predicted"
+    return [f"{found}: {list_examples(beside)}"]
+
+
+def _list_other_files(series: Path) -> list[str]:
+    """Visible files with an ending that lie in the folder of a DICOM series and are none of its slices."""
+    slices = set(content_files(series))
+    others = []
+    for path in sorted(series.iterdir()):
+        _, ending = split_name(path.name)
+        if ending and path not in slices and not path.name.startswith("."):
+            others.append(str(path))
+    return others
+
+
+def _find_images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]]:
+    """Image files at `path`, each with its place below the output folder."""
+    if path.is_file():
+        return [(path, Path(path.name))]
+    entries = [entry for entry in sorted(path.rglob("*")) if not _is_hidden(entry.relative_to(path))]
+
+    # A folder of DICOM slices is one image, and its slices are no images of their own.
+    series: set[Path] = set()
+    if volumes:
+        series = {folder for folder in (path, *entries) if folder.is_dir() and _is_one_volume(folder)}
+    images = set(series)
+    for entry in entries:
+        if entry.is_file() and entry.parent not in series and is_image_file(entry):
+            images.add(entry)
+
+    # What lies below a series that was named itself goes into a folder of its name, as several such may be named.
+    above = Path()
+    if path in series:
+        above = Path(_last_part(path))
+    kept = [image for image in sorted(images) if image == path or not _is_earlier_output(image, path, out)]
+    return [(image, above / image.relative_to(path)) for image in kept]
+
+
+def _last_part(path: Path) -> str:
+    """The folder's own name, also of `.` and `..`; links are not followed."""
+    _, _, name = os.path.abspath(path).rpartition("/")
+    return name
+
+
+def _is_earlier_output(image: Path, searched: Path, out: Path) -> bool:
+    """Whether the image lies in the output folder, where that is a folder within the one that is searched."""
+    output = out.resolve()
+    return output != searched.resolve() and output in image.resolve().parents
+
+
+def _is_one_volume(folder: Path) -> bool:
+    return holds_series(folder) and not holds_volumes(folder)
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in relative.parts)
+
+
+def _find_shared_masks(jobs: list[Job]) -> list[str]:
+    """A sentence for each mask that two or more images would be written to."""
+    sources: dict[Path, list[str]] = defaultdict(list)
+    for job in jobs:
+        sources[job.mask].append(str(job.image))
+    faults = []
+    for mask, images in sources.items():
+        if len(images) > 1:
+            faults.append(
+                f"{' and '.join(images)} would share the mask {mask}: give each an --out of its own, or name the "
+                "folder that holds both"
+            )
+    return faults
+
+
+def _find_unsafe_masks(jobs: list[Job], out: Path) -> list[str]:
+    """A sentence for each mask that would replace an input, or be written outside of the output folder."""
+    inputs = {_identify_file(job.image) for job in jobs}
+    masks = dict.fromkeys(job.mask for job in jobs)
+    root = out.resolve()
+    faults = []
+    for mask in masks:
+        if mask.exists() and _identify_file(mask) in inputs:
+            faults.append(f"the mask {mask} would overwrite an input: choose another --out")
+        elif root not in mask.resolve().parents:
+            faults.append(f"the mask {mask} lies behind a link that leads out of {out}: remove the link")
+    return faults
+
+
+def _identify_file(path: Path) -> tuple[int, int]:
+    """Device and inode: what tells one file from another, however many names and links it has."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
