@@ -1,16 +1,10 @@
 """The exponential average of a network's weights, which is validated, tested and kept."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-CHUNK = 2**22
-"""Numbers of which copies are made at once at most, on devices that need copies."""
-
-Pairs = list[tuple[Tensor, Tensor]]
+from genseg_betty.multilevel.tensor_lists import CHUNK, split_into_chunks
 
 
 class Average(AveragedModel):
@@ -27,36 +21,32 @@ class Average(AveragedModel):
     @torch.no_grad()
     def follow(self, module: nn.Module, sound: Tensor) -> None:
         """Move towards the weights of `module`, at first onto them; `sound`: a bool without dimensions."""
-        share = (1.0 - self.decay * (self.n_averaged > 0).double()) * sound
-        for pairs in _chunk(zip(_tensors(self.module), _tensors(module), strict=True)):
-            _approach(pairs, share if pairs[0][0].is_floating_point() else sound)
+        has_begun = (self.n_averaged > 0).double()
+        share = (1.0 - self.decay * has_begun) * sound
+        averages = _list_tensors(self.module)
+        weights = _list_tensors(module)
+        for places in split_into_chunks(averages, CHUNK):
+            mine = [averages[place] for place in places]
+            its = [weights[place] for place in places]
+            is_number = mine[0].is_floating_point()
+            _move_towards(mine, its, share if is_number else sound)
         self.n_averaged += sound
 
 
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+def _list_tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
-def _chunk(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Pairs]:
-    """Pairs of one type and device together, for which torch has operators on lists."""
-    kinds: defaultdict[tuple[torch.dtype, torch.device], Pairs] = defaultdict(list)
-    for mine, its in pairs:
-        chunk = kinds[mine.dtype, mine.device]
-        if chunk and sum(held.numel() for held, _ in chunk) + mine.numel() > CHUNK:
-            yield kinds.pop((mine.dtype, mine.device))
-        kinds[mine.dtype, mine.device].append((mine, its))
-    yield from kinds.values()
-
-
-def _approach(pairs: Pairs, share: Tensor) -> None:
-    """Move the first of each pair towards the second, by a share of the way that is a number without dimensions."""
-    mine, its = (list(part) for part in zip(*pairs, strict=True))
-    share = share.to(mine[0].dtype)
-    if mine[0].is_floating_point() and lerps_lists(mine[0].device):
-        torch._foreach_lerp_(mine, its, [share] * len(mine))
-    elif mine[0].dtype == torch.bool:
-        torch._foreach_copy_(mine, [torch.where(share, new, old) for old, new in pairs])
+def _move_towards(mine: list[Tensor], its: list[Tensor], share: Tensor) -> None:
+    """Move each tensor of `mine` towards that of `its` by `share` of the way, a number without dimensions."""
+    first = mine[0]
+    share = share.to(first.dtype)
+    if first.is_floating_point() and lerps_lists(first.device):
+        shares = [share] * len(mine)
+        torch._foreach_lerp_(mine, its, shares)
+    elif first.dtype == torch.bool:
+        chosen = [torch.where(share, new, old) for old, new in zip(mine, its, strict=True)]
+        torch._foreach_copy_(mine, chosen)
     else:
         # By name, as `torch._foreach_mul` would ask the device for the share. The sum is exact for the shares 0 and 1,
         # for integers too.

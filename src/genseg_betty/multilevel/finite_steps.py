@@ -120,10 +120,14 @@ def _with_verdict(optimizer: Optimizer, found_inf: Tensor) -> Iterator[None]:
 @torch.no_grad()
 def _step_and_return(finite: Tensor, optimizer: Optimizer) -> None:
     """For an optimizer that makes its step in any case: back to what was before it."""
-    states = [value for state in optimizer.state.values() for value in state.values()]
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    values: list[Any] = []
+    for group in optimizer.param_groups:
+        values += group["params"]
+    for state in optimizer.state.values():
+        values += state.values()
+    tensors = [value for value in values if isinstance(value, Tensor)]
     # What lies elsewhere is RMSprop's count of its steps, which it does not read.
-    held = [tensor for tensor in (*weights, *states) if isinstance(tensor, Tensor) and tensor.device == finite.device]
+    held = [tensor for tensor in tensors if tensor.device == finite.device]
     before = clone_together(held)
     optimizer.step()
     keep_if(finite, held, before)

@@ -41,14 +41,16 @@ def precondition(level: Level, vector: Sequence[Tensor], with_rate: bool) -> lis
     """
     record = find_record(level)
     identity = level.conditions.precondition == "identity"
-    remaining, products = drain(vector), []
+    remaining = pop_in_order(vector)
+    products: list[Tensor] = []
     for chunk in chunk_update_derivatives(level.optimizer, record.trainable, record.gradients, identity):
-        products += chunk.multiply([*islice(remaining, chunk.parameters)], with_rate)
+        part = [*islice(remaining, chunk.parameters)]
+        products += chunk.multiply(part, with_rate)
     return products
 
 
-def drain(vector: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The tensors in their order; a list lets go of each."""
+def pop_in_order(vector: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield the tensors in their order; a list is emptied on the way."""
     if not isinstance(vector, list):
         yield from vector
         return
@@ -78,9 +80,13 @@ def _multiply_exactly(vector: Sequence[Tensor], curr: Level, prev: Level, sync: 
 
 def find_next_levels(level: Level) -> list[Level]:
     """The levels that follow this one on the paths of a hypergradient, each once."""
-    paths = [path for peer in find_peers(level) for path in peer.paths]
-    hops = [hop for path in paths for hop in pairwise(path[1:])]
-    return list(dict.fromkeys(lower for upper, lower in hops if upper is level))
+    found: dict[Level, None] = {}  # in place of a set, as it keeps the order
+    for peer in find_peers(level):
+        for path in peer.paths:
+            for upper, lower in pairwise(path[1:]):
+                if upper is level:
+                    found[lower] = None
+    return list(found)
 
 
 def exact(vector: Sequence[Tensor], curr: Level, prev: Level, sync: bool) -> list[Tensor]:
@@ -97,7 +103,8 @@ def finite_difference(vector: Sequence[Tensor], curr: Level, prev: Level, sync: 
     """Eq. 10 or 11 by a central difference of ∇_φ L at the weights before the step, ± a small displacement."""
     parameters = prev.trainable_parameters()
     direction = precondition(curr, vector, with_rate=False)
-    length = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(d) for d in direction]))
+    lengths = [torch.linalg.vector_norm(part) for part in direction]
+    length = torch.linalg.vector_norm(torch.stack(lengths))
     epsilon = RADIUS / length.clamp_min(1e-15)
     before = [weight.detach() for weight in find_record(curr).trainable]
     sides = []

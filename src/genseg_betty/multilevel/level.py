@@ -54,16 +54,20 @@ class Level(StatefulProblem):
         return self.cur_batch
 
     def get_loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        weights = None
+        if self.record:
+            weights = self.record.weights
         if self.record and self.recording == "weights":  # the step will be made again
             self.record.buffers = {level.name: level.network.clone_buffers() for level in find_peers(self)}
             self.record.buffers[self.name] = self._buffers_before
-        loss = self.compute_loss(batch, "step", self.record.weights if self.record else None)
+        loss = self.compute_loss(batch, "step", weights)
         self.loss = write_into(self.loss, loss.detach())
         return loss, {"loss": self.loss}
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         """Set the gradients of the loss, and record them where this step is recorded."""
-        weights, create_graph = find_weights(self), self.recording == "graph"
+        weights = find_weights(self)
+        create_graph = self.recording == "graph"
         gradients = torch.autograd.grad(loss, weights, create_graph=create_graph, allow_unused=True)
         total = fill_missing(gradients, weights)
         if self._own_gradients:
@@ -71,20 +75,25 @@ class Level(StatefulProblem):
             self._own_gradients = []
         if self.record and create_graph:
             self.record.graph = total
-        detached = [match_strides(g.detach(), p) for g, p in zip(total, params, strict=True)]
+        detached = []
+        for gradient, parameter in zip(total, params, strict=True):
+            detached.append(match_strides(gradient.detach(), parameter))
         if self.record:
             self.record.gradients = detached
         self.set_grads(params, detached)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the step if the loss and its gradients are finite; otherwise leave everything as it was."""
-        self.guard.make_step(
-            self.find_finite(), self.optimizer, [*self.module.buffers()], [*self._buffers_before.values()]
-        )
+        buffers = [*self.module.buffers()]
+        before = [*self._buffers_before.values()]
+        self.guard.make_step(self.find_finite(), self.optimizer, buffers, before)
 
     def find_finite(self) -> Tensor:
         """Whether the coming step is to be made: a bool without dimensions, on the device."""
-        gradients = [p.grad for p in self.trainable_parameters() if p.grad is not None]
+        gradients = []
+        for parameter in self.trainable_parameters():
+            if parameter.grad is not None:
+                gradients.append(parameter.grad)
         assert self.loss is not None
         return self.guard.find_finite(self.loss, gradients)
 
@@ -111,7 +120,8 @@ class Level(StatefulProblem):
     @contextmanager
     def computing(self, moment: Moment) -> Iterator[None]:
         """The random numbers and the precision of this level, and what is to be differentiated twice made for that."""
-        device, dtype = torch.device(self.device).type, self.conditions.autocast
+        device = torch.device(self.device).type
+        dtype = self.conditions.autocast
         enabled = dtype is not None and self.allows_bfloat16
         twice = WrittenOutDoubleBackward() if self.recording == "graph" else nullcontext()
         with seed_generators(moment), torch.autocast(device, dtype=dtype, enabled=enabled), twice:
@@ -141,9 +151,12 @@ class Level(StatefulProblem):
             return compute()
         if self._pass == "replay":
             return torch.zeros((), device=self.device)
-        loss, weights = compute(), find_weights(self)
-        with torch.autocast(torch.device(self.device).type, enabled=False):
-            gradients = fill_missing(torch.autograd.grad(loss, weights, allow_unused=True), weights)
+        loss = compute()
+        weights = find_weights(self)
+        device = torch.device(self.device).type
+        with torch.autocast(device, enabled=False):
+            found = torch.autograd.grad(loss, weights, allow_unused=True)
+            gradients = fill_missing(found, weights)
         if self._own_gradients:
             gradients = [*torch._foreach_add(self._own_gradients, gradients)]
         self._own_gradients = gradients
@@ -151,7 +164,9 @@ class Level(StatefulProblem):
 
     def cut_graph(self, *outputs: Tensor) -> tuple[Tensor, ...]:
         """Detach the lower levels' outputs where the step's graph is recorded; the hypergradient joins it again."""
-        return self.record.cut_graph(outputs) if self.record and self.recording == "graph" else outputs
+        if self.record and self.recording == "graph":
+            return self.record.cut_graph(outputs)
+        return outputs
 
 
 def find_weights(level: Level) -> list[Tensor]:
@@ -161,5 +176,8 @@ def find_weights(level: Level) -> list[Tensor]:
 
 def find_peers(level: Level) -> list[Level]:
     """All levels of the engine, `level` first: Betty sets the others as attributes under their names."""
-    others = [value for value in vars(level).values() if isinstance(value, Level) and value is not level]
-    return [level, *others]
+    peers = [level]
+    for value in vars(level).values():
+        if isinstance(value, Level) and value is not level:
+            peers.append(value)
+    return peers

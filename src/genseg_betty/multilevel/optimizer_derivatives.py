@@ -18,15 +18,15 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from genseg_betty.errors import UserError
+from genseg_betty.multilevel.tensor_lists import CHUNK, split_into_chunks
 
 Group = dict[str, Any]
 State = dict[str, Any]
 Tensors = list[Tensor]
 Differentiate = Callable[[Sequence[State], Tensors], Tensors | float]
 """(states, gradients) of a chunk of a group -> du/d∇L / η."""
-
-CHUNK = 2**22
-"""Numbers that are handled together at most: what is computed on the way stays small beside all weights."""
+UNKNOWN_OPTIONS = ("amsgrad", "centered", "maximize", "dampening")
+"""Options of an optimizer with which the derivative of its update is not known."""
 
 
 @dataclass
@@ -57,31 +57,37 @@ class Chunk:
         return products
 
 
-def _keep_from_zero(roots: Tensors) -> None:
+def _keep_above_zero(roots: Tensors) -> None:
     """Where √square is 0, all gradients were 0 so far, and any divisor gives the limit, 0."""
     torch._foreach_clamp_min_(roots, torch.finfo(roots[0].dtype).tiny)
 
 
-def _sgd(group: Group, states: Sequence[State]) -> Differentiate:
-    return lambda states, gradients: 1.0 + group["momentum"] if group["nesterov"] else 1.0
+def _differentiate_sgd(group: Group, states: Sequence[State]) -> Differentiate:
+    """u = g, or (1 + momentum) g with Nesterov's momentum."""
+    derivative = 1.0 + group["momentum"] if group["nesterov"] else 1.0
+    return lambda states, gradients: derivative
 
 
-def _adam(group: Group, states: Sequence[State]) -> Differentiate:
+def _differentiate_adam(group: Group, states: Sequence[State]) -> Differentiate:
     """u = mean / denominator; d mean/dg = (1 - β1) / correction1, d root/dg = (1 - β2) g / (correction2 · root)."""
     beta1, beta2 = group["betas"]
     # The parameters of a group step together. Numbers without dimensions stay tensors: no device is asked for them.
     step = states[0]["step"].double()
-    correction1, correction2 = 1 - beta1**step, 1 - beta2**step
-    bend, slope = (beta2 - 1) / (correction1 * correction2), (1 - beta1) / correction1
+    correction1 = 1 - beta1**step
+    correction2 = 1 - beta2**step
+    bend = (beta2 - 1) / (correction1 * correction2)
+    slope = (1 - beta1) / correction1
 
     def differentiate(states: Sequence[State], gradients: Tensors) -> Tensors:
         # By name, as `torch._foreach_div` would ask the device for the number. One kernel needs it in the lists' type.
-        aten, dtype = torch.ops.aten, gradients[0].dtype
+        aten = torch.ops.aten
+        dtype = gradients[0].dtype
+        means = [state["exp_avg"] for state in states]
         squares = [state["exp_avg_sq"] for state in states]
         roots = [*aten._foreach_div.Tensor(squares, correction2.to(dtype))]
         torch._foreach_sqrt_(roots)
-        _keep_from_zero(roots)
-        derivatives = [*torch._foreach_mul([state["exp_avg"] for state in states], gradients)]
+        _keep_above_zero(roots)
+        derivatives = [*torch._foreach_mul(means, gradients)]
         aten._foreach_mul_.Tensor(derivatives, bend.to(dtype))
         torch._foreach_div_(derivatives, roots)
         torch._foreach_add_(roots, group["eps"])  # the denominators, in place as all of these
@@ -93,12 +99,13 @@ def _adam(group: Group, states: Sequence[State]) -> Differentiate:
     return differentiate
 
 
-def _rmsprop(group: Group, states: Sequence[State]) -> Differentiate:
+def _differentiate_rmsprop(group: Group, states: Sequence[State]) -> Differentiate:
     """u = g / denominator; d root/dg = (1 - α) g / root."""
 
     def differentiate(states: Sequence[State], gradients: Tensors) -> Tensors:
-        roots = [*torch._foreach_sqrt([state["square_avg"] for state in states])]
-        _keep_from_zero(roots)
+        squares = [state["square_avg"] for state in states]
+        roots = [*torch._foreach_sqrt(squares)]
+        _keep_above_zero(roots)
         derivatives = [*torch._foreach_mul(gradients, gradients)]
         torch._foreach_mul_(derivatives, group["alpha"] - 1)
         torch._foreach_div_(derivatives, roots)
@@ -113,10 +120,10 @@ def _rmsprop(group: Group, states: Sequence[State]) -> Differentiate:
 
 # By exact class: a subclass may make another step.
 _DERIVATIVES: dict[type, Callable[[Group, Sequence[State]], Differentiate]] = {
-    SGD: _sgd,
-    Adam: _adam,
-    AdamW: _adam,
-    RMSprop: _rmsprop,
+    SGD: _differentiate_sgd,
+    Adam: _differentiate_adam,
+    AdamW: _differentiate_adam,
+    RMSprop: _differentiate_rmsprop,
 }
 
 
@@ -127,7 +134,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
         known = ", ".join(kind.__name__ for kind in _DERIVATIVES)
         raise UserError(f"the derivative of {name}'s update is not known: use one of {known}, or hypergradient=none")
     for group in optimizer.param_groups:
-        unknown = [key for key in ("amsgrad", "centered", "maximize", "dampening") if group.get(key)]
+        unknown = [key for key in UNKNOWN_OPTIONS if group.get(key)]
         if unknown:
             raise UserError(
                 f"the derivative of {name}'s update is not known with {', '.join(unknown)}: leave that out, or use "
@@ -148,34 +155,24 @@ def chunk_update_derivatives(
     """
     remaining = zip(before, gradients, strict=True)
     for group in optimizer.param_groups:
-        rate = group["lr"] if isinstance(group["lr"], Tensor) else float(group["lr"])
+        rate = group["lr"]
+        if not isinstance(rate, Tensor):
+            rate = float(rate)
         states = [optimizer.state[parameter] for parameter in group["params"]]
         differentiate = (lambda *_: 1.0) if identity else _DERIVATIVES[type(optimizer)](group, states)
-        for part in _split(group["params"]):
-            pairs = [*islice(remaining, part.stop - part.start)]
-            slopes = differentiate(states[part], _decay(group, pairs))
+        for places in split_into_chunks(group["params"], CHUNK, in_order=True):
+            pairs = [*islice(remaining, len(places))]
+            chunk_states = [states[place] for place in places]
+            slopes = differentiate(chunk_states, _add_decay(group, pairs))
             yield Chunk(slopes, len(pairs), rate)
 
 
-def _split(parameters: Sequence[Tensor]) -> Iterator[slice]:
-    """Cut the list into runs of one type and place, of `CHUNK` numbers at most; a larger parameter is alone."""
-    begin = size = 0
-    for place, parameter in enumerate(parameters):
-        first = parameters[begin]
-        alike = parameter.dtype == first.dtype and parameter.device == first.device
-        if place > begin and (not alike or size + parameter.numel() > CHUNK):
-            yield slice(begin, place)
-            begin, size = place, 0
-        size += parameter.numel()
-    if parameters:
-        yield slice(begin, len(parameters))
-
-
-def _decay(group: Group, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensors:
+def _add_decay(group: Group, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensors:
     """The gradients of these pairs (parameter, gradient), with the weight decay that the optimizer adds to them."""
     gradients = [gradient.detach() for _, gradient in pairs]
     if not group["weight_decay"] or group.get("decoupled_weight_decay"):
         return gradients
-    decayed = [*torch._foreach_mul([before.detach() for before, _ in pairs], group["weight_decay"])]
+    parameters = [before.detach() for before, _ in pairs]
+    decayed = [*torch._foreach_mul(parameters, group["weight_decay"])]
     torch._foreach_add_(decayed, gradients)
     return decayed

@@ -1,6 +1,7 @@
 """What a step leaves behind for the hypergradient that will go through it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, islice
 from typing import Literal
 
 import torch
@@ -17,7 +18,12 @@ NamedBuffers = dict[str, dict[str, Tensor]]
 
 def fill_missing(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> list[Tensor]:
     """Zeros in place of the gradients that autograd leaves out."""
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
+    filled = []
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        if gradient is None:
+            gradient = torch.zeros_like(parameter)
+        filled.append(gradient)
+    return filled
 
 
 class RecordedStep:
@@ -35,10 +41,9 @@ class RecordedStep:
     def __init__(self, module: nn.Module) -> None:
         parameters = dict(module.named_parameters())
         copies = clone_together([*parameters.values()])
-        self.weights = {
-            name: copy.requires_grad_(parameter.requires_grad)
-            for (name, parameter), copy in zip(parameters.items(), copies, strict=True)
-        }
+        for copy, parameter in zip(copies, parameters.values(), strict=True):
+            copy.requires_grad_(parameter.requires_grad)
+        self.weights = dict(zip(parameters, copies, strict=True))
         self.gradients: list[Tensor] = []
         self.graph: list[Tensor] | None = None
         self.buffers: NamedBuffers = {}
@@ -57,9 +62,16 @@ class RecordedStep:
 
     def cut_graph(self, outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Detach the outputs of other levels; `backpropagate` joins the two halves of the graph again."""
-        leaves = tuple(tensor.detach().requires_grad_() if tensor.requires_grad else tensor for tensor in outputs)
-        self._cuts = [(output, leaf) for output, leaf in zip(outputs, leaves, strict=True) if leaf.requires_grad]
-        return leaves
+        inputs = []
+        self._cuts = []
+        for output in outputs:
+            if output.requires_grad:
+                leaf = output.detach().requires_grad_()
+                self._cuts.append((output, leaf))
+                inputs.append(leaf)
+            else:
+                inputs.append(output)
+        return tuple(inputs)
 
     def backpropagate(self, direction: Sequence[Tensor], parameters: Mapping[str, Sequence[Tensor]]) -> None:
         """Fill `mixed_products` for these parameters of other levels, by the levels' names. Frees the graph.
@@ -68,26 +80,31 @@ class RecordedStep:
             direction: one tensor for each of `gradients`.
             parameters: the name of a level -> its trainable weights.
         """
-        every = [parameter for group in parameters.values() for parameter in group]
+        every = [*chain.from_iterable(parameters.values())]
         if self._cuts:
             # First through this level's half of the graph, which is then freed, then through the half of the others.
-            vectors = self._backpropagate_to([leaf for _, leaf in self._cuts], direction)
+            outputs, leaves = zip(*self._cuts, strict=True)
+            vectors = self._backpropagate_to(leaves, direction)
             return_freed()
-            outputs = [output for output, _ in self._cuts]
             self._cuts = []
-            found = fill_missing(torch.autograd.grad(outputs, every, vectors, allow_unused=True), every)
+            found = torch.autograd.grad(outputs, every, vectors, allow_unused=True)
+            products = fill_missing(found, every)
         else:
-            found = self._backpropagate_to(every, direction)
-        remaining = iter(found)
+            products = self._backpropagate_to(every, direction)
+        remaining = iter(products)
         for name, group in parameters.items():
-            self.mixed_products[name] = [next(remaining) for _ in group]
+            self.mixed_products[name] = [*islice(remaining, len(group))]
 
     def _backpropagate_to(self, ends: Sequence[Tensor], direction: Sequence[Tensor]) -> list[Tensor]:
         """∂/∂ends of ⟨gradients, direction⟩ through this level's half of the graph, which is freed."""
         if self.graph is None:
             raise RuntimeError("the step was recorded without its graph")
-        pairs = [(g, d) for g, d in zip(self.graph, direction, strict=True) if g.requires_grad]
-        outputs, vectors = zip(*pairs, strict=True)
+        outputs = []
+        vectors = []
+        for gradient, vector in zip(self.graph, direction, strict=True):
+            if gradient.requires_grad:
+                outputs.append(gradient)
+                vectors.append(vector)
         found = torch.autograd.grad(outputs, ends, vectors, allow_unused=True)
         self.graph = None
         return fill_missing(found, ends)

@@ -61,9 +61,16 @@ def _convolve(
     """In place of `functional.conv2d` and `conv3d`, which is `torchs` and has these arguments from `input` on."""
     if isinstance(padding, str) or _is_left_to_torch(dimensions, input, weight, bias):
         return torchs(input, weight, bias, stride, padding, dilation, groups)
-    sized = partial(_for_each, dimensions)
-    geometry = _Geometry(sized(stride), sized(padding), sized(dilation), False, sized(0), groups)
-    return _Convolution.apply(*with_nodes(_cast_by_autocast(input, weight, bias)), geometry)
+    for_each_axis = partial(_repeat_for_axes, dimensions)
+    geometry = _Geometry(
+        stride=for_each_axis(stride),
+        padding=for_each_axis(padding),
+        dilation=for_each_axis(dilation),
+        transposed=False,
+        output_padding=for_each_axis(0),
+        groups=groups,
+    )
+    return _apply_convolution(input, weight, bias, geometry)
 
 
 def _convolve_transposed(
@@ -81,9 +88,21 @@ def _convolve_transposed(
     """In place of `functional.conv_transpose2d` and `conv_transpose3d`."""
     if _is_left_to_torch(dimensions, input, weight, bias):
         return torchs(input, weight, bias, stride, padding, output_padding, groups, dilation)
-    sized = partial(_for_each, dimensions)
-    geometry = _Geometry(sized(stride), sized(padding), sized(dilation), True, sized(output_padding), groups)
-    return _Convolution.apply(*with_nodes(_cast_by_autocast(input, weight, bias)), geometry)
+    for_each_axis = partial(_repeat_for_axes, dimensions)
+    geometry = _Geometry(
+        stride=for_each_axis(stride),
+        padding=for_each_axis(padding),
+        dilation=for_each_axis(dilation),
+        transposed=True,
+        output_padding=for_each_axis(output_padding),
+        groups=groups,
+    )
+    return _apply_convolution(input, weight, bias, geometry)
+
+
+def _apply_convolution(input: Tensor, weight: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
+    parts = _cast_by_autocast(input, weight, bias)
+    return _Convolution.apply(*with_nodes(parts), geometry)
 
 
 WRITTEN_OUT_CONVOLUTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -105,7 +124,8 @@ def _is_left_to_torch(dimensions: int, x: Tensor, weight: Tensor, bias: Tensor |
     return not plain or not any(part.requires_grad for part in parts)
 
 
-def _for_each(dimensions: int, size: Sizes) -> list[int]:
+def _repeat_for_axes(dimensions: int, size: Sizes) -> list[int]:
+    """One size for each axis of space, as torch reads a single number."""
     return [size] * dimensions if isinstance(size, int) else list(size)
 
 
@@ -118,7 +138,12 @@ def _cast_by_autocast(*parts: Tensor | None) -> list[Tensor | None]:
     if not torch.is_autocast_enabled(device):
         return list(parts)
     dtype = torch.get_autocast_dtype(device)
-    return [part if part is None or part.dtype == torch.float64 else part.to(dtype) for part in parts]
+    cast = []
+    for part in parts:
+        if part is not None and part.dtype != torch.float64:
+            part = part.to(dtype)
+        cast.append(part)
+    return cast
 
 
 class _Convolution(Function):
@@ -134,7 +159,8 @@ class _Convolution(Function):
         if gradients[0] is None:
             return None, None, None, None
         wanted = find_wanted_inputs(ctx)[:3]
-        return *_FirstDerivative.apply(gradients[0], *ctx.saved_tensors, wanted, ctx.geometry), None
+        by_inputs = _FirstDerivative.apply(gradients[0], *ctx.saved_tensors, wanted, ctx.geometry)
+        return *by_inputs, None
 
 
 class _FirstDerivative(Function):
@@ -152,13 +178,14 @@ class _FirstDerivative(Function):
         g, x, weight = ctx.saved_tensors
         geometry: _Geometry = ctx.geometry
         wants_g, wants_x, wants_weight, *_ = find_wanted_inputs(ctx)
-        by_g = _differentiate_by_g(geometry, x, weight, vectors, g.shape) if wants_g else None
-        by_x = by_weight = None
+        by_g = by_x = by_weight = None
+        if wants_g:
+            by_g = _differentiate_by_g(geometry, x, weight, vectors, g.shape)
         # A vector that is None stands for zeros: its terms are left out.
         if wants_x and v_weight is not None:
-            by_x = geometry.differentiate(g, x, v_weight, [True, False, False])[0]
+            by_x, _, _ = geometry.differentiate(g, x, v_weight, [True, False, False])
         if wants_weight and v_x is not None:
-            by_weight = geometry.differentiate(g, v_x, weight, [False, True, False])[1]
+            _, by_weight, _ = geometry.differentiate(g, v_x, weight, [False, True, False])
         return by_g, by_x, by_weight, None, None
 
 
@@ -170,7 +197,12 @@ def _differentiate_by_g(
     # The first convolution that there is adds v_b as its bias.
     if v_weight is not None:
         by_g = geometry.convolve(x, v_weight, v_bias)
-        return by_g if v_x is None else by_g.add_(geometry.convolve(v_x, weight))
+        if v_x is not None:
+            by_g.add_(geometry.convolve(v_x, weight))
+        return by_g
     if v_x is not None:
         return geometry.convolve(v_x, weight, v_bias)
-    return None if v_bias is None else v_bias.view(-1, *[1] * (len(shape) - 2)).expand(shape)
+    if v_bias is not None:
+        axes_of_space = [1] * (len(shape) - 2)
+        return v_bias.view(-1, *axes_of_space).expand(shape)
+    return None

@@ -36,8 +36,8 @@ def sum_kernels(alpha: Tensor, weights: Sequence[Tensor], size: int) -> Tensor:
     return _KernelSum.apply(*with_nodes([alpha]), size, *with_nodes(weights))
 
 
-def _cut(kernel: Tensor, size: int) -> Tensor:
-    """The centre of a kernel, at most `size` long along each axis of space."""
+def _crop(kernel: Tensor, size: int) -> Tensor:
+    """The centre of a kernel, at most `size` long along each axis of space; a view."""
     margin = (kernel.shape[-1] - size) // 2
     if margin > 0:
         for axis in range(2, kernel.ndim):
@@ -45,12 +45,13 @@ def _cut(kernel: Tensor, size: int) -> Tensor:
     return kernel
 
 
-def _add(total: Tensor, factors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> Tensor:
+def _add_weighted(total: Tensor, factors: Sequence[Tensor], weights: Sequence[Tensor | None]) -> Tensor:
     """Add factor times weight to the centre of `total`, in place and from the smallest kernel up."""
     for factor, weight in zip(factors, weights, strict=True):
         if weight is not None:
-            part = _cut(weight, total.shape[-1])
-            _cut(total, part.shape[-1]).addcmul_(factor, part)
+            part = _crop(weight, total.shape[-1])
+            centre = _crop(total, part.shape[-1])
+            centre.addcmul_(factor, part)
     return total
 
 
@@ -58,15 +59,17 @@ class _KernelSum(Function):
     @staticmethod
     def forward(ctx: Any, alpha: Tensor, size: int, *weights: Tensor) -> Tensor:
         ctx.save_for_backward(alpha, *weights)
-        total = weights[-1].new_zeros(_cut(weights[-1], size).shape)
-        if weights[-1].is_contiguous(memory_format=torch.channels_last):
+        largest = weights[-1]
+        total = largest.new_zeros(_crop(largest, size).shape)
+        if largest.is_contiguous(memory_format=torch.channels_last):
             total = total.contiguous(memory_format=torch.channels_last)
-        return _add(total, alpha.unbind(), weights)
+        return _add_weighted(total, alpha.unbind(), weights)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Gradients:
-        wanted = find_wanted_inputs(ctx)
-        by_alpha, *by_weights = _FirstDerivative.apply(gradients[0], [wanted[0], *wanted[2:]], *ctx.saved_tensors)
+        wants_alpha, _, *wants_weights = find_wanted_inputs(ctx)
+        wanted = [wants_alpha, *wants_weights]
+        by_alpha, *by_weights = _FirstDerivative.apply(gradients[0], wanted, *ctx.saved_tensors)
         return by_alpha, None, *by_weights
 
 
@@ -75,11 +78,9 @@ class _FirstDerivative(Function):
     def forward(ctx: Any, g: Tensor, wanted: list[bool], alpha: Tensor, *weights: Tensor) -> Gradients:
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(g, alpha, *weights)
-        by_alpha = _multiply(g, weights) if wanted[0] else None
-        by_weights = [
-            _scale(factor, g, weight) if wants else None
-            for factor, weight, wants in zip(alpha.unbind(), weights, wanted[1:], strict=True)
-        ]
+        wants_alpha, *wants_weights = wanted
+        by_alpha = _dot_each(g, weights) if wants_alpha else None
+        by_weights = _scale_wanted(alpha, g, weights, wants_weights)
         return by_alpha, *by_weights
 
     @staticmethod
@@ -90,32 +91,47 @@ class _FirstDerivative(Function):
         of_alpha, *of_weights = vectors
         by_g = by_alpha = None
         if wants_g:
-            by_g = _add(torch.zeros_like(g), alpha.unbind(), of_weights)
+            by_g = _add_weighted(torch.zeros_like(g), alpha.unbind(), of_weights)
             if of_alpha is not None:
-                _add(by_g, of_alpha.unbind(), weights)
+                _add_weighted(by_g, of_alpha.unbind(), weights)
         if wants_alpha:
-            by_alpha = _multiply(g, of_weights)
+            by_alpha = _dot_each(g, of_weights)
         by_weights: list[Tensor | None] = [None] * len(weights)
         if of_alpha is not None:
-            for place, wants in enumerate(wants_weights):
-                by_weights[place] = _scale(of_alpha[place], g, weights[place]) if wants else None
+            by_weights = _scale_wanted(of_alpha, g, weights, wants_weights)
         return by_g, None, by_alpha, *by_weights
 
 
-def _multiply(g: Tensor, others: Sequence[Tensor | None]) -> Tensor:
-    """⟨g_k, W_k⟩ for each kernel, [K]."""
+def _dot_each(g: Tensor, others: Sequence[Tensor | None]) -> Tensor:
+    """⟨g_k, W_k⟩ for each kernel, [K]; 0 for a kernel that is None."""
     products = []
     for other in others:
-        part = None if other is None else _cut(other, g.shape[-1])
-        products.append(g.new_zeros(()) if part is None else (_cut(g, part.shape[-1]) * part).sum())
+        if other is None:
+            products.append(g.new_zeros(()))
+        else:
+            part = _crop(other, g.shape[-1])
+            centre = _crop(g, part.shape[-1])
+            products.append((centre * part).sum())
     return torch.stack(products)
 
 
-def _scale(factor: Tensor, g: Tensor, weight: Tensor) -> Tensor:
+def _scale_wanted(
+    factors: Tensor, g: Tensor, weights: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """factor_k · g_k for each kernel; None in place of those that are not wanted."""
+    scaled: list[Tensor | None] = []
+    for factor, weight, wants in zip(factors.unbind(), weights, wanted, strict=True):
+        scaled.append(_scale_crop(factor, g, weight) if wants else None)
+    return scaled
+
+
+def _scale_crop(factor: Tensor, g: Tensor, weight: Tensor) -> Tensor:
     """factor · g_k, with zeros where the kernel reaches beyond the sum."""
-    part = _cut(g, min(weight.shape[-1], g.shape[-1]))
+    size = min(weight.shape[-1], g.shape[-1])
+    part = _crop(g, size)
     if part.shape == weight.shape:
         return part * factor
     scaled = torch.zeros_like(weight)
-    _cut(scaled, part.shape[-1]).addcmul_(factor, part)
+    centre = _crop(scaled, size)
+    centre.addcmul_(factor, part)
     return scaled

@@ -68,14 +68,18 @@ def instance_norm(
             input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
         )  # fmt: skip
     images, channels, *space = input.shape
-    weight, bias = (None if factor is None else factor.repeat(images) for factor in (weight, bias))
+    if weight is not None and bias is not None:
+        weight = weight.repeat(images)
+        bias = bias.repeat(images)
     row = input.contiguous().view(1, images * channels, *space)
-    return _normalise(row, weight, bias, None, None, momentum, eps).view(input.shape)
+    normalised = _normalise(row, weight, bias, None, None, momentum, eps)
+    return normalised.view(input.shape)
 
 
 def _is_left_to_torch(input: Tensor, weight: Tensor | None, bias: Tensor | None, values: int) -> bool:
-    """What is narrow, a weight without a bias or the reverse, and a single value a channel, which torch refuses."""
-    return input.dtype not in EXACT or (weight is None) != (bias is None) or values < 2
+    """Narrow types, a weight without a bias or the reverse, and a single value a channel, which torch refuses."""
+    is_half_given = (weight is None) != (bias is None)
+    return input.dtype not in EXACT or is_half_given or values < 2
 
 
 def _normalise(
@@ -101,7 +105,8 @@ class _Normalisation(Function):
         if gradients[0] is None:
             return (None,) * 7
         wanted = find_wanted_inputs(ctx)[:3]
-        return *_FirstDerivative.apply(gradients[0], *ctx.saved_tensors, ctx.eps, wanted), *[None] * 4
+        by_x, by_weight, by_bias = _FirstDerivative.apply(gradients[0], *ctx.saved_tensors, ctx.eps, wanted)
+        return by_x, by_weight, by_bias, None, None, None, None
 
 
 class _FirstDerivative(Function):
@@ -111,8 +116,11 @@ class _FirstDerivative(Function):
     ) -> Gradients:
         ctx.set_materialize_grads(False)
         found = _differentiate(g, x, weight, centre, root, eps, wanted)
-        # A copy of the sums, as an optimizer may write over the gradients of γ and β.
-        sums = torch.stack(found[1:]) if all(wanted[1:]) else None
+        _, wants_weight, wants_bias = wanted
+        sums = None
+        if wants_weight and wants_bias:
+            # A copy of the sums, as an optimizer may write over the gradients of γ and β.
+            sums = torch.stack(found[1:])
         ctx.save_for_backward(g, x, weight, centre, root, sums)
         ctx.eps = eps
         return found
@@ -122,7 +130,11 @@ class _FirstDerivative(Function):
         refuse_third_derivative()
         wants_g, wants_x, wants_weight, *_ = find_wanted_inputs(ctx)
         by_g, by_x, by_weight = _differentiate_twice(ctx.saved_tensors, vectors, ctx.eps, wants_x)
-        return by_g if wants_g else None, by_x, by_weight if wants_weight else None, *[None] * 4
+        if not wants_g:
+            by_g = None
+        if not wants_weight:
+            by_weight = None
+        return by_g, by_x, by_weight, None, None, None, None
 
 
 def _differentiate(
@@ -142,45 +154,78 @@ def _differentiate_twice(
     g, x, weight, mean, r, sums = saved
     v, a, b = vectors
     if v is None:
-        return *_differentiate_sums_twice(saved, a, b, eps), None
+        by_g, by_x = _differentiate_sums_twice(saved, a, b, eps)
+        return by_g, by_x, None
     ones = torch.ones_like(r)  # a GPU has the sums only for a weight that is there
     e_v, v_hat, _ = _differentiate(v, x, ones, mean, r, eps, [True, True, False])
-    g_hat, g_sum = _differentiate(g, x, ones, mean, r, eps, [False, True, True])[1:] if sums is None else sums
-    t = (g * e_v).sum([dim for dim in range(x.ndim) if dim != 1])
-    centred = x - _wide(mean, x)
+    if sums is None:
+        _, *sums = _differentiate(g, x, ones, mean, r, eps, [False, True, True])
+    g_hat, g_sum = sums
+    t = _sum_per_channel(g * e_v)
+    centred = x - _per_channel(mean, x)
     a_r = None if a is None else a * r
-    by_g = e_v if weight is None else _combine(e_v, weight, b, centred, a_r)
+    by_g = e_v
+    if weight is not None:
+        by_g = _combine(e_v, weight, b, centred, a_r)
     if not wants_x:
         return by_g, None, t
-    # By x, the factors of g, E(v), x - μ and 1. The last follows from the first, as E(v) and x - μ have no mean.
+
+    # The factors of g, E(v), x - μ and 1. The last follows from the first, as E(v) and x - μ have no mean.
     share = -x.shape[1] / x.numel()  # -1/n
     step = r * share
-    hop, scale = step * g_hat, step * r if weight is None else step * r * weight
+    scale = step * r
+    hop = step * g_hat
+    of_v = hop
+    if weight is not None:
+        scale = scale * weight
+        of_v = hop * weight
     of_g = scale * v_hat if a_r is None else torch.addcmul(a_r, scale, v_hat)
     of_x = (scale * t).addcmul_(of_g, hop)
-    of_v = hop if weight is None else hop * weight
-    by_x = centred.mul_(_wide(of_x, x)).addcmul_(g, _wide(of_g, x)).addcmul_(e_v, _wide(of_v, x))
-    return by_g, by_x.add_(_wide(of_g * g_sum, x), alpha=share), t
+    by_x = _weigh_maps([centred, g, e_v], [of_x, of_g, of_v])
+    by_x.add_(_per_channel(of_g * g_sum, x), alpha=share)
+    return by_g, by_x, t
+
+
+def _weigh_maps(maps: Sequence[Tensor], factors: Sequence[Tensor]) -> Tensor:
+    """The sum of the maps [B, C, *], each by its factors [C]; written over the first map."""
+    total = maps[0].mul_(_per_channel(factors[0], maps[0]))
+    for values, factor in zip(maps[1:], factors[1:], strict=True):
+        total.addcmul_(values, _per_channel(factor, values))
+    return total
 
 
 def _combine(e_v: Tensor, weight: Tensor, b: Tensor | None, centred: Tensor, a_r: Tensor | None) -> Tensor:
     """γ E(v) + a x̂ + b."""
-    weight = _wide(weight, e_v)
-    combined = e_v * weight if b is None else torch.addcmul(_wide(b, e_v), e_v, weight)
-    return combined if a_r is None else combined.addcmul_(centred, _wide(a_r, e_v))
+    factor = _per_channel(weight, e_v)
+    combined = e_v * factor if b is None else torch.addcmul(_per_channel(b, e_v), e_v, factor)
+    if a_r is not None:
+        combined.addcmul_(centred, _per_channel(a_r, e_v))
+    return combined
 
 
 def _differentiate_sums_twice(saved: Sequence[Tensor], a: Tensor | None, b: Tensor | None, eps: float) -> Gradients:
     """The derivatives of a Σ g x̂ + b Σ g by g and x: nothing comes by way of ∂L/∂x."""
     g, x, _, mean, r, _ = saved
-    by_b = None if b is None else _wide(b, x).expand_as(x)
+    by_b = None
+    if b is not None:
+        by_b = _per_channel(b, x).expand_as(x)
     if a is None:
         return by_b, None
-    by_a = (x - _wide(mean, x)).mul_(_wide(a * r, x))
-    by_x, *_ = _differentiate(g, x, a, mean, r, eps, [True, False, False])
-    return by_a if by_b is None else by_a.add_(by_b), by_x
+    by_g = x - _per_channel(mean, x)
+    by_g.mul_(_per_channel(a * r, x))
+    if by_b is not None:
+        by_g.add_(by_b)
+    by_x, _, _ = _differentiate(g, x, a, mean, r, eps, [True, False, False])
+    return by_g, by_x
 
 
-def _wide(factor: Tensor, x: Tensor) -> Tensor:
-    """One factor a channel, to be multiplied with x."""
-    return factor.view(1, -1, *[1] * (x.ndim - 2))
+def _sum_per_channel(x: Tensor) -> Tensor:
+    """[B, C, *] -> [C]."""
+    other_axes = [axis for axis in range(x.ndim) if axis != 1]
+    return x.sum(other_axes)
+
+
+def _per_channel(factor: Tensor, x: Tensor) -> Tensor:
+    """One factor a channel [C], shaped to be multiplied with x [B, C, *]."""
+    axes_of_space = [1] * (x.ndim - 2)
+    return factor.view(1, -1, *axes_of_space)

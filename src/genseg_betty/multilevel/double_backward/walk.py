@@ -17,7 +17,12 @@ def with_nodes(parts: Iterable[Tensor | None]) -> list[Tensor | None]:
 
     `torch.autograd.grad` answers for a leaf by an exception, which takes as long as a small convolution.
     """
-    return [part.view_as(part) if part is not None and part.requires_grad and part.is_leaf else part for part in parts]
+    views = []
+    for part in parts:
+        if part is not None and part.requires_grad and part.is_leaf:
+            part = part.view_as(part)
+        views.append(part)
+    return views
 
 
 def find_wanted_inputs(ctx: Any) -> list[bool]:
