@@ -29,8 +29,8 @@ from genseg_betty.backbones.unet_classic import ClassicUNet
 from genseg_betty.data.formats import read_image
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.inference import evaluate_folders, generate, load, score_cases
-from genseg_betty.inference.generate import Renderer
 from genseg_betty.inference.predictor import Predictor
+from genseg_betty.inference.renderer import Renderer
 from genseg_betty.methods.genseg import GenSeg
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.randomness import seeded

@@ -7,27 +7,30 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from generators.families import build_family, count_weights, draw_uniform
+from generators.families import (
+    assert_function_of_weights,
+    assert_second_derivative,
+    assert_strongest_is_the_same,
+    assert_trains_jointly,
+    build_family,
+    count_weights,
+    draw_architecture,
+    draw_one_hot,
+    draw_uniform,
+)
 from genseg_betty.config import compose
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.errors import UserError
 from genseg_betty.generators.asapnet import ASAPNet, TiledPerceptrons, encode_position
-from genseg_betty.generators.cells import Architecture
-from levels.toy import advance
 from methods.tiny import TINY, built
 
 
 def build(image_size: int | tuple[int, int] = 32, channels: tuple[int, int] = (1, 3), **settings: object) -> ASAPNet:
     arguments = {"base_channels": 4, "max_channels": 8, "blocks": 1, **settings}
     return build_family(ASAPNet, *channels, image_size, **arguments)
-
-
-def one_hot(generator: ASAPNet) -> dict[str, Tensor]:
-    return {half: F.one_hot(torch.randint(0, 3, (cells,)), 3).float() for half, cells in generator.cells.items()}
 
 
 @pytest.mark.parametrize(
@@ -128,54 +131,26 @@ def test_second_derivative_in_alpha_against_finite_differences(fused: str) -> No
     generator = build(fused=fused).double()
     for parameter in generator.parameters():
         nn.init.normal_(parameter, std=0.3)
-    architecture = Architecture(**generator.cells).double()
-    for logits in architecture.parameters():
-        nn.init.normal_(logits, std=0.3)
+    architecture = draw_architecture(generator)
     condition = torch.randn(2, 1, 33, 36, dtype=torch.float64)
-    weights = list(generator.parameters())
-    directions = [torch.randn_like(weight) for weight in weights]
 
-    def along_directions() -> Tensor:
-        loss = generator(condition, architecture()).square().mean()
-        gradients = torch.autograd.grad(loss, weights, create_graph=True)
-        return sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+    def compute_loss() -> Tensor:
+        return generator(condition, architecture()).square().mean()
 
-    exact = torch.autograd.grad(along_directions(), list(architecture.parameters()))
-    for logits, gradient in zip(architecture.parameters(), exact, strict=True):
-        assert gradient.abs().max() > 0
-        direction, step = torch.randn_like(logits), 1e-6
-        values = []
-        for sign in (1, -1):
-            with torch.no_grad():
-                logits.add_(direction, alpha=sign * step)
-            values.append(along_directions().detach())
-            with torch.no_grad():
-                logits.sub_(direction, alpha=sign * step)
-        numeric = (values[0] - values[1]) / (2 * step)
-        torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-5, atol=1e-8)
+    assert_second_derivative(compute_loss, generator, architecture, rtol=1e-5, reaches_every_cell=True)
 
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build()
-    alpha, condition = draw_uniform(generator), torch.randn(1, 1, 32, 32)
-    zeros = {name: torch.zeros_like(p).requires_grad_() for name, p in generator.named_parameters()}
-    assert functional_call(generator, zeros, (condition, alpha)).abs().max() == 0
-    values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}
-    image = functional_call(generator, values, (condition, alpha))
-    torch.testing.assert_close(image, generator(condition, alpha))
-    gradients = torch.autograd.grad(image.square().sum(), list(values.values()))
-    assert all(gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in gradients)
+    gradients = assert_function_of_weights(generator, torch.randn(1, 1, 32, 32), draw_uniform(generator))
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
 
 
 @pytest.mark.parametrize("searched", ["both", "decoder", "encoder"])
 def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(searched: str) -> None:
     generator = build((40, 33), searched=searched)
-    alpha, condition = one_hot(generator), torch.randn(2, 1, 40, 33)
-    before = generator(condition, alpha)
-    kept = generator.keep_strongest(alpha)
-    assert kept.cells == {"down": 0, "up": 0}
-    torch.testing.assert_close(kept(condition), before, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(generator(condition, alpha), before)
+    alpha, condition = draw_one_hot(generator), torch.randn(2, 1, 40, 33)
+    assert_strongest_is_the_same(generator, alpha, condition, atol=1e-5, rtol=1e-4)
 
 
 def test_the_same_image_each_time_and_from_a_copy_of_the_weights() -> None:
@@ -201,16 +176,8 @@ def loaded() -> DataBundle:
 @pytest.mark.parametrize("hypergradient", ["exact_full", "finite_difference"])
 def test_trains_jointly_and_the_architecture_learns(hypergradient: str) -> None:
     components, engine = built(compose([*OVERRIDES, f"hypergradient={hypergradient}"]), loaded())
-    gradients: list[Tensor] = []
-    search = engine.architecture
-    step = search.optimizer.step
-    search.optimizer.step = lambda: (gradients.extend(p.grad.clone() for p in search.trainable_parameters()), step())
-    advance(engine, 4)
-    assert len(gradients) == 4  # both halves, in two joint steps after the first; one was of the warm-up
-    assert all(gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in gradients)
-    for level in engine.levels:
-        assert level.guard.skipped == 0
-        assert level.loss.isfinite()
+    found = assert_trains_jointly(engine, 4)
+    assert [len(gradients) for gradients in found] == [2, 2]  # of both halves; one step was of the warm-up
     assert isinstance(components.generator, ASAPNet)
 
 

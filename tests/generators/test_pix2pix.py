@@ -4,12 +4,19 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
 
-from generators.families import build_family, count_weights, draw_uniform
+from generators.families import (
+    assert_function_of_weights,
+    assert_second_derivative,
+    assert_strongest_is_the_same,
+    build_family,
+    count_weights,
+    draw_architecture,
+    draw_one_hot,
+    draw_uniform,
+)
 from genseg_betty.errors import UserError
-from genseg_betty.generators.cells import Architecture, SearchableCell
+from genseg_betty.generators.cells import SearchableCell
 from genseg_betty.generators.layers import initialise
 from genseg_betty.generators.pix2pix import Pix2Pix
 
@@ -119,56 +126,28 @@ def test_second_derivative_in_alpha_against_finite_differences(norm: str, fused:
     generator = build(searched="both", dropout=0.0, norm=norm, fused=fused).double()
     for parameter in generator.parameters():
         nn.init.normal_(parameter, std=0.3)
-    architecture = Architecture(**generator.cells).double()
-    for logits in architecture.parameters():
-        nn.init.normal_(logits, std=0.3)
+    architecture = draw_architecture(generator)
     condition = torch.randn(3, 1, 33, 36, dtype=torch.float64)
-    weights = list(generator.parameters())
-    directions = [torch.randn_like(weight) for weight in weights]
 
-    def along_directions() -> Tensor:
-        loss = generator(condition, architecture()).square().mean()
-        gradients = torch.autograd.grad(loss, weights, create_graph=True)
-        return sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+    def compute_loss() -> Tensor:
+        return generator(condition, architecture()).square().mean()
 
-    exact = torch.autograd.grad(along_directions(), list(architecture.parameters()))
-    for logits, gradient in zip(architecture.parameters(), exact, strict=True):
-        direction, step = torch.randn_like(logits), 1e-6
-        values = []
-        for sign in (1, -1):
-            with torch.no_grad():
-                logits.add_(direction, alpha=sign * step)
-            values.append(along_directions().detach())
-            with torch.no_grad():
-                logits.sub_(direction, alpha=sign * step)
-        numeric = (values[0] - values[1]) / (2 * step)
-        torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-5, atol=1e-8)
+    assert_second_derivative(compute_loss, generator, architecture, rtol=1e-5)
 
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build(dropout=0.0)
     alpha, condition = draw_uniform(generator), torch.randn(1, 1, 32, 32)
-    zeros = {name: torch.zeros_like(p).requires_grad_() for name, p in generator.named_parameters()}
-    assert functional_call(generator, zeros, (condition, alpha)).abs().max() == 0
     assert generator(condition, alpha).abs().max() > 0
-    values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}
-    image = functional_call(generator, values, (condition, alpha))
-    torch.testing.assert_close(image, generator(condition, alpha))
-    gradients = torch.autograd.grad(image.square().sum(), list(values.values()))
-    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert_function_of_weights(generator, condition, alpha)
 
 
 @pytest.mark.parametrize("searched", ["both", "decoder", "encoder"])
 def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(searched: str) -> None:
     generator = build(40, searched=searched).eval()
-    alpha = {half: F.one_hot(torch.randint(0, 3, (cells,)), 3).float() for half, cells in generator.cells.items()}
-    condition = torch.randn(2, 1, 40, 40)
-    before = generator(condition, alpha)
-    kept = generator.keep_strongest(alpha)
-    assert kept.cells == {"down": 0, "up": 0}
-    torch.testing.assert_close(kept(condition), before, atol=1e-6, rtol=1e-5)
-    assert generator.cells != kept.cells
-    torch.testing.assert_close(generator(condition, alpha), before)
+    alpha, condition = draw_one_hot(generator), torch.randn(2, 1, 40, 40)
+    assert_strongest_is_the_same(generator, alpha, condition, atol=1e-6, rtol=1e-5)
+    assert generator.cells != {"down": 0, "up": 0}
 
 
 def test_the_shipped_config_names_the_arguments(request: pytest.FixtureRequest) -> None:

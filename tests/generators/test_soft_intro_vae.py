@@ -6,10 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
-from torch.func import functional_call
-from torch.nn import functional as F
 
-from generators.families import build_family, draw_uniform
+from generators.families import (
+    assert_function_of_weights,
+    assert_second_derivative,
+    assert_strongest_is_the_same,
+    assert_trains_jointly,
+    build_family,
+    draw_architecture,
+    draw_one_hot,
+    draw_uniform,
+)
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
@@ -181,52 +188,30 @@ def test_second_derivative_in_alpha_against_finite_differences() -> None:
     for parameter in generator.parameters():
         nn.init.normal_(parameter, std=0.3)
     encoder = Encoder(4, LATENT, base_channels=4, layers=2).double()
-    architecture = searched(generator)
+    architecture = draw_architecture(generator)
     condition, image = pairs(generator)
-    weights = list(generator.parameters())
-    directions = [torch.randn_like(weight) for weight in weights]
     objective = Introspection(LATENT)  # with a large γ_r, what it keeps constant would count
 
-    def along_directions() -> Tensor:
+    def compute_loss() -> Tensor:
         torch.manual_seed(3)
         at_choices = Recorder(generator, architecture())
-        loss = objective.generator_loss(at_choices, encoder, condition, image)
-        gradients = torch.autograd.grad(loss, weights, create_graph=True)
-        return sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+        return objective.generator_loss(at_choices, encoder, condition, image)
 
-    exact = torch.autograd.grad(along_directions(), list(architecture.parameters()))
-    for logits, gradient in zip(architecture.parameters(), exact, strict=True):
-        direction, step = torch.randn(logits.shape, dtype=logits.dtype), 1e-6
-        values = []
-        for sign in (1, -1):
-            with torch.no_grad():
-                logits.add_(direction, alpha=sign * step)
-            values.append(along_directions().detach())
-            with torch.no_grad():
-                logits.sub_(direction, alpha=sign * step)
-        numeric = (values[0] - values[1]) / (2 * step)
-        torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-4, atol=1e-8)
+    assert_second_derivative(compute_loss, generator, architecture, rtol=1e-4)
 
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build()
-    inputs = (torch.randn(1, LATENT), torch.randn(1, 1, 32, 32), draw_uniform(generator))
-    zeros = {name: torch.zeros_like(p) for name, p in generator.named_parameters()}
-    assert functional_call(generator, zeros, inputs).abs().max() == 0
-    values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}
-    image = functional_call(generator, values, inputs)
-    torch.testing.assert_close(image, generator(*inputs))
-    assert all(g.isfinite().all() for g in torch.autograd.grad(image.square().sum(), list(values.values())))
+    z, condition = torch.randn(1, LATENT), torch.randn(1, 1, 32, 32)
+    assert_function_of_weights(generator, z, condition, draw_uniform(generator))
 
 
 @pytest.mark.parametrize("half", ["both", "decoder", "encoder"])
 def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(half: str) -> None:
     generator = build(40, searched=half)
-    alpha = {half: F.one_hot(torch.randint(0, 3, (cells,)), 3).float() for half, cells in generator.cells.items()}
+    alpha = draw_one_hot(generator)
     inputs = torch.randn(2, LATENT), torch.randn(2, 1, 40, 40)
-    kept = generator.keep_strongest(alpha)
-    assert kept.cells == {"down": 0, "up": 0}
-    torch.testing.assert_close(kept(*inputs), generator(*inputs, alpha), atol=1e-6, rtol=1e-5)
+    assert_strongest_is_the_same(generator, alpha, *inputs, atol=1e-6, rtol=1e-5)
 
 
 def test_draw_follows_the_seed_and_reaches_alpha() -> None:
@@ -247,16 +232,5 @@ def test_draw_follows_the_seed_and_reaches_alpha() -> None:
 
 def test_joint_training_through_the_real_engine() -> None:
     config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
-    components = Components(config, load_data(config))
-    engine = PhasedEngine(build_named(config.method).plan(components))
-    seen = []
-    step = engine.architecture.optimizer.step
-    engine.architecture.optimizer.step = lambda: (
-        seen.append([p.grad.clone() for p in engine.architecture.trainable_parameters()]), step()
-    )  # fmt: skip
-    for _ in range(5):
-        assert engine.advance() is not None
-        assert not any(level.guard.skipped for level in engine.levels)
-        assert all(level.loss.isfinite() for level in engine.levels if level.loss is not None)
-    assert len(seen) == 3
-    assert all(g.isfinite().all() and g.abs().max() > 0 for gradients in seen for g in gradients)
+    engine = PhasedEngine(build_named(config.method).plan(Components(config, load_data(config))))
+    assert len(assert_trains_jointly(engine, 5)) == 3

@@ -5,10 +5,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
 
-from generators.families import build_family, draw_uniform
+from generators.families import (
+    assert_function_of_weights,
+    assert_second_derivative,
+    assert_strongest_is_the_same,
+    assert_trains_jointly,
+    build_family,
+    draw_architecture,
+    draw_one_hot,
+    draw_uniform,
+)
 from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
@@ -158,66 +165,30 @@ def test_second_derivative_in_alpha_against_finite_differences() -> None:
     for parameter in generator.parameters():
         nn.init.normal_(parameter, std=0.3)
     critic = Critic(4, base_channels=4, layers=2).double()
-    architecture = Architecture(**generator.cells).double()
-    nn.init.normal_(architecture.up_logits, std=0.3)
+    architecture = draw_architecture(generator)
     condition, image = torch.randn(2, 1, 32, 32).double(), torch.randn(2, 3, 32, 32).double()
-    weights = list(generator.parameters())
-    directions = [torch.randn_like(weight) for weight in weights]
 
-    def along_directions() -> Tensor:
+    def compute_loss() -> Tensor:
         torch.manual_seed(3)
-        loss = WassersteinGAN(LATENT).generator_loss(lambda z: generator(z, architecture()), critic, condition, image)
-        gradients = torch.autograd.grad(loss, weights, create_graph=True)
-        return sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+        return WassersteinGAN(LATENT).generator_loss(lambda z: generator(z, architecture()), critic, condition, image)
 
-    (exact,) = torch.autograd.grad(along_directions(), architecture.up_logits)
-    direction, step = torch.randn(exact.shape, dtype=exact.dtype), 1e-6
-    values = []
-    for sign in (1, -1):
-        with torch.no_grad():
-            architecture.up_logits.add_(direction, alpha=sign * step)
-        values.append(along_directions().detach())
-        with torch.no_grad():
-            architecture.up_logits.sub_(direction, alpha=sign * step)
-    numeric = (values[0] - values[1]) / (2 * step)
-    torch.testing.assert_close((exact * direction).sum(), numeric, rtol=1e-4, atol=1e-8)
+    assert_second_derivative(compute_loss, generator, architecture, rtol=1e-4)
 
 
 def test_functional_call_sees_every_weight() -> None:
     generator = build(norm="instance")
-    inputs = (torch.randn(2, LATENT), draw_uniform(generator))
-    zeros = {name: torch.zeros_like(p) for name, p in generator.named_parameters()}
-    assert all(part.abs().max() == 0 for part in functional_call(generator, zeros, inputs))
-    values = {name: p.detach().clone().requires_grad_() for name, p in generator.named_parameters()}
-    image, mask = functional_call(generator, values, inputs)
-    torch.testing.assert_close((image, mask), generator(*inputs))
-    gradients = torch.autograd.grad(image.square().sum() + mask.square().sum(), list(values.values()))
-    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert_function_of_weights(generator, torch.randn(2, LATENT), draw_uniform(generator))
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])
 def test_keep_strongest_equals_the_generator_where_alpha_is_one_hot(norm: str) -> None:
     generator = build(40, norm=norm)
-    up = F.one_hot(torch.randint(0, 3, (generator.cells["up"],)), 3).float()
-    alpha = {"down": torch.zeros(0, 3), "up": up}
-    z = torch.randn(2, LATENT)
-    kept = generator.keep_strongest(alpha)
-    assert kept.cells == {"down": 0, "up": 0}
-    torch.testing.assert_close(kept(z), generator(z, alpha), atol=1e-6, rtol=1e-5)
+    alpha = draw_one_hot(generator)
+    assert_strongest_is_the_same(generator, alpha, torch.randn(2, LATENT), atol=1e-6, rtol=1e-5)
 
 
 def test_joint_training_through_the_real_engine() -> None:
     config = compose([*OVERRIDES, "trainer.warmup_iterations=1", "trainer.iterations=4"])
     engine = PhasedEngine(build_named(config.method).plan(Components(config, load_data(config))))
-    seen = []
-    step = engine.architecture.optimizer.step
-    engine.architecture.optimizer.step = lambda: (
-        seen.append(engine.architecture.module.up_logits.grad.clone()),
-        step(),
-    )
-    for _ in range(5):
-        assert engine.advance() is not None
-        assert not any(level.guard.skipped for level in engine.levels)
-        assert all(level.loss.isfinite() for level in engine.levels if level.loss is not None)
-    assert len(seen) == 3
-    assert all(g.isfinite().all() and g.abs().max() > 0 for g in seen)
+    found = assert_trains_jointly(engine, 5)
+    assert [len(gradients) for gradients in found] == [1, 1, 1]

@@ -116,7 +116,8 @@ def test_files_that_are_volumes_are_predicted_one_by_one(tmp_path: Path) -> None
     out = tmp_path / "out"
     assert [job.mask for job in plan_jobs([tmp_path / "in"], out, volumes=True)] == [out / "A.nii.gz", out / "B.nii.gz"]
     slice_file(tmp_path / "in" / "slice", VOLUME[0])
-    assert [job.mask for job in plan_jobs([tmp_path / "in"], out, volumes=True)] == [out / "in.nii.gz"]  # refused when read
+    jobs = plan_jobs([tmp_path / "in"], out, volumes=True)
+    assert [job.mask for job in jobs] == [out / "in.nii.gz"]  # refused when read
 
 
 def test_images_beside_slices_are_told(tmp_path: Path) -> None:

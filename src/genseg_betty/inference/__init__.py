@@ -8,7 +8,8 @@ from genseg_betty.inference.evaluate import (
 )
 from genseg_betty.inference.generate import generate
 from genseg_betty.inference.predict import predict_paths
-from genseg_betty.inference.predictor import Predictor, load
+from genseg_betty.inference.predictor import Predictor
+from genseg_betty.inference.saved_networks import load
 
 __all__ = [
     "Evaluation",

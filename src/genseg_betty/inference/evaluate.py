@@ -32,8 +32,9 @@ from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_below, merge_alike
 from genseg_betty.files import atomic_write, file_label, remove_leftovers
-from genseg_betty.inference.predictor import Predictor, load
+from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.recorded import passive_dataset, read_splits
+from genseg_betty.inference.saved_networks import load
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
 from genseg_betty.run.tables import table

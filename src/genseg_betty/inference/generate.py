@@ -5,17 +5,16 @@ GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside 
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
-from genseg_betty.build import build_architecture, build_augmentation, build_generator, build_objective
+from genseg_betty.build import build_augmentation
 from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import nifti, write_mask
@@ -26,16 +25,9 @@ from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_below
 from genseg_betty.files import TEMPORARY, remove_leftovers, whole_file
-from genseg_betty.generators.encoding import class_masks, encode_mask
-from genseg_betty.inference.predictor import (
-    MISMATCHES,
-    explain_damaged_part,
-    load_weights,
-    repeatable,
-    saved_preprocessing,
-    trained_segmenter,
-)
 from genseg_betty.inference.recorded import passive_dataset, read_splits
+from genseg_betty.inference.renderer import Renderer
+from genseg_betty.inference.saved_networks import saved_preprocessing, trained_segmenter
 from genseg_betty.randomness import derived_seed, seeded
 from genseg_betty.run import Run
 from genseg_betty.terminal import say
@@ -109,68 +101,6 @@ def _fit_mask(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Ten
     return padded[patch]
 
 
-class Renderer:
-    """The Run's generator in eval mode: a mask int64 [1, *] -> an image float32 [C, *] in [-1, 1] and its mask.
-
-    The mask is the one given, except for a generator that draws both. Random numbers come from PyTorch's default
-    generator.
-    """
-
-    def __init__(self, run: Run, preprocessing: Preprocessing, strongest: bool, device: torch.device):
-        checkpoint = _load_generator(run, "generator")
-        self.device = device
-        self.objective = build_objective(run.config)
-        try:
-            _require_fitting(checkpoint, preprocessing)
-            self.num_classes: int = checkpoint["num_classes"]
-            network = self._build(run, checkpoint, strongest)
-            self.network = network.to(device).eval()
-            saved = checkpoint["alpha"]
-            alpha = {half: weights.to(device) for half, weights in saved.items()}
-        except MISMATCHES as error:
-            raise explain_damaged_part(run, "generator", error) from error
-        self.alpha = None if strongest else alpha
-
-    def _build(self, run: Run, checkpoint: dict[str, Any], strongest: bool) -> nn.Module:
-        size = tuple(checkpoint["image_size"])
-        network = build_generator(run.config, self.num_classes, checkpoint["channels"], size)
-        load_weights(network, checkpoint["weights"])
-        alpha = checkpoint["alpha"]
-        cells = build_architecture(run.config, network)
-        found = _shapes_of(alpha)
-        if found != _shapes_of(cells()):
-            raise ValueError(f"its architecture has the shapes {found}, which do not fit its cells")
-        if strongest:
-            network = network.keep_strongest(alpha)  # type: ignore[operator]
-            retrained = _load_generator(run, "generator_strongest")
-            load_weights(network, retrained["weights"])
-        return network
-
-    def __call__(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        condition = encode_mask(mask.to(self.device), self.num_classes)
-        with torch.no_grad(), repeatable():
-            image, drawn = self.objective.draw(self._generate, condition)
-        if drawn is not condition:
-            mask = class_masks(drawn.float().cpu())
-        return image[0].float().cpu(), mask[0]
-
-    def _generate(self, *inputs: Tensor) -> Any:
-        return self.network(*inputs, self.alpha)
-
-
-def _shapes_of(alpha: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {half: weights.shape for half, weights in alpha.items()}
-
-
-def _require_fitting(checkpoint: dict[str, Any], preprocessing: Preprocessing) -> None:
-    """Raise ValueError for a generator of other images than the segmenter's."""
-    size = tuple(checkpoint["image_size"])
-    found = (checkpoint["num_classes"], checkpoint["channels"], size)
-    expected = (preprocessing.num_classes, preprocessing.channels, preprocessing.image_size)
-    if found != expected:
-        raise ValueError(f"its classes, channels and size are {found}; the segmenter's are {expected}")
-
-
 def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
     """Image [C, *] in [-1, 1] -> [*] or [*, 3] as a file holds it.
 
@@ -238,18 +168,6 @@ def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preproces
                 write_mask(mask_file, values, preprocessing.colours)
     except OSError as error:
         raise UserError(f"Cannot write the pair {name} to {out}: {error.strerror or error}") from error
-
-
-def _load_generator(run: Run, name: str) -> dict[str, Any]:
-    """Load a checkpoint of a generator; raises UserError for a Run that has none."""
-    checkpoint = run.load_checkpoint(name)
-    if checkpoint is None:
-        method = OmegaConf.select(run.config, "method.name", default="?")
-        raise UserError(
-            f"The Run at {run.path} has no checkpoints/{name}.pt: its method is {method}. Only methods with "
-            "a generator (genseg, separate) write one, when they end."
-        )
-    return checkpoint
 
 
 def _read_training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]:

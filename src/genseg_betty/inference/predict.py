@@ -16,7 +16,8 @@ from genseg_betty.errors import UserError
 from genseg_betty.faults import list_below, list_examples, merge_alike
 from genseg_betty.files import is_full, remove_leftovers, whole_file
 from genseg_betty.inference.prediction_jobs import Job, note_of_files_beside_slices, plan_jobs
-from genseg_betty.inference.predictor import Predictor, load
+from genseg_betty.inference.predictor import Predictor
+from genseg_betty.inference.saved_networks import load
 from genseg_betty.terminal import say
 
 
