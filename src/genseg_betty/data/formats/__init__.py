@@ -1,9 +1,9 @@
 """Image, mask and volume files to arrays: one reader, one axis order.
 
 An image is [H, W, C], a volume [D, H, W, C], float32 in file units; C is 1 (gray) or 3 (colour). A mask is [H, W] or
-[D, H, W] integers. Which module reads a file is decided by its extension; where the first bytes of the file speak
-against that, it is refused with what it is. Each module trusts nothing that a file says: sizes are bounded before
-memory is taken, no code is run, and nothing outside the dataset's folder is opened.
+[D, H, W] integers. The extension of a file decides which module reads it; a file that begins as another kind does is
+refused, and the message names that kind. Each module trusts nothing that a file says: sizes are bounded before memory
+is taken, no code is run, and nothing outside the dataset's folder is opened.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a file is one that is read: by its extension, or as DICOM, which may have any name."""
+    """Whether a file can be read: by its extension, or as DICOM, which may have any name."""
     _, extension = split_name(path.name)
     return bool(extension) or dicom.is_named_otherwise(path)
 
@@ -120,9 +120,9 @@ def bit_depth(path: Path) -> int | None:
 def content_digest(path: Path) -> bytes:
     """SHA-256 of an image's `content_files`. Raises OSError, ImageError.
 
-    That of one file is of its bytes alone, so that a series of one slice is the same as its file.
+    The digest of one file is that of its bytes alone: a series of one slice has the digest of its file.
     """
-    digests = [_file_digest(file) for file in content_files(path)]
+    digests = [_hash_file(file) for file in content_files(path)]
     if len(digests) == 1:
         return digests[0]
     content_of_all = SEVERAL + b"".join(digests)
@@ -141,15 +141,15 @@ def content_files(path: Path) -> list[Path]:
     return [path]
 
 
-def _file_digest(path: Path) -> bytes:
+def _hash_file(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
 def write_volume(path: Path, mask: np.ndarray, like: Path) -> None:
-    """Write [D, H, W] labels as NIfTI, on the voxels of the image `like` and where in space it lies. Raises ImageError.
+    """Write [D, H, W] labels as NIfTI, on the voxels and at the place of the image `like`. Raises ImageError.
 
-    A MetaImage or NRRD file that states no place lies as ITK takes it to, along LPS; other files along RAS.
+    A MetaImage or NRRD file that states no place is taken to lie along LPS, as ITK has it; other files along RAS.
     """
     header = read_header(like)
     reader = _find_reader(like)
@@ -163,7 +163,7 @@ def write_volume(path: Path, mask: np.ndarray, like: Path) -> None:
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """What is within the bounds may still be too much for a small machine: that is the file's fault, not the run's."""
+    """Raise ImageError where memory runs out: a file within the bounds may still be too large for a small machine."""
     try:
         yield
     except MemoryError as error:

@@ -37,7 +37,9 @@ def read_image(path: Path) -> np.ndarray:
     if not _has_channels(values.shape):
         values = values[..., None]
     image = as_image(values)
-    return image[..., :3] if image.shape[-1] == WITH_ALPHA else image
+    if image.shape[-1] == WITH_ALPHA:
+        return image[..., :3]
+    return image
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -89,7 +91,7 @@ def _read_claims(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _require_short_header(file: IO[bytes]) -> None:
-    """Raise ImageError for a header that is too long to be read; the file is at its start after."""
+    """Raise ImageError for a header that is too long to be read, and go back to the start of the file."""
     start = file.read(START)
     is_first_version = start[6:7] == b"\1"
     end_of_length = 10 if is_first_version else START
@@ -100,7 +102,10 @@ def _require_short_header(file: IO[bytes]) -> None:
 
 
 def _has_channels(shape: tuple[int, ...]) -> bool:
-    return len(shape) > 2 and shape[-1] in (*CHANNELS, WITH_ALPHA)
+    """Whether the last axis is channels."""
+    if len(shape) < 3:
+        return False
+    return shape[-1] in CHANNELS or shape[-1] == WITH_ALPHA
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Pictures in colour as numbers: a colour packed into one, and the gray value that a mask saved as RGB holds."""
+"""Colours as numbers: red, green and blue packed into one number, and the gray value of a mask saved as RGB."""
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ def unpack(number: int) -> tuple[int, int, int]:
 
 
 def read_gray_value(rgb: np.ndarray, lossy: bool) -> np.ndarray:
-    """[H, W, 3] -> the gray value [H, W], green where noise in colour surrounds it.
+    """[H, W, 3] -> the gray value [H, W]; it is green's where the three channels differ by noise.
 
     `lossy` pictures are JPEG or WebP. Raises ImageError (`unexpected_label`) for colours.
     """
@@ -39,9 +39,11 @@ def read_gray_value(rgb: np.ndarray, lossy: bool) -> np.ndarray:
     if not spread.any() or _is_noise(rgb, spread, lossy):
         return rgb[:, :, 1]
 
+    # Show the pixel that is furthest from gray.
     strongest = spread.argmax()
     row, column = np.unravel_index(strongest, spread.shape)
-    found = tuple(value.item() for value in rgb[row, column])
+    colour = rgb[row, column]
+    found = tuple(value.item() for value in colour)
     if is_byte:
         mend = f"declare colours, as in dataset.labels={{background: [0, 0, 0], ulcer: {list(found)}}}"
     else:
@@ -53,10 +55,12 @@ def read_gray_value(rgb: np.ndarray, lossy: bool) -> np.ndarray:
 def _is_noise(rgb: np.ndarray, spread: np.ndarray, lossy: bool) -> bool:
     """Whether colours close to gray are the noise of JPEG, not labels in one channel, such as red 1 and red 2.
 
-    A file may have been JPEG before it was saved as PNG. Noise comes in many colours and in masks of 0 and 255; of few
-    colours green alone must tell each from the others.
+    A file may have been JPEG before it was saved as PNG. Noise comes in many colours, and in masks of 0 and 255. Few
+    colours are noise where no two have the same green.
     """
-    if rgb.dtype != np.uint8 or spread.max() > COLOUR_NOISE:  # of more bits is no JPEG
+    if rgb.dtype != np.uint8:  # JPEG has 8 bits
+        return False
+    if spread.max() > COLOUR_NOISE:
         return False
     if lossy:
         return True

@@ -63,7 +63,7 @@ def _read_content(path: Path, head: MetaImageHead, length: int) -> bytes | bytea
 
 
 def _unpack_bytes(file: IO[bytes], length: int) -> bytearray:
-    """So many bytes of a zlib or gzip stream, however much it holds."""
+    """The first `length` bytes of a zlib or gzip stream."""
     unpacker = zlib.decompressobj(wbits=ZLIB_OR_GZIP)
     content = bytearray()
     while len(content) < length and not unpacker.eof:

@@ -31,11 +31,12 @@ TYPES = {
     "FLOAT": "f4",
     "DOUBLE": "f8",
 }
-MATRIX = ("TransformMatrix", "Rotation", "Orientation")  # three names of one thing each; of several ITK takes the first
+# Keys that mean the same; where a header has several, ITK takes the first.
+MATRIX = ("TransformMatrix", "Rotation", "Orientation")
 ORIGIN = ("Origin", "Offset", "Position")
 SPACING = ("ElementSpacing", "ElementSize")
+BYTE_ORDER = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 MILLIMETRES = {"um": 0.001, "cm": 10.0}  # of DistanceUnits; others are taken for mm
-BYTE_ORDER = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")  # of both ITK takes the first
 DATA_FILE = "ElementDataFile"
 HERE = ("LOCAL", "Local", "local")  # the values follow the header
 TRUE_STARTS = ("T", "t", "1")
@@ -68,6 +69,8 @@ def read_head(path: Path) -> MetaImageHead:
             start = file.read(HEADER_BYTES)
     except OSError as error:
         raise damaged(path, error, EXPECTED) from error
+
+    # The line that names the file of the values is the last one; what follows it may be values.
     keys: dict[str, str] = {}
     end = 0
     for line in start.split(b"\n"):
@@ -90,12 +93,15 @@ def describe_header(path: Path, head: MetaImageHead) -> Header:
     try:
         sides = _read_sides(keys)
         count = len(sides)
-        unit = MILLIMETRES.get(keys.get("DistanceUnits", "mm").lower(), 1.0)
+        stated_unit = keys.get("DistanceUnits", "mm")
+        unit = MILLIMETRES.get(stated_unit.lower(), 1.0)
         steps = _read_numbers(keys, SPACING, count) or [1.0] * count
         spacing = tuple(unit * step for step in steps)
         affine = _find_affine(keys, spacing, unit)
     except (KeyError, ValueError) as error:
         raise damaged(path, error, EXPECTED) from error
+
+    # The size is bounded before anything that depends on it.
     stored = (*sides, head.channels)
     bounded(stored, find_type(head).itemsize)
     if count not in (2, 3):
@@ -127,7 +133,7 @@ def find_type(head: MetaImageHead) -> np.dtype:
     stated_orders = [key for key in BYTE_ORDER if key in keys]
     high_byte_first = bool(stated_orders) and is_true(keys, stated_orders[0])
     order = ">" if high_byte_first else "<"
-    return np.dtype(TYPES[name]).newbyteorder(order)
+    return np.dtype(order + TYPES[name])
 
 
 def is_true(keys: Mapping[str, str], name: str, default: str = "False") -> bool:
@@ -138,7 +144,8 @@ def is_true(keys: Mapping[str, str], name: str, default: str = "False") -> bool:
 
 def _read_sides(keys: Mapping[str, str]) -> tuple[int, ...]:
     """The sizes along the axes, the fastest first. Raises KeyError and ValueError."""
-    sides = tuple(int(side) for side in keys["DimSize"].split())
+    stated = keys["DimSize"].split()
+    sides = tuple(int(side) for side in stated)
     count = int(keys.get("NDims", len(sides)))
     if count != len(sides):
         raise ValueError(f"{len(sides)} sizes for {count} dimensions")
@@ -148,7 +155,7 @@ def _read_sides(keys: Mapping[str, str]) -> tuple[int, ...]:
 def _find_affine(keys: Mapping[str, str], spacing: tuple[float, ...], unit: float) -> np.ndarray | None:
     """The place, as ITK has it: a row of the matrix is the direction of an axis, in LPS. None where none is stated.
 
-    `spacing` is in mm, the origin in units of so many mm. Raises ValueError.
+    The spacing is in mm, the header's origin in units of `unit` mm. Raises ValueError.
     """
     count = len(spacing)
     matrix = _read_numbers(keys, MATRIX, count * count)
@@ -158,7 +165,8 @@ def _find_affine(keys: Mapping[str, str], spacing: tuple[float, ...], unit: floa
         return None
     directions = np.eye(count)
     if matrix is not None:
-        directions = np.array(matrix).reshape(count, count)
+        numbers = np.array(matrix)
+        directions = numbers.reshape(count, count)
     places = origin or [0.0] * count
     start = [unit * place for place in places]
     lengths = np.array(spacing)

@@ -48,7 +48,8 @@ def write_image(path: Path, image: np.ndarray, affine: np.ndarray) -> None:
     import nibabel
 
     axes = (2, 1, 0, 3)[: image.ndim]
-    stored = np.ascontiguousarray(image.transpose(axes))
+    fastest_first = image.transpose(axes)
+    stored = np.ascontiguousarray(fastest_first)
     volume = nibabel.Nifti1Image(stored, affine)
     volume.header.set_xyzt_units("mm")
     nibabel.save(volume, path)
@@ -61,8 +62,10 @@ def write_mask(path: Path, mask: np.ndarray, affine: np.ndarray, like: Path | No
     values = np.asarray(mask)
     fits_in_byte = values.max(initial=0) <= 255
     kind = np.uint8 if fits_in_byte else np.uint16
-    stored = np.ascontiguousarray(values.T.astype(kind))
+    fastest_first = values.T.astype(kind)
+    stored = np.ascontiguousarray(fastest_first)
     header = None if like is None else open_nifti(like)[0].header
+    # A header of NIfTI-1 is kept as it is but for the values; other masks get a new one.
     if type(header) is nibabel.Nifti1Header:
         _drop_unusable_forms(header)
         image = nibabel.Nifti1Image(stored, None, header)
@@ -89,10 +92,11 @@ def _find_shape_and_channels(image: "Nifti1Image") -> tuple[tuple[int, ...], int
     """(H, W) or (D, H, W), and the number of channels. Raises ImageError."""
     stored = tuple(int(side) for side in image.shape)
     spatial = (*stored, 1, 1)[:3]
-    rest = [side for side in stored[3:] if side != 1]
+    others = stored[3:]
+    rest = [side for side in others if side != 1]
     channels = rest[0] if rest else 1
     if len(rest) > 1 or channels not in CHANNELS:
-        sides = " x ".join(str(side) for side in stored)
+        sides = " x ".join(map(str, stored))
         message = f"holds {sides} values; expected an image or a volume of 1 or 3 channels"
         raise ImageError("unreadable", f"{message}, save each volume as a file of its own")
     is_record_of_colours = bool(image.get_data_dtype().names)

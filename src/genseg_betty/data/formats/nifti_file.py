@@ -23,8 +23,8 @@ MAX_EXCESS = 1e-3  # by which the square of a qform's rotation may be longer tha
 def open_nifti(path: Path) -> tuple["Nifti1Image", "Nifti1Header"]:
     """The lazy image, and its header as the file has it, before nibabel mends it. Raises ImageError.
 
-    The image is of NIfTI 1 or 2, which nibabel derives from it. `nibabel.load` is not asked: it reads what follows a
-    header as well, extensions of any number and length.
+    The image is a Nifti1Image or a Nifti2Image, which is derived from that. `nibabel.load` is not called: it also reads
+    what follows a header, extensions of any number and length.
     """
     from nibabel.arrayproxy import ArrayProxy
 
@@ -41,6 +41,7 @@ def open_nifti(path: Path) -> tuple["Nifti1Image", "Nifti1Header"]:
     except Exception as error:
         raise damaged(path, error, EXPECTED) from error
 
+    # What the header claims is bounded before any value is read.
     if intent in CIFTI:
         raise ImageError("unreadable", "holds a Cifti2Image; expected an image or a volume")
     itemsize = header.get_data_dtype().itemsize
@@ -81,9 +82,9 @@ def _find_version(start: bytes) -> type["Nifti1Image"]:
 
 
 def _mend_header(header: "Nifti1Header", stored: "Nifti1Header") -> None:
-    """Mend what nibabel does of a header, and what it refuses or drops although it can be meant.
+    """Mend what nibabel mends of a header, and what it refuses or drops although it has a meaning.
 
-    nibabel tells what it mends without a name of the file, so that it is not listened to. Raises HeaderDataError.
+    nibabel logs what it mends without the name of the file, so its messages are dropped. Raises HeaderDataError.
     """
     silent = logging.Logger("silent", logging.CRITICAL)
     header.check_fix(silent)

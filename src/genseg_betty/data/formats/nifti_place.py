@@ -1,4 +1,4 @@
-"""Where a NIfTI image lies: by its sform, or where there is none by its qform, as nibabel has it."""
+"""Where a NIfTI image lies: where its sform says or, without one, where its qform says, as nibabel has it."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,7 +44,7 @@ def read_forms(header: "Nifti1Header", unit: float = 1.0) -> Forms:
 
 
 def describe_place(header: "Nifti1Header", stored: "Nifti1Header", shape: tuple[int, ...]) -> Header:
-    """The place and the spacing of an image of that shape, and in which way its header contradicts itself.
+    """The place and the spacing of an image of that shape, and how its header contradicts itself.
 
     Args:
         header: as nibabel mends it.
@@ -55,14 +55,17 @@ def describe_place(header: "Nifti1Header", stored: "Nifti1Header", shape: tuple[
     unit = MILLIMETRES.get(unit_code, 1.0)
     forms = read_forms(header, unit)
     affine = forms.affine
-    steps = header["pixdim"][1 : 1 + len(shape)]
+    count = len(shape)
+    steps = header["pixdim"][1 : 1 + count]
     in_millimetres = [unit * float(step) for step in steps]
     spacing = tuple(reversed(in_millimetres))
     if affine is not None:
         spacing = spacing_of(affine, spacing)
 
+    # A header may state its steps and its place several times, and each time otherwise.
     doubts = _find_unusable_forms(header, forms)
-    odd_steps = _find_odd_steps(unit * stored["pixdim"], spacing, forms.sform is not None)
+    stored_steps = unit * stored["pixdim"]
+    odd_steps = _find_odd_steps(stored_steps, spacing, forms.sform is not None)
     if odd_steps:
         doubts.append(odd_steps)
     elif _lie_apart(forms, shape):  # a qform has the steps of pixdim, so that odd ones alone make it differ
@@ -77,7 +80,7 @@ def _scale_place(affine: np.ndarray, unit: float) -> np.ndarray | None:
 
 
 def _find_unusable_forms(header: "Nifti1Header", forms: Forms) -> list[str]:
-    """Which of the two places that a header states are none."""
+    """Sentences on the places that a header states but that are none."""
     doubts = []
     if forms.sform is None and int(header["sform_code"]) > 0:
         doubts.append("an sform whose axes span no space, which is passed over")
@@ -96,7 +99,7 @@ def _lie_apart(forms: Forms, shape: tuple[int, ...]) -> bool:
 
 
 def _find_odd_steps(pixdim: np.ndarray, spacing: Sequence[float], by_sform: bool) -> str:
-    """In which way the steps of a header as it is stored are not the spacing that counts; empty where they are."""
+    """How the steps of a header as stored differ from the spacing that counts; empty where they do not."""
     steps = pixdim[len(spacing) : 0 : -1]
     stated = [float(step) for step in steps]
     if are_alike(stated, spacing):

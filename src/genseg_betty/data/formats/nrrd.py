@@ -1,7 +1,7 @@
 """NRRD (.nrrd, or .nhdr beside its data).
 
-Axes are returned slowest first; one that is no axis of space (colour) comes last. pynrrd's reader of values is not
-asked: it unpacks whatever there is, and follows a header to any file.
+Axes are returned slowest first; an axis that is not of space (colour) comes last. pynrrd's reader of values is not
+called: it unpacks whatever there is, and follows a header to any file.
 """
 
 import bz2
@@ -44,6 +44,7 @@ def read_values(path: Path) -> np.ndarray:
     except Exception as error:  # a damaged file fails in gzip, zlib, bz2 or at its end
         raise damaged(path, error, EXPECTED) from error
 
+    # Channels may be any of the stored axes; axes of length 1 are dropped.
     values = decode_values(content, head.sizes[::-1], head.dtype)
     shape = head.header.shape
     if head.colour is None:
@@ -55,7 +56,7 @@ def read_values(path: Path) -> np.ndarray:
 
 
 def _read_content(file: IO[bytes], fields: Mapping[str, Any], length: int) -> bytes:
-    """So many bytes of values, however many there are. Raises ImageError, and as gzip and bz2 do."""
+    """The first `length` bytes of the values. Raises ImageError, and what gzip and bz2 raise."""
     lines = find_field(fields, "line skip", "lineskip") or 0
     skipped = find_field(fields, "byte skip", "byteskip") or 0
     packing = fields.get("encoding", "").lower()
@@ -73,7 +74,7 @@ def _read_content(file: IO[bytes], fields: Mapping[str, Any], length: int) -> by
 
 
 def _require_short_skips(lines: int, skipped: int) -> None:
-    """Raise ImageError for a header that would have us pass over more than any program writes."""
+    """Raise ImageError for a header that asks to pass over more than any program writes."""
     if 0 <= lines <= MAX_SKIP and FROM_END <= skipped <= MAX_SKIP:
         return
     message = f"skips {lines} lines and {skipped} bytes; expected 0 to {MAX_SKIP} of each"

@@ -121,7 +121,7 @@ def _read_fields(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _read_lines(file: IO[bytes]) -> list[bytes]:
-    """The lines of the header and the empty one that ends it; not many more bytes than HEADER_BYTES."""
+    """The lines of the header and the empty one that ends it; of a longer header about HEADER_BYTES."""
     lines: list[bytes] = []
     length = 0
     while length < HEADER_BYTES:
@@ -206,7 +206,8 @@ def _require_known_axes(sizes: tuple[int, ...], axes: list[int], others: list[in
     has_known_channels = len(others) <= 1 and channels in CHANNELS
     if len(axes) in (2, 3) and has_known_channels and not in_time:
         return
-    described = [f"{size} ({kind})" for size, kind in zip(sizes, kinds, strict=True)]
+    pairs = zip(sizes, kinds, strict=True)
+    described = [f"{size} ({kind})" for size, kind in pairs]
     found = ", ".join(described)
     message = f"has axes of {found} values; expected 2 or 3 axes of space, and at most one of 1 or 3 channels"
     raise ImageError("unreadable", message)

@@ -11,7 +11,7 @@ import numpy as np
 from genseg_betty.data.formats.common import Header
 from genseg_betty.data.formats.place import affine_from_axes
 
-# What leads from a space to RAS. ITK takes one that is not named, or is that of a scanner, for LPS, and so do we.
+# The signs that lead from a space to RAS. ITK takes a space without a name, and a scanner's, for LPS, and so do we.
 RAS = (1, 1, 1)
 LAS = (-1, 1, 1)
 LPS = (-1, -1, 1)

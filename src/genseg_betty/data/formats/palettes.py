@@ -51,7 +51,7 @@ def _read_colours_of_indices(image: Image.Image) -> dict[int, Colour]:
 
 
 def _require_own_grays(colours: Mapping[int, Colour], used: Sequence[int]) -> None:
-    """Raise ImageError where labels get lost because a gray palette, as one that is black alone, shows them alike."""
+    """Raise ImageError where a gray palette shows two labels alike, as one that is black alone does."""
     # One label alone is compared with the background, index 0.
     compared = used if len(used) > 1 else sorted({0, *used})
     shown = {colours.get(index) for index in compared}
@@ -66,7 +66,7 @@ def _require_own_grays(colours: Mapping[int, Colour], used: Sequence[int]) -> No
 
 
 def _require_upright_palette(used: Mapping[Colour, int]) -> None:
-    """Raise ImageError where only black and white of a palette in colour are used, and stand in reverse."""
+    """Raise ImageError where a mask uses black and white alone of a palette in colour, and white comes first."""
     has_other_colours = bool(used.keys() - {BLACK, WHITE})
     white = used.get(WHITE, NO_INDEX)
     black = used.get(BLACK, NO_INDEX)

@@ -1,8 +1,8 @@
 """What the pixels of a picture mean, as an image, as labels and as colours.
 
-A page is a picture of Pillow's, or an array [H, W, C] of what Pillow has no mode for: C is 1 or 3, one more with alpha.
-Alpha is dropped, palettes are resolved. A mask that this could change is refused: a label in alpha alone or in one
-channel of a colour, a palette that reads in two ways or gives two labels one gray, white at 0.
+The pixels of a page are a picture of Pillow's, or an array [H, W, C] where Pillow has no mode for them: C is 1 or 3,
+one more with alpha. Alpha is dropped and palettes are resolved. A mask whose labels could change by this is refused:
+labels in alpha or in one channel of a colour, a palette that reads two ways or gives two labels one gray, white at 0.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def _read_labels_of_array(pixels: np.ndarray, lossy: bool) -> np.ndarray:
 
 
 def _read_labels_of_picture(picture: Image.Image, lossy: bool) -> np.ndarray:
-    """The values of Pillow's array: spread over 0..255 where the file has 2 or 4 bits, white the greatest."""
+    """The values that Pillow gives: those of 2 and 4 bits spread over 0..255, white as the greatest one."""
     if picture.mode == "1" or picture.mode.startswith("I"):
         return np.asarray(picture)
     if picture.mode == "F":
@@ -107,10 +107,11 @@ def _read_labels_of_picture(picture: Image.Image, lossy: bool) -> np.ndarray:
 
 
 def _undo_white_at_zero(values: np.ndarray, greatest: int) -> np.ndarray:
-    """The labels of a mask whose white is 0, read as its standard says: where those are none, as they are stored.
+    """The labels of a mask whose white is 0: the values, or the greatest value less each, whichever are small numbers.
 
-    Labels are small numbers. Programs that write masks so without meaning to (ImageJ's inverting look-up table)
-    store labels, others store labels turned over; masks of black and white alone may be either.
+    `values` are as the standard reads them, white as the greatest. Programs that write such masks without meaning to
+    (ImageJ's inverting look-up table) store the labels themselves, others store them turned over. A mask of black and
+    white alone may be either, and is refused.
     """
     is_black_or_white = np.isin(values, (0, greatest))
     middle = greatest // 2

@@ -1,7 +1,7 @@
 """Pictures to arrays and back: PNG, JPEG, BMP, GIF, TIFF and WebP.
 
-Pillow reads them, but for those that it would convert without a word: PNG and TIFF of more than 8 bits in colour, and
-the TIFF files that `tiff` names. A TIFF of several pages is a volume, a page a slice. EXIF orientation is applied.
+Pillow reads them, except for those that it would convert without a word: PNG and TIFF of more than 8 bits in colour,
+and the TIFF files that `tiff` names. A TIFF of several pages is a volume, a page a slice. EXIF orientation is applied.
 """
 
 import itertools
@@ -93,8 +93,8 @@ def bit_depth(path: Path) -> int:
 def write_mask(path: Path, mask: np.ndarray, colours: Sequence[Sequence[int]] = ()) -> None:
     """Write [H, W] label values (0..65535) as a gray PNG: 8-bit where they fit, else 16-bit.
 
-    With `colours` (red, green, blue of each value 0..C-1, at most 256) the PNG has a palette: who reads indices
-    gets the values, who reads colours gets these.
+    With `colours` (red, green, blue of each value 0..C-1, at most 256) the PNG has a palette: its indices are the
+    values, its colours are these.
     """
     values = np.asarray(mask)
     least = values.min(initial=0)

@@ -22,7 +22,7 @@ FLAT = 1e-6  # volume of a voxel with sides of length 1 from which its axes span
 def affine_from_axes(axes: np.ndarray, origin: Sequence[float]) -> np.ndarray:
     """[4, 4] from the steps [axes, dimensions] along i, j (and k) in mm, and the place of the first voxel.
 
-    Of a plane in space k is its normal, of one without a third dimension the third axis; both of 1 mm.
+    With two axes, k is the normal of their plane, or the third axis where they have two dimensions; it is 1 mm long.
     """
     affine = np.eye(4)
     count, dimensions = axes.shape
@@ -42,8 +42,8 @@ def affine_from_orientation(orientation: str, spacing: Sequence[float]) -> np.nd
     affine = np.diag([0.0, 0.0, 0.0, 1.0])
     steps = reversed(spacing)
     axes = axcodes2ornt(orientation)
-    for column, (step, axis) in enumerate(zip(steps, axes, strict=True)):
-        row, flip = axis
+    pairs = zip(steps, axes, strict=True)
+    for column, (step, (row, flip)) in enumerate(pairs):
         affine[int(row), column] = flip * step
     return affine
 
@@ -61,7 +61,7 @@ def is_proper(affine: np.ndarray) -> bool:
 
 
 def spacing_of(affine: np.ndarray, stated: Sequence[float]) -> tuple[float, ...]:
-    """The spacing by an affine, in the order of an array's axes; as `stated` where that says the same."""
+    """The spacing by an affine, in the order of an array's axes; the `stated` one where both are alike."""
     columns = affine[:3, : len(stated)]
     lengths = np.linalg.norm(columns, axis=0)
     found = lengths[::-1]
@@ -71,24 +71,27 @@ def spacing_of(affine: np.ndarray, stated: Sequence[float]) -> tuple[float, ...]
 
 
 def are_alike(own: Sequence[float] | np.ndarray, other: Sequence[float]) -> bool:
-    """Whether two spacings differ by digits alone."""
+    """Whether two spacings are the same but for rounding."""
     for one, another in zip(own, other, strict=True):
         allowed = STRAY * abs(another)
-        if not abs(one - another) <= allowed:  # NaN is like nothing
+        if not abs(one - another) <= allowed:  # also where one is NaN
             return False
     return True
 
 
 def spacing_in_words(spacing: Sequence[float]) -> str:
     """A spacing, for a message: along x, y and z, the last axis of an array first."""
-    return " x ".join(f"{step:g}" for step in reversed(spacing))
+    steps = [f"{step:g}" for step in reversed(spacing)]
+    return " x ".join(steps)
 
 
 def mismatch(mask: Sequence[int], image: Sequence[int]) -> str:
     """The message of a size_mismatch; sizes are (height, width) or (depth, height, width)."""
     is_plane = len(image) == 2
     unit = "pixels" if is_plane else "voxels"
-    sizes = f"mask is {_size_in_words(mask)} {unit} and its image {_size_in_words(image)}"
+    of_mask = _size_in_words(mask)
+    of_image = _size_in_words(image)
+    sizes = f"mask is {of_mask} {unit} and its image {of_image}"
     swapped = tuple(image)[::-1]
     if is_plane and tuple(mask) == swapped:
         return (
@@ -110,17 +113,22 @@ def orientation_of(header: Header) -> str | None:
 
 
 def rescaled_header(header: Header, shape: Sequence[int]) -> Header:
-    """The header of an image brought to another size: of the same place, its outer edges where they were."""
+    """The header of an image brought to another size; its outer edges stay where they are."""
     new_shape = tuple(shape)
-    ratios = [old / new for old, new in zip(header.shape, new_shape, strict=True)]
+    sides = zip(header.shape, new_shape, strict=True)
+    ratios = [old / new for old, new in sides]
     spacing = None
     if header.spacing:
-        spacing = tuple(step * ratio for step, ratio in zip(header.spacing, ratios, strict=True))
+        steps = zip(header.spacing, ratios, strict=True)
+        spacing = tuple(step * ratio for step, ratio in steps)
     if header.affine is None:
         return replace(header, shape=new_shape, spacing=spacing)
-    steps = np.array([*reversed(ratios), 1.0][:3])
-    to_old = np.diag([*steps, 1.0])
-    to_old[:3, 3] = (steps - 1) / 2
+
+    # From the new voxels to the old ones: the middle of the first voxel moves as its size changes.
+    of_three_axes = (*reversed(ratios), 1.0)[:3]
+    scales = np.array(of_three_axes)
+    to_old = np.diag([*scales, 1.0])
+    to_old[:3, 3] = (scales - 1) / 2
     affine = header.affine @ to_old
     return replace(header, shape=new_shape, spacing=spacing, affine=affine)
 
@@ -134,9 +142,9 @@ def find_corners(header: Header) -> np.ndarray:
 
 
 def voxels_apart(one: Header, other: Header) -> float:
-    """How far apart a voxel of one grid and the same voxel of another lie, in voxels of `other`, where that is most.
+    """The greatest distance between a voxel of one grid and the same voxel of another, in voxels of `other`.
 
-    Both grids have one shape and state a place. The most is at a corner, along one of the axes.
+    Both grids have one shape and state a place. The distance is that along one axis; it is greatest at a corner.
     """
     assert one.affine is not None
     assert other.affine is not None
@@ -148,7 +156,7 @@ def voxels_apart(one: Header, other: Header) -> float:
 
 
 def lie_together(one: Header, other: Header, allowed: float = NEAR) -> bool:
-    """Whether two grids of one shape, which both state a place, are `allowed` voxels of `other` apart at most."""
+    """Whether two grids of one shape, which both state a place, are at most `allowed` voxels of `other` apart."""
     return voxels_apart(one, other) <= allowed
 
 
@@ -159,14 +167,17 @@ def in_words(header: Header) -> str:
     places = corners @ header.affine.T
     first = _point_in_words(places[0])
     last = _point_in_words(places[-1])
-    return f"{orientation_of(header)}, from {first} to {last} mm"
+    orientation = orientation_of(header)
+    return f"{orientation}, from {first} to {last} mm"
 
 
 def _size_in_words(size: Sequence[int]) -> str:
     """Width first, as programs show it."""
-    return "x".join(str(side) for side in reversed(size))
+    sides = [str(side) for side in reversed(size)]
+    return "x".join(sides)
 
 
 def _point_in_words(place: np.ndarray) -> str:
     numbers = [f"{value:.4g}" for value in place[:3]]
-    return "({})".format(", ".join(numbers))
+    joined = ", ".join(numbers)
+    return f"({joined})"

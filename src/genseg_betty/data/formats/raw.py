@@ -18,7 +18,7 @@ EXPECTED = f"a JSRT radiograph: exactly {LENGTH} bytes, {SIDE} x {SIDE} big-endi
 
 
 def read_image(path: Path) -> np.ndarray:
-    """[2048, 2048, 1] float32 in 0..4095, turned over (4095 - value): bones are bright as in other X-ray sets.
+    """[2048, 2048, 1] float32 in 0..4095, inverted (4095 - value): bones are bright, as in other X-ray sets.
 
     Raises ImageError with code `unreadable`.
     """

@@ -1,7 +1,7 @@
-"""TIFF files: what their tags say is looked at before a value is read.
+"""TIFF files: their tags are checked before a value is read.
 
 Pillow reads pictures of 8 bits, and gray ones of more; of others it keeps the upper 8 bits, mixes their planes or
-drops their signs. Those are read by tifffile. Which of the two is right for a file is decided by its tags.
+drops their signs. tifffile reads those. The tags of a file decide which of the two reads it.
 """
 
 import itertools
@@ -35,7 +35,7 @@ from genseg_betty.data.formats.tiff_tags import (
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-MAX_PAGES = 4096  # Pillow takes the longer for a page the more there are
+MAX_PAGES = 4096  # Pillow takes longer for each page the more there are
 SIGNED_BITS = 16  # at least, of intensities that may lie outside of 0..255
 
 
@@ -91,6 +91,7 @@ def _find_page(file: "TiffFile", index: int) -> "TiffPage":
 
 
 def _describe_layout(file: "TiffFile") -> Layout:
+    """The layout of a file, all of whose slices can be read. Raises ImageError."""
     pages = list(_walk_pages(file))
     indices = [index for index, page in enumerate(pages) if shows_a_slice(page)]
     if not indices:
@@ -146,7 +147,7 @@ def _walk_pages(file: "TiffFile") -> Iterator["TiffPage"]:
 
 
 def _offset_of_next_page(page: "TiffPage") -> int:
-    """0 after the last one. tifffile passes over an offset behind the end of the file."""
+    """0 for the last page. tifffile ignores an offset behind the end of the file, so it is read here."""
     handle = page.parent.filehandle
     layout = page.parent.tiff
     handle.seek(page.offset)
@@ -161,7 +162,7 @@ def _offset_of_next_page(page: "TiffPage") -> int:
 def _require_whole_segments(page: "TiffPage") -> None:
     """Raise ImageError where strips or tiles are missing, or unpack to more than they should hold.
 
-    tifffile takes missing ones for empty, and unpacks them whatever their length.
+    tifffile takes missing strips for empty ones, and unpacks strips to any length.
     """
     expected = math.prod(page.chunked)
     lengths = page.databytecounts

@@ -41,8 +41,8 @@ def suits_tifffile(page: "TiffPage") -> bool:
 def suits_pillow(page: "TiffPage") -> bool:
     """Whether Pillow gives the values as they are stored.
 
-    It does for unsigned ones of up to 8 bits, and for gray ones of more that are packed as tifffile cannot unpack
-    them. Of big-endian ones it would swap the bytes of all but unsigned 16 bits.
+    It does for unsigned values of up to 8 bits, and for deeper gray ones, also in compressions that tifffile cannot
+    unpack. It would swap the bytes of big-endian values other than unsigned ones of 16 bits.
     """
     is_little_endian = page.parent.byteorder == "<"
     if page.parent.is_bigtiff and not is_little_endian:

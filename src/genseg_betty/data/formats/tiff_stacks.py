@@ -48,7 +48,7 @@ def require_alike(pages: Sequence["TiffPage"]) -> None:
 def require_one_stack(description: str, pages: Sequence["TiffPage"]) -> None:
     """Raise ImageError where pages are channels or points in time, or where slices lie behind the last page.
 
-    ImageJ and OME write down in the first page's description what the pages stand for.
+    ImageJ and OME state what the pages stand for in the description of the first page.
     """
     if description.startswith(BY_IMAGEJ):
         _require_page_a_slice(description, len(pages))

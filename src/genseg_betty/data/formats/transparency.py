@@ -51,7 +51,7 @@ def _split_array(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _split_picture(picture: Image.Image) -> tuple[np.ndarray, np.ndarray] | None:
-    """As `_split_array`. A colour that stands for transparency as a whole tells no pixels of one colour apart."""
+    """As `_split_array`. None also where one colour is declared transparent: all its pixels have the same alpha."""
     has_transparent_indices = picture.mode == "P" and "transparency" in picture.info
     if picture.mode not in WITH_ALPHA and not has_transparent_indices:
         return None

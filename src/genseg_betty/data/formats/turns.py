@@ -20,9 +20,9 @@ Side = TypeVar("Side", int, float)
 
 
 def turn_to(orientation: str | None, wanted: str | None) -> Turn | None:
-    """What brings an array of one orientation to another.
+    """The turn that brings an array of one orientation to another.
 
-    None where one of them is unknown, and for two images of which one is not of the other's plane.
+    None where both are the same, where one is unknown, and for two images whose planes cross.
     """
     if orientation is None or wanted is None or orientation == wanted:
         return None
@@ -38,9 +38,9 @@ def turn_to(orientation: str | None, wanted: str | None) -> Turn | None:
 
 
 def turn_onto(mask: Header, image: Header) -> Turn | None:
-    """What brings the axes of a mask's array closest to those of its image's; both state a place.
+    """The turn that brings the axes of a mask's array closest to those of its image's; both state a place.
 
-    None where nothing is to be turned, and for a plane that crosses the image's.
+    None where nothing is to be turned, and for a mask whose plane crosses the image's.
     """
     from nibabel.orientations import io_orientation
 
@@ -75,29 +75,31 @@ def turned(array: np.ndarray, turn: Turn | None) -> np.ndarray:
     count = len(turn)
     spatial = reversed(range(count))
     others = range(count, array.ndim)
-    axes = (*spatial, *others)  # to (i, j, k), and back again
-    result = apply_orientation(array.transpose(axes), turn)
+    axes = (*spatial, *others)  # from [k, j, i] to [i, j, k], and back again
+    fastest_first = array.transpose(axes)
+    result = apply_orientation(fastest_first, turn)
     return np.ascontiguousarray(result.transpose(axes))
 
 
 def turned_sides(sides: Sequence[Side], turn: Turn | None) -> tuple[Side, ...]:
-    """What there is of each axis of an array, its size or its spacing, after a turn."""
+    """The sizes, or the spacing, of an array after a turn."""
     if turn is None:
         return tuple(sides)
-    result = list(sides)
-    for index, (target, _) in enumerate(turn):
-        result[-1 - int(target)] = sides[-1 - index]
-    return tuple(result)
+    fastest_first = sides[::-1]
+    result = list(fastest_first)
+    for axis, (target, _) in enumerate(turn):
+        result[int(target)] = fastest_first[axis]
+    return tuple(reversed(result))
 
 
 def turned_header(header: Header, turn: Turn | None) -> Header:
-    """The header of an array that was turned: of the same place in space."""
+    """The header of a turned array, which lies at the same place in space."""
     if turn is None or header.affine is None:
         return header
     from nibabel.orientations import inv_ornt_aff
 
-    missing = UNTURNED[len(turn) :]  # the normal of an image
-    whole = np.concatenate([turn, missing])
+    normal = UNTURNED[len(turn) :]  # of an image; a volume has none
+    whole = np.concatenate([turn, normal])
     sides = (*reversed(header.shape), 1)[:3]
     to_old = inv_ornt_aff(whole, sides)
     spacing = turned_sides(header.spacing, turn) if header.spacing else None
