@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from genseg_betty.data.formats import pictures
+from genseg_betty.data.formats.colours import pack
 from genseg_betty.data.formats.pictures import (
     EXTENSIONS,
     ImageError,
-    pack,
     read_colours,
     read_header,
     read_image,

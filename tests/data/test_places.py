@@ -15,15 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import Header, ImageError, read_header, read_image, read_mask, write_volume
-from genseg_betty.data.formats.place import (
-    affine_from_orientation,
-    orientation_of,
-    turn_to,
-    turned,
-    turned_header,
-    undone,
-    voxels_apart,
-)
+from genseg_betty.data.formats.place import affine_from_orientation, orientation_of, voxels_apart
+from genseg_betty.data.formats.turns import turn_to, turned, turned_header, undone
 from genseg_betty.data.inspect.check import check_dataset
 from genseg_betty.data.source.labels import LabelMap
 from genseg_betty.data.source.masks import fit_on_image, read_indices

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genseg_betty.data.formats import Header
-from genseg_betty.data.formats.place import orientation_of, turn_to
+from genseg_betty.data.formats.place import orientation_of
+from genseg_betty.data.formats.turns import turn_to
 
 MAX_NAMED = 3  # kinds, or files, in one note
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genseg_betty.data.formats import Header
-from genseg_betty.data.formats.place import Turn, is_proper, orientation_of, turn_to
+from genseg_betty.data.formats.place import is_proper, orientation_of
+from genseg_betty.data.formats.turns import Turn, turn_to
 from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.data.source.labels import LabelValue
 from genseg_betty.errors import UserError

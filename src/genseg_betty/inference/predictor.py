@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genseg_betty.backbones.sliding import slide
-from genseg_betty.data.formats.place import Turn, turned, turned_sides, undone
+from genseg_betty.data.formats.turns import Turn, turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.device import free_memory
 from genseg_betty.errors import UserError

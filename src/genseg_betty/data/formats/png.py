@@ -17,12 +17,29 @@ from genseg_betty.data.formats.common import ImageError, bounded
 START = b"\x89PNG\r\n\x1a\n"
 HEAD = len(START) + 8 + 13  # bytes until the end of the chunk IHDR
 GRAY = 0
-CHUNK_HEAD, CHECKSUM = 8, 4  # bytes before and behind the data of a chunk
+RGB = 2
+PALETTE = 3
+GRAY_WITH_ALPHA = 4
+RGB_WITH_ALPHA = 6
+CHUNK_HEAD = 8  # bytes before the data of a chunk
+CHECKSUM = 4  # bytes behind them
 # What a chunk begins with that can say how the picture is to be turned.
-ORIENTATIONS = (b"eXIf", b"iTXtXML:com.adobe.xmp\0", b"tEXtRaw profile type exif\0", b"zTXtRaw profile type exif\0")
-LONGEST_START = max(map(len, ORIENTATIONS))
+ORIENTATIONS = (
+    b"eXIf",
+    b"iTXtXML:com.adobe.xmp\0",
+    b"tEXtRaw profile type exif\0",
+    b"zTXtRaw profile type exif\0",
+)
+LONGEST_START = max(len(start) for start in ORIENTATIONS)
 MAX_CHUNKS = 2**20  # a file that is as long as we read has 2**17 of libpng's
-SAMPLES = {GRAY: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by colour type: gray, RGB, palette, gray + alpha, RGB + alpha
+# Samples of a pixel, by colour type.
+SAMPLES = {
+    GRAY: 1,
+    RGB: 3,
+    PALETTE: 1,
+    GRAY_WITH_ALPHA: 2,
+    RGB_WITH_ALPHA: 4,
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,8 @@ def read_png_header(path: Path) -> PngHeader | None:
     if len(head) < HEAD or not head.startswith(START):
         return None
     width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
-    return PngHeader((height, width, SAMPLES.get(colour, 1)), bits, colour == GRAY)
+    samples = SAMPLES.get(colour, 1)
+    return PngHeader((height, width, samples), bits, colour == GRAY)
 
 
 def read_deep_png(path: Path, header: PngHeader) -> np.ndarray:
@@ -55,8 +73,10 @@ def read_deep_png(path: Path, header: PngHeader) -> np.ndarray:
     from torchvision.io import ImageReadMode, decode_png
 
     bounded(header.shape, 2)
-    content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-    return decode_png(content, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    content = bytearray(path.read_bytes())
+    stored = torch.frombuffer(content, dtype=torch.uint8)
+    pixels = decode_png(stored, ImageReadMode.UNCHANGED)
+    return pixels.permute(1, 2, 0).numpy()
 
 
 def is_turned_late(path: Path) -> bool:
@@ -73,8 +93,8 @@ def is_turned_late(path: Path) -> bool:
             if after_pixels and start[4:].startswith(ORIENTATIONS):
                 return True
             after_pixels = after_pixels or kind == b"IDAT"
-            following = CHUNK_HEAD + int.from_bytes(start[:4], "big") + CHECKSUM
+            length = int.from_bytes(start[:4], "big")
+            following = CHUNK_HEAD + length + CHECKSUM
             file.seek(following - len(start), os.SEEK_CUR)
-    raise ImageError(
-        "unsafe", f"holds more than {MAX_CHUNKS} chunks; expected a PNG as programs write it, save it anew"
-    )
+    message = f"holds more than {MAX_CHUNKS} chunks; expected a PNG as programs write it, save it anew"
+    raise ImageError("unsafe", message)

@@ -18,7 +18,7 @@ EXPECTED = f"a JSRT radiograph: exactly {LENGTH} bytes, {SIDE} x {SIDE} big-endi
 
 
 def read_image(path: Path) -> np.ndarray:
-    """[2048, 2048, 1] float32 in 0..4095, turned over (4095 - value): bones are bright as in other X-ray sets.
+    """[2048, 2048, 1] float32 in 0..4095, inverted (4095 - value): bones are bright, as in other X-ray sets.
 
     Raises ImageError with code `unreadable`.
     """
@@ -26,21 +26,22 @@ def read_image(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             content = file.read(LENGTH + 1)
     except OSError as error:
-        raise _not_jsrt(f"cannot be read ({error.strerror})") from error
+        raise _describe_fault(f"cannot be read ({error.strerror})") from error
     _require_no_header(path)
     if len(content) != LENGTH:
-        raise _wrong_length(path)
-    values = np.frombuffer(content, dtype=">u2").reshape(SIDE, SIDE, 1)
-    if values.max() > BRIGHTEST:
-        raise _not_jsrt(f"holds values up to {values.max()}")
+        raise _describe_wrong_length(path)
+    stored = np.frombuffer(content, dtype=">u2")
+    values = stored.reshape(SIDE, SIDE, 1)
+    brightest = values.max()
+    if brightest > BRIGHTEST:
+        raise _describe_fault(f"holds values up to {brightest}")
     return as_image(BRIGHTEST - values)
 
 
 def read_mask(path: Path) -> np.ndarray:
     """Raises ImageError (`unreadable`): the format holds radiographs alone."""
-    raise ImageError(
-        "unreadable", "is a raw radiograph (.img), which holds no labels; expected a mask file such as PNG"
-    )
+    message = "is a raw radiograph (.img), which holds no labels; expected a mask file such as PNG"
+    raise ImageError("unreadable", message)
 
 
 def read_header(path: Path) -> Header:
@@ -48,23 +49,24 @@ def read_header(path: Path) -> Header:
     try:
         length = path.stat().st_size
     except OSError as error:
-        raise _not_jsrt(f"cannot be read ({error.strerror})") from error
+        raise _describe_fault(f"cannot be read ({error.strerror})") from error
     _require_no_header(path)
     if length != LENGTH:
-        raise _wrong_length(path)
+        raise _describe_wrong_length(path)
     return Header((SIDE, SIDE))
 
 
 def _require_no_header(path: Path) -> None:
     """Raise ImageError for the values of a NIfTI or Analyze image, which end in .img and lie beside a header."""
-    if any(path.with_suffix(suffix).is_file() for suffix in (".hdr", ".HDR")):
-        message = f"is one half of a NIfTI or Analyze image, {path.stem}.hdr is the other; expected one file, "
-        raise ImageError("unreadable", f"{message}save both as {path.stem}.nii.gz")
+    for suffix in (".hdr", ".HDR"):
+        if path.with_suffix(suffix).is_file():
+            message = f"is one half of a NIfTI or Analyze image, {path.stem}.hdr is the other; expected one file"
+            raise ImageError("unreadable", f"{message}, save both as {path.stem}.nii.gz")
 
 
-def _wrong_length(path: Path) -> ImageError:
-    return _not_jsrt(f"holds {path.stat().st_size} bytes")
+def _describe_wrong_length(path: Path) -> ImageError:
+    return _describe_fault(f"holds {path.stat().st_size} bytes")
 
 
-def _not_jsrt(found: str) -> ImageError:
+def _describe_fault(found: str) -> ImageError:
     return ImageError("unreadable", f"{found}; expected {EXPECTED}. Copy the file again from its publisher")

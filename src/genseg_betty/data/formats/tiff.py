@@ -1,7 +1,7 @@
-"""TIFF files: what their tags say is looked at before a value is read.
+"""TIFF files: their tags are checked before a value is read.
 
 Pillow reads pictures of 8 bits, and gray ones of more; of others it keeps the upper 8 bits, mixes their planes or
-drops their signs. Those are read by tifffile. Which of the two is right for a file is decided by its tags.
+drops their signs. tifffile reads those. The tags of a file decide which of the two reads it.
 """
 
 import itertools
@@ -20,24 +20,23 @@ import numpy as np
 
 from genseg_betty.data.formats.common import Header, ImageError, bounded
 from genseg_betty.data.formats.orientation import upright
-from genseg_betty.data.formats.tiff_pages import (
+from genseg_betty.data.formats.tiff_faults import require_readable
+from genseg_betty.data.formats.tiff_readers import is_for_tifffile
+from genseg_betty.data.formats.tiff_stacks import require_alike, require_one_stack
+from genseg_betty.data.formats.tiff_tags import (
     SEPARATE,
-    SIGNED_BITS,
     UNCOMPRESSED,
     UNSIGNED,
     WHITE_IS_ZERO,
-    is_for_tifffile,
     orientation_of,
-    require_alike,
-    require_one_stack,
-    require_readable,
     shows_a_slice,
 )
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-MAX_PAGES = 4096  # Pillow takes the longer for a page the more there are
+MAX_PAGES = 4096  # Pillow takes longer for each page the more there are
+SIGNED_BITS = 16  # at least, of intensities that may lie outside of 0..255
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,9 @@ def read_pages(path: Path, layout: Layout) -> Iterator[np.ndarray]:
                 values = np.moveaxis(values, 0, -1)
             values = values.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
             values = upright(values, orientation_of(page))
-            yield np.iinfo(values.dtype).max - values if layout.white_is_zero else values
+            if layout.white_is_zero:
+                values = np.iinfo(values.dtype).max - values
+            yield values
 
 
 @contextmanager
@@ -90,8 +91,9 @@ def _find_page(file: "TiffFile", index: int) -> "TiffPage":
 
 
 def _describe_layout(file: "TiffFile") -> Layout:
+    """The layout of a file, all of whose slices can be read. Raises ImageError."""
     pages = list(_walk_pages(file))
-    indices = tuple(index for index, page in enumerate(pages) if shows_a_slice(page))
+    indices = [index for index, page in enumerate(pages) if shows_a_slice(page)]
     if not indices:
         message = "holds reduced pictures alone, as camera raw files do; expected the picture itself, export it"
         raise ImageError("unreadable", message)
@@ -100,16 +102,29 @@ def _describe_layout(file: "TiffFile") -> Layout:
         require_readable(page)
     require_alike(slices)
     require_one_stack(pages[0].description, slices)
+
+    # All slices are alike: the first speaks for them.
     first = slices[0]
-    size = first.imagelength, first.imagewidth
+    depth = len(slices)
+    height = first.imagelength
+    width = first.imagewidth
     stored_bytes = math.ceil(first.bitspersample / 8)
-    bounded((len(slices), *size, first.samplesperpixel), stored_bytes)
-    header = Header(size if len(slices) == 1 else (len(slices), *size))
-    least = 8 if first.sampleformat == UNSIGNED else SIGNED_BITS
-    # Numbers of 12 bits are held in 16, as Pillow does.
-    bits = max(least, 2 ** math.ceil(math.log2(first.bitspersample)))
-    white_is_zero = first.photometric == WHITE_IS_ZERO
-    return Layout(header, bits, first.bitspersample, white_is_zero, indices, is_for_tifffile(first))
+    bounded((depth, height, width, first.samplesperpixel), stored_bytes)
+    return Layout(
+        header=Header((height, width) if depth == 1 else (depth, height, width)),
+        bits=_find_bits_of_intensity(first),
+        stored_bits=first.bitspersample,
+        white_is_zero=first.photometric == WHITE_IS_ZERO,
+        indices=tuple(indices),
+        by_tifffile=is_for_tifffile(first),
+    )
+
+
+def _find_bits_of_intensity(page: "TiffPage") -> int:
+    """A power of two: numbers of 12 bits are held in 16, as Pillow does."""
+    least = 8 if page.sampleformat == UNSIGNED else SIGNED_BITS
+    exponent = math.ceil(math.log2(page.bitspersample))
+    return max(least, 2**exponent)
 
 
 def _walk_pages(file: "TiffFile") -> Iterator["TiffPage"]:
@@ -132,33 +147,38 @@ def _walk_pages(file: "TiffFile") -> Iterator["TiffPage"]:
 
 
 def _offset_of_next_page(page: "TiffPage") -> int:
-    """0 after the last one. tifffile passes over an offset behind the end of the file."""
-    handle, layout = page.parent.filehandle, page.parent.tiff
+    """0 for the last page. tifffile ignores an offset behind the end of the file, so it is read here."""
+    handle = page.parent.filehandle
+    layout = page.parent.tiff
     handle.seek(page.offset)
-    (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
+    stored_count = handle.read(layout.tagnosize)
+    (tags,) = struct.unpack(layout.tagnoformat, stored_count)
     handle.seek(tags * layout.tagsize, os.SEEK_CUR)
-    (offset,) = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))
+    stored_offset = handle.read(layout.offsetsize)
+    (offset,) = struct.unpack(layout.offsetformat, stored_offset)
     return int(offset)
 
 
 def _require_whole_segments(page: "TiffPage") -> None:
     """Raise ImageError where strips or tiles are missing, or unpack to more than they should hold.
 
-    tifffile takes missing ones for empty, and unpacks them whatever their length.
+    tifffile takes missing strips for empty ones, and unpacks strips to any length.
     """
     expected = math.prod(page.chunked)
     lengths = page.databytecounts
     if len(lengths) != expected or len(page.dataoffsets) != expected or not all(lengths):
-        found = sum(map(bool, lengths))
+        found = sum(length != 0 for length in lengths)
         raise ImageError("unreadable", f"holds {found} of {expected} strips or tiles; expected all, it is cut off")
     if page.compression == UNCOMPRESSED:
         return
     assert page.dtype is not None
     most = math.prod(page.chunks) * page.dtype.itemsize
     bounded((most,))
+    handle = page.parent.filehandle
     for offset, length in zip(page.dataoffsets, lengths, strict=True):
-        page.parent.filehandle.seek(offset)
+        handle.seek(offset)
+        packed = handle.read(length)
         unpacker = zlib.decompressobj()
-        unpacker.decompress(page.parent.filehandle.read(length), most)
+        unpacker.decompress(packed, most)
         if unpacker.unconsumed_tail:
             raise ImageError("unsafe", f"holds a strip that unpacks to more than {most} bytes; save it anew")

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from genseg_betty.data.formats import Header
-from genseg_betty.data.formats.place import orientation_of, turn_to, turned, turned_header
+from genseg_betty.data.formats.place import orientation_of
+from genseg_betty.data.formats.turns import turn_to, turned, turned_header
 
 
 @dataclass(frozen=True)

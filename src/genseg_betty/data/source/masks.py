@@ -8,19 +8,8 @@ import numpy as np
 
 from genseg_betty.data.formats import Header, ImageError, mismatch, read_colours, read_header, read_mask
 from genseg_betty.data.formats.common import CHANNELS
-from genseg_betty.data.formats.place import (
-    NEAR,
-    Turn,
-    are_alike,
-    in_words,
-    lie_together,
-    rescaled_header,
-    spacing_in_words,
-    turn_onto,
-    turned,
-    turned_header,
-    turned_sides,
-)
+from genseg_betty.data.formats.place import NEAR, are_alike, in_words, lie_together, rescaled_header, spacing_in_words
+from genseg_betty.data.formats.turns import Turn, turn_onto, turned, turned_header, turned_sides
 from genseg_betty.data.source.labels import LabelMap
 
 MAX_STRETCH = 1  # percent by which the aspect of a scaled mask may differ from that of its image
