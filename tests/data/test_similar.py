@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import ImageError, read_image
-from genseg_betty.data.inspect.signatures import make_signature, read_signature
+from genseg_betty.data.inspect.signatures import make_signature, read_image_signature
 from genseg_betty.data.inspect.similar import find_near_duplicates
 from genseg_betty.data.phantom import KINDS, render
 
@@ -196,11 +196,11 @@ def test_a_large_jpeg_has_the_thumbnail_of_all_its_pixels(tmp_path: Path, mode: 
     picture(resized(textured(1)[0], 8.5)).convert(mode).save(file, quality=95)
     image = read_image(file)
     assert min(image.shape[:2]) > 512
-    quick, whole = read_signature(file, image).astype(int), make_signature(image).astype(int)
+    quick, whole = read_image_signature(file, image).astype(int), make_signature(image).astype(int)
     assert np.abs(quick - whole).max() <= 2
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(ImageError, match="it is cut off"):
-        read_signature(file)
+        read_image_signature(file)
 
 
 @pytest.mark.parametrize(("name", "count"), [("nlm_mc", 0), ("buid", 17)])

@@ -48,10 +48,10 @@ def find_converters() -> dict[str, Converter]:
     """The functions by the name that a dataset YAML gives."""
     from genseg_betty.data.convert import echonet
 
-    return {"echonet": echonet.convert}
+    return {"echonet": echonet.convert_echonet}
 
 
-def convert(name: str, root: Path, progress: Tell | None = None) -> Converted:
+def convert_dataset(name: str, root: Path, progress: Tell | None = None) -> Converted:
     """Convert what is not converted yet; cheap where all is. Several jobs may do so at once.
 
     Args:

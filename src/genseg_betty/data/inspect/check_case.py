@@ -8,7 +8,7 @@ import numpy as np
 
 from genseg_betty.data.formats import Header, ImageError, read_header, read_image
 from genseg_betty.data.inspect.copies import hash_pixels
-from genseg_betty.data.inspect.signatures import read_signature
+from genseg_betty.data.inspect.signatures import read_image_signature
 from genseg_betty.data.places import Places
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
@@ -75,8 +75,8 @@ def read_pixels(dataset: Dataset, pair: tuple[Case, Seen], for_copies: bool = Fa
     Files at fault are left alone, but a mask that does not fit its image may hold unknown labels as well.
     """
     case, seen = pair
-    misfits = set()
-    unreadable = set()
+    misfits: set[str] = set()
+    unreadable: set[str] = set()
     for finding in seen.errors:
         is_misfit = finding.code.endswith("_mismatch")
         files = misfits if is_misfit else unreadable
@@ -110,7 +110,7 @@ def _read_image(dataset: Dataset, path: Path, seen: Seen, for_copies: bool) -> H
             header = replace(seen.image, shape=image.shape[:-1])
         if for_copies:
             seen.digest = hash_pixels(image)
-            seen.signature = read_signature(path, image)
+            seen.signature = read_image_signature(path, image)
     except ImageError as error:
         _note_fault(dataset, path, error, seen)
     return header

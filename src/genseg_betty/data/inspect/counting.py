@@ -11,7 +11,7 @@ from genseg_betty.data.splits import make_splits
 from genseg_betty.errors import UserError
 
 
-def require_folders(config: DictConfig) -> None:
+def require_dataset_folders(config: DictConfig) -> None:
     """Raise one UserError that names every dataset of a training's config whose folder is not there."""
     faults = []
     for title, dataset in _list_datasets(config):

@@ -143,10 +143,10 @@ def _read_signatures(cases: Sequence[Case]) -> dict[str, np.ndarray]:
 
 def _read_signature(case: Case) -> np.ndarray | None:
     """The signature of a case's image; None where that cannot be read."""
-    from genseg_betty.data.inspect.signatures import read_signature
+    from genseg_betty.data.inspect.signatures import read_image_signature
 
     try:
-        return read_signature(case.image)
+        return read_image_signature(case.image)
     except (OSError, ImageError):
         return None
 

@@ -18,6 +18,7 @@ from genseg_betty.data.preprocessing import LUMA, PERCENTILES
 SIDE = 64  # pixels a side of the thumbnail
 LARGE = 8 * SIDE  # pixels along the shorter side from which a JPEG is decoded at a fraction of its size
 JPEG = (".jpg", ".jpeg")
+DRAFT = (LARGE // 2, LARGE // 2)  # pixels that the decoded picture has at least
 MODES = ("L", "RGB")  # of a JPEG that is decoded at a fraction of its size: gray and colour
 
 
@@ -26,15 +27,16 @@ def make_signature(image: np.ndarray) -> np.ndarray:
 
     Of a volume, the means of four slabs along D, two by two.
     """
-    thumbnail = _shrink_picture(image) if image.ndim == 3 else _shrink_volume(image)
+    thumbnail = _make_thumbnail(image)
     low, high = np.percentile(thumbnail, PERCENTILES)
     span = max(high - low, 1e-6)
     shares = (thumbnail.numpy() - low) / span
-    stretched = np.rint(shares.clip(0, 1) * 255)
-    return stretched.astype(np.uint8).ravel()
+    shares = shares.clip(0, 1)
+    pixels = np.rint(shares * 255).astype(np.uint8)
+    return pixels.ravel()
 
 
-def read_signature(path: Path, image: np.ndarray | None = None) -> np.ndarray:
+def read_image_signature(path: Path, image: np.ndarray | None = None) -> np.ndarray:
     """The signature of a file, of which `image` may be known already. Raises ImageError.
 
     A large JPEG is decoded anew all the same: quickly, and to the same thumbnail whoever asks.
@@ -52,26 +54,35 @@ def join_slabs(slabs: Tensor) -> Tensor:
     """[..., 4, s, s] -> [..., 2 s, 2 s]: four pictures two by two in one."""
     quarters = slabs.unflatten(-3, (2, 2))
     rows = quarters.transpose(-3, -2)
-    return rows.flatten(-4, -3).flatten(-2, -1)
+    joined = rows.flatten(-4, -3)
+    return joined.flatten(-2, -1)
 
 
 def part_slabs(picture: Tensor) -> Tensor:
     """[..., 2 s, 2 s] -> [..., 4, s, s]: the inverse of `join_slabs`."""
-    rows = picture.unflatten(-2, (2, -1)).unflatten(-1, (2, -1))
+    halves = picture.unflatten(-2, (2, -1))
+    rows = halves.unflatten(-1, (2, -1))
     quarters = rows.transpose(-3, -2)
     return quarters.flatten(-4, -3)
 
 
-def _shrink_picture(image: np.ndarray) -> Tensor:
-    gray = _make_gray(image)
-    return shrink_images(gray.unsqueeze(0), SIDE).squeeze(0)
+def _make_thumbnail(image: np.ndarray) -> Tensor:
+    """A gray picture [SIDE, SIDE] of an image or a volume."""
+    if image.ndim == 4:
+        return _shrink_volume(image)
+    gray = _make_gray(image).unsqueeze(0)
+    return shrink_images(gray, SIDE).squeeze(0)
 
 
 def _shrink_volume(volume: np.ndarray) -> Tensor:
     """The means of four slabs, two by two in one picture."""
-    means = [slab.mean(axis=0) for slab in _cut_slabs(volume)]
-    slabs = torch.stack([_make_gray(mean) for mean in means])
-    return join_slabs(shrink_images(slabs, SIDE // 2))
+    means = []
+    for slab in _cut_slabs(volume):
+        mean = slab.mean(axis=0)
+        means.append(_make_gray(mean))
+    slabs = torch.stack(means)
+    shrunk = shrink_images(slabs, SIDE // 2)
+    return join_slabs(shrunk)
 
 
 def _cut_slabs(volume: np.ndarray) -> list[np.ndarray]:
@@ -92,11 +103,13 @@ def _draft_jpeg(path: Path) -> np.ndarray | None:
             if picture.mode not in MODES or min(picture.size) < LARGE:
                 return None
             _require_few_scans_of(path)
-            picture.draft(picture.mode, (LARGE // 2, LARGE // 2))
+            picture.draft(picture.mode, DRAFT)
             pixels = np.asarray(picture, dtype=np.float32)
     except Exception:  # a damaged file makes Pillow raise a dozen types; `read_image` tells its fault
         return None
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim == 2:
+        return pixels[:, :, None]
+    return pixels
 
 
 def _require_few_scans_of(path: Path) -> None:
@@ -114,4 +127,5 @@ def _make_gray(image: np.ndarray) -> Tensor:
     if pixels.shape[-1] < 3:
         return pixels[..., 0]
     colours = pixels[..., :3]
-    return (colours * torch.tensor(LUMA)).sum(dim=-1)
+    weighted = colours * torch.tensor(LUMA)
+    return weighted.sum(dim=-1)
