@@ -61,6 +61,8 @@ def convert_echonet(root: Path, progress: Tell | None = None) -> Converted:
     for part in (IMAGES, MASKS):
         if not is_inside(folder / part, root):
             raise UserError(f"{folder} leads out of the dataset's root by a link; remove the link")
+
+    # Faults of single videos and outlines are findings; all else is converted.
     tables = read_tables(root)
     videos = _find_videos(root)
     findings = _find_faults(tables, videos)
@@ -171,7 +173,8 @@ def _list_notes(tables: Tables, videos: Iterable[str]) -> Iterator[str]:
         yield f"passed over {_list_names(untraced)}: videos without tracing"
     lost = tables.tracings.keys() - found - tables.parts.keys()
     if lost:
-        yield f"passed over {_list_names(lost)}: traced in {TRACINGS}, but neither in {FILE_LIST} nor in {VIDEOS}/"
+        nowhere = f"neither in {FILE_LIST} nor in {VIDEOS}/"
+        yield f"passed over {_list_names(lost)}: traced in {TRACINGS}, but {nowhere}"
 
 
 def _list_names(videos: Iterable[str]) -> str:

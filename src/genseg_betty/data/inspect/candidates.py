@@ -118,6 +118,8 @@ class _Search:
             turned.append(turn(pooled).flatten(1))
         turned_white = [self.whiten(view).T for view in turned]
         turned_plain = turned[0].T
+
+        # Some rows of the table of all pairs at a time, which as a whole may not fit into memory.
         step = max(1, block_values // count)
         for start in range(0, count, step):
             end = min(start + step, count)

@@ -46,7 +46,8 @@ def require_learnable(dataset: Dataset, train: Sequence[Counts], validation: Seq
             f"expected masks that are not all empty: {OTHER_CASES}"
         )
     if faults:
-        raise UserError("\n".join(f"{dataset.name}: {fault}" for fault in faults))
+        lines = [f"{dataset.name}: {fault}" for fault in faults]
+        raise UserError("\n".join(lines))
     if unvalidated:
         warnings.warn(
             f"{dataset.name}: {of_validation}: the best step is chosen without it. To change that, {OTHER_CASES}",

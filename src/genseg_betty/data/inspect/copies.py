@@ -23,6 +23,7 @@ def group_copies(cases: Sequence[Case], near: Iterable[Sequence[Case]] = ()) -> 
 
     `near` are pairs that count as copies beside those that are equal byte for byte.
     """
+    # Each group points to one that stands for it, or to itself: so groups that are joined twice end as one.
     parents = {case.group: case.group for case in cases}
     for same in (*find_copies(cases), *near):
         groups = {_find_root(parents, case.group) for case in same}

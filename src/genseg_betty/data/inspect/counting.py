@@ -38,6 +38,7 @@ def _list_datasets(config: DictConfig) -> Iterator[tuple[str, Any]]:
     yield "", config.dataset
     entries: Any = OmegaConf.to_container(config.ood, resolve=True)
     for entry in entries or ():
-        keys: dict[str, Any] = {"name": entry} if isinstance(entry, str) else entry
+        keys = {"name": entry} if isinstance(entry, str) else entry
         yaml = load_dataset_config(keys["name"], config_dir=config.get("config_dir"))
-        yield "ood: ", {**OmegaConf.to_container(yaml, resolve=True), **keys}  # type: ignore[dict-item]
+        defaults: Any = OmegaConf.to_container(yaml, resolve=True)
+        yield "ood: ", {**defaults, **keys}

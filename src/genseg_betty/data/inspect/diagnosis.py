@@ -83,6 +83,8 @@ def find_elsewhere(root: Path, config: Mapping[str, Any]) -> str:
     if "." in folders:  # patterns that search everywhere leave nothing to find
         return ""
     held = list_examples([f"{folder}/" for folder in sorted(folders)])
+
+    # The folder may lie one step too deep, or not deep enough.
     if _holds_all(root.parent, folders):
         return f"Its parent holds {held}: give dataset.root={root.parent}"
     inside = [path for path in list_entries(root) if path.is_dir()]
@@ -91,6 +93,8 @@ def find_elsewhere(root: Path, config: Mapping[str, Any]) -> str:
         return repeat_layout(fitting, config)
     if fitting:
         return f"{fitting[0].name}/ in it holds {held}: give dataset.root={fitting[0]}"
+
+    # It is the right one, and what lies in it is arranged or named otherwise.
     deeper = _find_deeper_images(root, config)
     if deeper:
         return deeper[0].upper() + deeper[1:]

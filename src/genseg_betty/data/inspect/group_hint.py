@@ -172,7 +172,8 @@ def _write_expression(tokens: Sequence[str], shape: _Shape, count: int) -> str:
     """The regular expression of the first `count` tokens, closed by what follows them."""
     separators = shape.expressions
     last = count - 1
-    inside = _join_pieces(tokens[:last], separators[:last]) + tokens[last]
+    before = _join_pieces(tokens[:last], separators[:last])
+    inside = f"{before}{tokens[last]}"
     following = separators[last]
     if not following:
         following = r"\d" if shape.numeric[count] else LETTER

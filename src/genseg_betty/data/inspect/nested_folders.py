@@ -14,7 +14,10 @@ OF_FOLDER = "dataset.group=\"'^([^/]+)/'\" beside it, if each folder is a patien
 
 def repeat_layout(fitting: Sequence[Path], config: Mapping[str, Any]) -> str:
     """The keys that read several folders, each of which holds what the patterns expect below the root."""
-    images = [f"*/{pattern}" for pattern in config["images"] if not pattern.endswith("/")]
+    images = []
+    for pattern in config["images"]:
+        if not pattern.endswith("/"):
+            images.append(f"*/{pattern}")
     masks = [f"{{dir}}/../{pattern}" for pattern in config["masks"]]
     keys = _write_keys(images, masks)
     return (
@@ -33,7 +36,10 @@ def find_folders_of_images(root: Path, images: str, masks: str) -> str:
         return ""
     nested = all((root / masks / folder.name).is_dir() for folder in folders)
     mask = "{group}/{stem}.*" if nested else "{stem}.*"
-    keys = _write_keys([f"{images}/*/*.*"], [f"{masks}/{mask}"])
+    keys = _write_keys(
+        [f"{images}/*/*.*"],
+        [f"{masks}/{mask}"],
+    )
     group = f"dataset.group=\"'{images}/([^/]+)/'\""
     found = _list_names(folders, f"{images}/")
     return f"images lie one folder deeper ({found}): {keys} {group}"
@@ -53,7 +59,10 @@ def find_folder_of_each_case(root: Path, is_mask_name: Callable[[str], bool]) ->
     if len(masks) != 1 or len(images) != 1:
         return ""
     image, mask = images[0], masks[0]
-    keys = _write_keys([f"*/{image}.*"], [f"{{dir}}/{mask}.*"])
+    keys = _write_keys(
+        [f"*/{image}.*"],
+        [f"{{dir}}/{mask}.*"],
+    )
     return f"{_list_names(folders)} each hold {image} and {mask}: {keys}"
 
 

@@ -66,10 +66,12 @@ def _describe_parting(dataset: Dataset, pairs: Sequence[Pair]) -> str:
     """How many pairs are parted, and the first few with the part of each."""
     parts = _find_given_parts(dataset)
 
-    def place(case: Case) -> str:
+    def place_case(case: Case) -> str:
         return f"{dataset.path_below(case.image)} ({parts[case.id]})"
 
-    told = [f"{place(first)} beside {place(second)}" for first, second in pairs]
+    told = []
+    for first, second in pairs:
+        told.append(f"{place_case(first)} beside {place_case(second)}")
     count = f"{len(pairs)} pairs of images look"
     if len(pairs) == 1:
         count = "1 pair of images looks"

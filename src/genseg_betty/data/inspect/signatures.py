@@ -28,6 +28,8 @@ def make_signature(image: np.ndarray) -> np.ndarray:
     Of a volume, the means of four slabs along D, two by two.
     """
     thumbnail = _make_thumbnail(image)
+
+    # The contrast is stretched: a copy may be brighter or flatter.
     low, high = np.percentile(thumbnail, PERCENTILES)
     span = max(high - low, 1e-6)
     shares = (thumbnail.numpy() - low) / span

@@ -72,6 +72,8 @@ def find_near_duplicates(
     thumbnails = torch.from_numpy(pictures)
     labels = [_number_labels(own) for own in apart]
     candidates = find_candidates(thumbnails, labels, block_values, volumes)
+
+    # A pair may have been found in several positions; it is told once.
     pairs: set[tuple[int, int]] = set()
     for start in range(0, len(candidates), BATCH):
         batch = candidates[start : start + BATCH]
@@ -95,6 +97,8 @@ def _find_same_pictures(thumbnails: Tensor, batch: Sequence[Hypothesis], volumes
     moving = torch.stack(turned).float()
     fixed = thumbnails[[one.i for one in batch]].float()
     pose = torch.tensor([one.pose for one in batch])
+
+    # Each look is finer than the one before, and only at the pairs that agreed in all before it.
     alive = torch.arange(len(batch))
     for comparison in COMPARISONS:
         if not len(alive):
