@@ -48,9 +48,9 @@ def train(
     config = compose(override_lines(overrides, keys, group_names()), config_dir)
 
     from genseg_betty.config.machine import require_card
-    from genseg_betty.data.inspect.counting import require_folders
+    from genseg_betty.data.inspect.counting import require_dataset_folders
 
-    require_folders(config)  # told at once: what follows imports PyTorch
+    require_dataset_folders(config)  # told at once: what follows imports PyTorch
     require_card(config.device)
 
     from genseg_betty.methods import train as train_method

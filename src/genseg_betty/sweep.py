@@ -18,7 +18,7 @@ import genseg_betty
 from genseg_betty.config import Composed, all_members, compose, conf_dir, require_betty, user_folder
 from genseg_betty.config import overrides as overriding
 from genseg_betty.config.naming import OPEN, name_count
-from genseg_betty.data.inspect.counting import count_labelled, require_folders
+from genseg_betty.data.inspect.counting import count_labelled, require_dataset_folders
 from genseg_betty.errors import ConfigError, UserError
 from genseg_betty.terminal import say
 
@@ -94,7 +94,7 @@ def _faults_of_data(configs: Sequence[DictConfig]) -> Iterator[str | None]:
         asked = OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["dataset", "ood"]))
         if asked not in known:
             try:
-                require_folders(config)
+                require_dataset_folders(config)
                 known[asked] = None
             except UserError as error:
                 known[asked] = str(error)

@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from genseg_betty.data import formats
 from genseg_betty.data.cases import open_dataset
-from genseg_betty.data.inspect import contact_sheet
-from genseg_betty.data.inspect.contact_sheet import BOX, FRAME, class_colours, draw_contact_sheet
+from genseg_betty.data.inspect import tiles as tile_drawing
+from genseg_betty.data.inspect.contact_sheet import draw_contact_sheet
+from genseg_betty.data.inspect.tiles import BOX, FRAME, class_colours
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.errors import UserError
 from genseg_betty.samples import PALETTE, TRUTH, mask_pixels, overlay
@@ -125,7 +126,7 @@ def noted(opened: list[str], read: Callable[[Path], object], path: Path) -> obje
 
 def test_nothing_but_the_cases_shown_is_read(folder: Path, show, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    for room, names in ((formats.pictures, ("read_image", "read_mask")), (contact_sheet, ("bit_depth",))):
+    for room, names in ((formats.pictures, ("read_image", "read_mask")), (tile_drawing, ("bit_depth",))):
         for name in names:
             spy = partial(noted, opened, getattr(room, name))
             monkeypatch.setattr(room, name, spy)

@@ -16,7 +16,7 @@ from PIL import Image
 
 import genseg_betty.data.convert
 from genseg_betty.data.cases import open_dataset, scan_dataset
-from genseg_betty.data.convert import Converted, convert
+from genseg_betty.data.convert import Converted, convert_dataset
 from genseg_betty.data.inspect.check import check_dataset
 from genseg_betty.errors import UserError
 
@@ -148,7 +148,7 @@ def shoelace(lines: list[Line]) -> tuple[float, float]:
 
 def test_traced_frames_become_images_and_masks(raw: Echonet) -> None:
     told: list[tuple[int, int]] = []
-    result = convert("echonet", raw.write(), lambda done, total: told.append((done, total)))
+    result = convert_dataset("echonet", raw.write(), lambda done, total: told.append((done, total)))
     assert result == Converted(raw.root / "converted")
     assert told[-1] == (4, 4)
     names = [f"0X{video}A_{frame:04d}" for video in range(4) for frame in (3, 10)]
@@ -170,7 +170,7 @@ def test_traced_frames_become_images_and_masks(raw: Echonet) -> None:
 def test_a_dataset_yaml_reads_what_was_converted(
     raw: Echonet, dataset_yaml: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    convert("echonet", raw.write())
+    convert_dataset("echonet", raw.write())
     assert "converting videos 4/4" in capsys.readouterr().err
     config = dataset_yaml(
         "folder",
@@ -191,7 +191,7 @@ def test_the_area_of_masks_is_that_of_their_outlines(raw: Echonet) -> None:
     raw.video("many", [pixels(9, frame) for frame in range(40)])
     for frame in range(40):
         raw.trace("many", frame, ventricle(100 + frame))
-    convert("echonet", raw.write())
+    convert_dataset("echonet", raw.write())
     ratios = []
     for frame in range(40):
         area, perimeter = shoelace(ventricle(100 + frame))
@@ -214,7 +214,7 @@ def test_outlines_end_at_the_border_of_the_frame(
 ) -> None:
     raw.rows.clear()
     raw.trace("0X0A", 0, box(*corners))
-    assert convert("echonet", raw.write()).findings == ()
+    assert convert_dataset("echonet", raw.write()).findings == ()
     expected = np.zeros(SIZE, np.uint8)
     expected[rows, columns] = 255
     np.testing.assert_array_equal(read(raw.root, "masks", "0X0A_0000"), expected)
@@ -225,14 +225,14 @@ def test_of_a_repeated_tracing_the_first_counts(raw: Echonet, times: int) -> Non
     raw.rows.clear()
     raw.trace("0X0A", 1, ventricle(7))
     raw.trace("0X1A", 1, [*ventricle(7), *(line for again in range(1, times) for line in ventricle(7 + again))])
-    assert convert("echonet", raw.write()).findings == ()
+    assert convert_dataset("echonet", raw.write()).findings == ()
     np.testing.assert_array_equal(read(raw.root, "masks", "0X1A_0001"), read(raw.root, "masks", "0X0A_0001"))
 
 
 def test_untraced_videos_and_tracings_of_unknown_ones_are_passed_over(raw: Echonet) -> None:
     raw.video("0XUNTRACED", [pixels(0, 0)], "TEST")
     raw.trace("0XGONE", 3, ventricle())
-    result = convert("echonet", raw.write())
+    result = convert_dataset("echonet", raw.write())
     assert result.findings == ()
     assert result.notes == (
         "passed over 0XUNTRACED: videos without tracing",
@@ -246,7 +246,7 @@ def test_endings_and_names_as_they_come(raw: Echonet) -> None:
     path = raw.video("Écho 1.AVI", [pixels(5, 0)])
     (path.parent / "._Écho 1.AVI").write_bytes(b"junk of a Mac")
     raw.trace("E\u0301cho 1", 0, ventricle())  # the other spelling of É
-    result = convert("echonet", raw.write())
+    result = convert_dataset("echonet", raw.write())
     assert result.findings == ()
     np.testing.assert_array_equal(read(raw.root, "images", "Écho 1_0000"), pixels(5, 0))
 
@@ -256,7 +256,7 @@ def test_motion_jpeg_as_published(raw: Echonet) -> None:
     raw.video("0XJPEG", [np.full(SIZE, 28 * frame, np.uint8) for frame in range(10)], codec="mjpeg")
     for frame in (0, 5, 9):
         raw.trace("0XJPEG", frame, ventricle())
-    convert("echonet", raw.write())
+    convert_dataset("echonet", raw.write())
     for frame in (0, 5, 9):  # black stays 0 and bright 252: no narrower video range
         found = read(raw.root, "images", f"0XJPEG_{frame:04d}").astype(int)
         assert np.abs(found - 28 * frame).max() <= 1
@@ -340,7 +340,7 @@ def break_things(raw: Echonet, outside: Path) -> list[tuple[str, str, str]]:
 
 def test_a_fault_is_told_and_stops_nothing_else(raw: Echonet, tmp_path: Path) -> None:
     expected = break_things(raw, tmp_path / "outside.avi")
-    result = convert("echonet", raw.write())
+    result = convert_dataset("echonet", raw.write())
     for code, file, message in expected:
         assert any((one.code, one.file) == (code, file) and message in one.message for one in result.findings), (
             f"{code} {file} {message}\nnot in\n" + "\n".join(map(str, result.findings))
@@ -350,7 +350,7 @@ def test_a_fault_is_told_and_stops_nothing_else(raw: Echonet, tmp_path: Path) ->
     parts = {"short_0002.png", "short_0009.png"}
     for part in ("images", "masks"):
         assert {path.name for path in (result.folder / part).iterdir()} == whole | parts
-    assert convert("echonet", raw.root).findings == result.findings  # told each time, until mended
+    assert convert_dataset("echonet", raw.root).findings == result.findings  # told each time, until mended
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
@@ -360,7 +360,7 @@ def test_a_truncated_video_gives_no_frame(raw: Echonet, keep: float, codec: str)
     path = raw.video("cut", [np.full(SIZE, 20 * frame, np.uint8) for frame in range(FRAMES)], codec=codec)
     raw.trace("cut", 0, ventricle())
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    result = convert("echonet", raw.write())
+    result = convert_dataset("echonet", raw.write())
     assert [finding.file for finding in result.findings] == ["Videos/cut.avi"]
     assert list((result.folder / "images").iterdir()) == []
 
@@ -371,7 +371,7 @@ def test_a_lost_frame_never_shifts_the_others(raw: Echonet, codec: str) -> None:
     path = raw.video("lost", [np.full(SIZE, 20 * frame, np.uint8) for frame in range(FRAMES)], codec=codec)
     raw.trace("lost", 9, ventricle())
     damage_frame(path, 5)
-    (finding,) = convert("echonet", raw.write()).findings
+    (finding,) = convert_dataset("echonet", raw.write()).findings
     assert "it holds 11 of the 12 frames that its header names" in finding.message
 
 
@@ -381,7 +381,7 @@ def test_a_damaged_frame_is_told_not_patched_up(raw: Echonet) -> None:
     for frame in (4, 5, 9):
         raw.trace("hurt", frame, ventricle())
     damage_pixels(path, 5)
-    result = convert("echonet", raw.write())
+    result = convert_dataset("echonet", raw.write())
     (finding,) = result.findings
     assert finding.message.startswith("lacks the traced frames 5, 9 (Invalid data")
     assert [image.name for image in (result.folder / "images").iterdir()] == ["hurt_0004.png"]
@@ -405,13 +405,13 @@ def test_unusable_tables(raw: Echonet, file: str, content: bytes | None, message
     if content is not None:
         (raw.root / file).write_bytes(content)
     with pytest.raises(UserError) as error:
-        convert("echonet", raw.root)
+        convert_dataset("echonet", raw.root)
     assert message in str(error.value)
 
 
 def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        convert("echonet", tmp_path)
+        convert_dataset("echonet", tmp_path)
     for name in ("Videos/", "FileList.csv", "VolumeTracings.csv"):
         assert f"{name}: is not there" in str(error.value)
 
@@ -419,7 +419,7 @@ def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
 def test_large_tables_are_refused(raw: Echonet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(genseg_betty.data.convert, "MAX_TABLE", 100)
     with pytest.raises(UserError, match=r"VolumeTracings.csv: has more than"):
-        convert("echonet", raw.write())
+        convert_dataset("echonet", raw.write())
 
 
 def run_and_die(root: Path, after: int) -> None:
@@ -434,12 +434,12 @@ def run_and_die(root: Path, after: int) -> None:
         replace(source, target)
 
     os.replace = counted  # type: ignore[assignment]
-    convert("echonet", root, lambda done, total: None)
+    convert_dataset("echonet", root, lambda done, total: None)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 7, 16])
 def test_killed_and_resumed_gives_the_same_bytes(raw: Echonet, tmp_path: Path, after: int) -> None:
-    folder = convert("echonet", raw.write()).folder
+    folder = convert_dataset("echonet", raw.write()).folder
     expected = files_of(folder)
     folder.rename(tmp_path / "whole")
     child = multiprocessing.get_context("fork").Process(target=run_and_die, args=(raw.root, after))
@@ -450,17 +450,17 @@ def test_killed_and_resumed_gives_the_same_bytes(raw: Echonet, tmp_path: Path, a
     assert len(named) == after
     images = {Path(name).name for name in named if name.startswith("images/")}
     assert images <= {Path(name).name for name in named if name.startswith("masks/")}
-    convert("echonet", raw.root)
+    convert_dataset("echonet", raw.root)
     found = files_of(folder)
     assert {name: content for name, content in found.items() if not Path(name).name.startswith(".")} == expected
 
 
 def test_several_jobs_at_once(raw: Echonet, tmp_path: Path) -> None:
-    folder = convert("echonet", raw.write()).folder
+    folder = convert_dataset("echonet", raw.write()).folder
     expected = files_of(folder)
     folder.rename(tmp_path / "whole")
     fork = multiprocessing.get_context("fork")
-    jobs = [fork.Process(target=convert, args=("echonet", raw.root, print)) for _ in range(4)]
+    jobs = [fork.Process(target=convert_dataset, args=("echonet", raw.root, print)) for _ in range(4)]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -470,25 +470,25 @@ def test_several_jobs_at_once(raw: Echonet, tmp_path: Path) -> None:
 
 
 def test_what_is_done_is_left_alone(raw: Echonet, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = convert("echonet", raw.write())
+    first = convert_dataset("echonet", raw.write())
     times = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*")}
     monkeypatch.setitem(sys.modules, "av", None)  # nothing is decoded, nor is PyAV needed
     told: list[int] = []
-    assert convert("echonet", raw.root, lambda done, total: told.append(done)) == first
+    assert convert_dataset("echonet", raw.root, lambda done, total: told.append(done)) == first
     assert {path: path.stat().st_mtime_ns for path in first.folder.rglob("*")} == times
     assert told == []
     for path in (raw.root / "Videos").iterdir():
         path.unlink()
     (raw.root / "Videos").rmdir()
-    assert convert("echonet", raw.root) == first  # the videos are no longer needed
+    assert convert_dataset("echonet", raw.root) == first  # the videos are no longer needed
 
 
 @pytest.mark.parametrize("part", ["images", "masks"])
 def test_what_is_lost_is_made_again(raw: Echonet, part: str) -> None:
-    folder = convert("echonet", raw.write()).folder
+    folder = convert_dataset("echonet", raw.write()).folder
     expected = files_of(folder)
     (folder / part / "0X1A_0010.png").unlink()
-    convert("echonet", raw.root)
+    convert_dataset("echonet", raw.root)
     assert files_of(folder) == expected
 
 
@@ -498,7 +498,7 @@ def test_without_pyav_the_command_is_named(tmp_path: Path, monkeypatch: pytest.M
     (raw.write() / "Videos" / "0X0A.avi").touch()
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"needs PyAV.*pip install 'genseg-betty\[video\]'"):
-        convert("echonet", raw.root)
+        convert_dataset("echonet", raw.root)
 
 
 def test_nothing_is_written_out_of_the_root(raw: Echonet, tmp_path: Path) -> None:
@@ -506,7 +506,7 @@ def test_nothing_is_written_out_of_the_root(raw: Echonet, tmp_path: Path) -> Non
     raw.write()
     (raw.root / "converted").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=r"converted leads out of the dataset's root by a link; remove the link"):
-        convert("echonet", raw.root)
+        convert_dataset("echonet", raw.root)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -514,9 +514,9 @@ def test_a_root_that_cannot_be_written(raw: Echonet) -> None:
     raw.write()
     (raw.root / "converted").write_text("in the way")
     with pytest.raises(UserError, match=r"converted cannot be written \(.+\); make room"):
-        convert("echonet", raw.root)
+        convert_dataset("echonet", raw.root)
 
 
 def test_unknown_converter(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'camus' is no converter; expected one of echonet"):
-        convert("camus", tmp_path)
+        convert_dataset("camus", tmp_path)

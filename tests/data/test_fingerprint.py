@@ -6,15 +6,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from genseg_betty.data.inspect.fingerprint import (
-    CaseFacts,
-    Fingerprint,
-    default_batch_size,
-    default_image_size,
-    default_patch,
-    describe,
-    fingerprint,
-)
+from genseg_betty.data.inspect.case_facts import CaseFacts
+from genseg_betty.data.inspect.default_settings import default_batch_size, default_image_size, default_patch
+from genseg_betty.data.inspect.fingerprint import Fingerprint, take_fingerprint
+from genseg_betty.data.inspect.fingerprint_text import describe_fingerprint
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.source.case import Sample
 from genseg_betty.errors import UserError
@@ -25,7 +20,7 @@ CLASSES = ("background", "cup", "disc")
 
 def facts_of(image: np.ndarray, mask: np.ndarray | None = None, spacing: tuple[float, ...] | None = None) -> CaseFacts:
     mask = np.zeros(image.shape[:-1], dtype=np.int64) if mask is None else mask
-    return CaseFacts.of(Sample(image.astype(np.float32), mask, spacing), len(CLASSES))
+    return CaseFacts.of_sample(Sample(image.astype(np.float32), mask, spacing), len(CLASSES))
 
 
 def gray(height: int = 4, width: int = 5) -> np.ndarray:
@@ -85,7 +80,7 @@ def made() -> Fingerprint:
         image = np.zeros((height, width, 1))
         image[0, 0] = high
         facts.append(facts_of(image, mask.reshape(height, width), (height / 4, 1.0)))
-    return fingerprint(facts, ["a", "b", "a"], CLASSES)
+    return take_fingerprint(facts, ["a", "b", "a"], CLASSES)
 
 
 def test_fingerprint_of_three_cases() -> None:
@@ -119,15 +114,15 @@ def test_json_holds_what_was_found_what_suits_and_what_is_used() -> None:
 
 def test_spacing_counts_only_where_every_case_has_it() -> None:
     cases = [facts_of(gray(), spacing=(1.0, 2.0)), facts_of(gray())]
-    assert fingerprint(cases, "ab", CLASSES).spacing is None
-    assert fingerprint(cases[:1], "a", CLASSES).spacing == (1.0, 2.0)
+    assert take_fingerprint(cases, "ab", CLASSES).spacing is None
+    assert take_fingerprint(cases[:1], "a", CLASSES).spacing == (1.0, 2.0)
 
 
 def test_images_and_volumes_do_not_mix() -> None:
     volume = np.zeros((3, 4, 5, 1))
-    assert fingerprint([facts_of(volume)], "a", CLASSES).median == (3, 4, 5)
+    assert take_fingerprint([facts_of(volume)], "a", CLASSES).median == (3, 4, 5)
     with pytest.raises(UserError, match="found 1 images and 1 volumes among the labelled cases; expected one kind"):
-        fingerprint([facts_of(gray()), facts_of(volume)], "ab", CLASSES)
+        take_fingerprint([facts_of(gray()), facts_of(volume)], "ab", CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +165,7 @@ def test_large_volumes_are_made_coarser_and_small_ones_are_not() -> None:
         ((36, 50, 35), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), (48, 64, 48)),
     ):
         facts = CaseFacts(shape, spacing, 1, False, (0, 0, 0, 0, 0), (10, 10))
-        suits = fingerprint([facts] * 2, "ab", ("background", "organ")).defaults
+        suits = take_fingerprint([facts] * 2, "ab", ("background", "organ")).defaults
         assert suits.spacing == pytest.approx(wanted)
         assert suits.image_size == size
 
@@ -186,8 +181,8 @@ def test_default_batch_size(size: tuple[int, ...], expected: int) -> None:
 @pytest.mark.parametrize(("classes", "fitting"), [(("background", "ulcer"), BINARY), (CLASSES, MULTICLASS)])
 def test_the_default_loss_fits_the_outputs_and_has_dice(classes: tuple[str, ...], fitting: tuple[str, ...]) -> None:
     mask = np.zeros((4, 5), dtype=np.int64)
-    facts = CaseFacts.of(Sample(gray(), mask), len(classes))
-    loss = fingerprint([facts], "a", classes).defaults.loss
+    facts = CaseFacts.of_sample(Sample(gray(), mask), len(classes))
+    loss = take_fingerprint([facts], "a", classes).defaults.loss
     assert loss in fitting
     assert loss.endswith("_dice")
 
@@ -203,13 +198,13 @@ def test_the_default_loss_fits_the_outputs_and_has_dice(classes: tuple[str, ...]
 )
 def test_what_was_set_is_told_with_who_set_it(origins: dict[str, str], told: str) -> None:
     used = replace(made().defaults, image_size=(128, 128), batch_size=2)
-    [line] = [line for line in describe(made(), used, origins).split("\n") if line.startswith("size:")]
+    [line] = [line for line in describe_fingerprint(made(), used, origins).split("\n") if line.startswith("size:")]
     assert line.endswith(f"→ image_size {told}, batch 2")
 
 
 def test_the_description_says_what_was_found_and_what_follows() -> None:
     used = replace(made().defaults, image_size=(128, 128))
-    assert describe(made(), used, {"image_size": "set"}).split("\n") == [
+    assert describe_fingerprint(made(), used, {"image_size": "set"}).split("\n") == [
         "3 labelled cases of 2 groups (train and validation; the test part is not looked at)",
         "size: 4×6 px (median; 4×4 to 8×8) → image_size 128×128 (as set; 64×64 would suit), batch 4",
         "spacing: 1 × 1 mm (median)",
@@ -225,9 +220,9 @@ def test_the_description_of_a_small_foreground_in_colour() -> None:
     mask[0, 0] = 1
     image = np.zeros((100, 100, 3), dtype=np.float32)
     image[0, 0, 0] = 255
-    facts = CaseFacts.of(Sample(image, mask), 2)
-    found = fingerprint([facts] * 2, "ab", ("background", "ulcer"))
-    assert describe(found, found.defaults).split("\n") == [
+    facts = CaseFacts.of_sample(Sample(image, mask), 2)
+    found = take_fingerprint([facts] * 2, "ab", ("background", "ulcer"))
+    assert describe_fingerprint(found, found.defaults).split("\n") == [
         "2 labelled cases (train and validation; the test part is not looked at)",
         "size: 100×100 px (all of them) → image_size 96×96, batch 4",
         "colour: RGB → channels 3",

@@ -4,7 +4,7 @@ import pytest
 
 from genseg_betty.config import load_dataset_config
 from genseg_betty.data.cases import open_dataset, scan_dataset
-from genseg_betty.data.inspect.group_hint import group_hint
+from genseg_betty.data.inspect.group_hint import propose_group
 
 SEVERAL = {
     r"(IMG_\d+)_": [f"IMG_{index:02d}_{letter}" for index in range(10) for letter in "ab"],
@@ -35,19 +35,19 @@ COUNTED = {
 
 @pytest.mark.parametrize("group", SEVERAL)
 def test_shared_beginnings_propose_a_group(group: str) -> None:
-    hint = group_hint({f"images/{stem}.png": stem for stem in SEVERAL[group]})
+    hint = propose_group({f"images/{stem}.png": stem for stem in SEVERAL[group]})
     assert hint is not None
     assert hint.endswith(f": if so, set \"dataset.group='{group}'\", which keeps them in one part")
 
 
 @pytest.mark.parametrize("kind", COUNTED)
 def test_counters_do_not(kind: str) -> None:
-    assert group_hint({f"images/{stem}.png": stem for stem in COUNTED[kind]}) is None
+    assert propose_group({f"images/{stem}.png": stem for stem in COUNTED[kind]}) is None
 
 
 def test_the_proposal_fits_the_folder_too() -> None:
     """A number in the folder's name comes before that in the file's: the expression begins behind it."""
-    hint = group_hint({f"set_2b/{stem}.png": stem for stem in SEVERAL[r"(\d+)[^\W\d_]"]})
+    hint = propose_group({f"set_2b/{stem}.png": stem for stem in SEVERAL[r"(\d+)[^\W\d_]"]})
     assert hint is not None
     assert r"'/(\d+)[^\W\d_]'" in hint
 

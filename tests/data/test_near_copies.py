@@ -15,7 +15,8 @@ from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.inspect import near_copies as module
 from genseg_betty.data.inspect import similar
 from genseg_betty.data.inspect.check import check_dataset, split_or_note
-from genseg_betty.data.inspect.near_copies import near_copies, near_duplicate_findings, parted_copies
+from genseg_betty.data.inspect.near_copies import find_near_copies
+from genseg_betty.data.inspect.parted_copies import find_parted_copies, warn_of_near_duplicates
 from genseg_betty.data.phantom import render
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.splits import Splits, TooFew, make_splits, unseen_cases
@@ -171,10 +172,10 @@ def test_splits_of_the_catalogue_are_the_publishers_and_the_users_is_not(name: s
 
 def test_byte_for_byte_copies_in_two_given_parts_are_refused(folder: Path, dataset_yaml, monkeypatch) -> None:
     """Also where nothing but their bytes says that they are one."""
-    monkeypatch.setattr(similar, "near_duplicates", lambda *a, **k: [])
+    monkeypatch.setattr(similar, "find_near_duplicates", lambda *a, **k: [])
     shutil.copy(folder / "images" / "case00.png", folder / "images" / "case01.png")
     dataset = load(folder, dataset_yaml, split={"test": ["images/case00.png", "images/case02.png"]})
-    assert [[case.id for case in pair] for pair in parted_copies(dataset)] == [["case00", "case01"]]
+    assert [[case.id for case in pair] for pair in find_parted_copies(dataset)] == [["case00", "case01"]]
 
 
 def test_blank_pictures_are_no_copies(folder: Path, dataset_yaml) -> None:
@@ -182,7 +183,7 @@ def test_blank_pictures_are_no_copies(folder: Path, dataset_yaml) -> None:
     for index in range(0, 20, 2):
         Image.new("L", (40, 40)).save(folder / "images" / f"case{index:02d}.png")
     dataset = load(folder, dataset_yaml, group=r"case(\d)", split={"test": ["images/case0?.png"]})
-    assert parted_copies(dataset) == []
+    assert find_parted_copies(dataset) == []
     assert make_splits(load(folder, dataset_yaml), 9, None, 0).notes == []
 
 
@@ -211,14 +212,14 @@ def test_more_than_the_pictures_allow_parts_no_copies(
     ],
 )
 def test_every_pair_is_a_warning(given: Path, dataset_yaml, keys: dict, count: int, message: str) -> None:
-    found = near_duplicate_findings(load(given, dataset_yaml, **keys))
+    found = warn_of_near_duplicates(load(given, dataset_yaml, **keys))
     assert {finding.code for finding in found} == {"near_duplicate"}
     assert message in found[0].message
     assert len(found) == count
 
 
 def warned(dataset: Dataset) -> set[tuple[str, str]]:
-    found = near_duplicate_findings(dataset)
+    found = warn_of_near_duplicates(dataset)
     return {(finding.message.split("images/")[1][:3], finding.file[7:10]) for finding in found}
 
 
@@ -236,11 +237,11 @@ def test_equal_pixels_and_one_given_part_are_no_warning(mirrored: Path, dataset_
 def test_the_search_is_done_once(mirrored: Path, dataset_yaml, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GENSEG_CACHE", str(tmp_path / "cache"))
     searches = []
-    monkeypatch.setattr(similar, "near_duplicates", lambda *a, **k: searches.append(1) or [(0, 12)])
+    monkeypatch.setattr(similar, "find_near_duplicates", lambda *a, **k: searches.append(1) or [(0, 12)])
     monkeypatch.setattr(module, "settled_now", lambda states: True)
 
     def found() -> list[list[str]]:
-        return [[case.id for case in pair] for pair in near_copies(load(mirrored, dataset_yaml))]
+        return [[case.id for case in pair] for pair in find_near_copies(load(mirrored, dataset_yaml))]
 
     assert found() == found() == [["x00", "x12"]]
     assert len(searches) == 1
@@ -251,18 +252,18 @@ def test_the_search_is_done_once(mirrored: Path, dataset_yaml, monkeypatch, tmp_
 
 def test_a_large_search_is_announced(folder: Path, dataset_yaml, monkeypatch, capsys) -> None:
     monkeypatch.setattr(module, "MANY", 20)
-    near_copies(load(folder, dataset_yaml))
+    find_near_copies(load(folder, dataset_yaml))
     assert capsys.readouterr().err == "looking for copies among 20 images; what is found is kept\n"
 
 
 def test_unreadable_images_are_left_to_the_check(mirrored: Path, dataset_yaml) -> None:
     (mirrored / "images" / "x00.png").write_text("x")
     dataset = load(mirrored, dataset_yaml)
-    pairs = {tuple(case.id for case in pair) for pair in near_copies(dataset)}
+    pairs = {tuple(case.id for case in pair) for pair in find_near_copies(dataset)}
     assert not any("x00" in pair for pair in pairs)
     assert ("x12", "x24") in pairs
 
 
 def test_phantoms_are_not_searched(dataset_yaml, monkeypatch) -> None:
-    monkeypatch.setattr(similar, "near_duplicates", None)
-    assert near_copies(open_dataset(load_dataset_config("phantom"))) == []
+    monkeypatch.setattr(similar, "find_near_duplicates", None)
+    assert find_near_copies(open_dataset(load_dataset_config("phantom"))) == []

@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import ImageError, read_image
-from genseg_betty.data.inspect.signatures import file_signature, signature
-from genseg_betty.data.inspect.similar import near_duplicates
+from genseg_betty.data.inspect.signatures import make_signature, read_image_signature
+from genseg_betty.data.inspect.similar import find_near_duplicates
 from genseg_betty.data.phantom import KINDS, render
 
 
@@ -60,16 +60,16 @@ def phantoms() -> dict[str, list[np.ndarray]]:
 
 
 def signatures(images: list[np.ndarray]) -> np.ndarray:
-    return np.stack([signature(image) for image in images])
+    return np.stack([make_signature(image) for image in images])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_different_patients_are_not_near_duplicates(phantoms: dict[str, list[np.ndarray]], kind: str) -> None:
-    assert near_duplicates(signatures(phantoms[kind])) == []
+    assert find_near_duplicates(signatures(phantoms[kind])) == []
 
 
 def test_nor_are_those_of_several_kinds_together(phantoms: dict[str, list[np.ndarray]]) -> None:
-    assert near_duplicates(signatures([image for images in phantoms.values() for image in images])) == []
+    assert find_near_duplicates(signatures([image for images in phantoms.values() for image in images])) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,7 +77,7 @@ def test_altered_copies_are_found_and_nothing_else(phantoms: dict[str, list[np.n
     """Every third image altered in one way, its neighbour in the next."""
     changes = list(ALTERED) * 2
     copies = [ALTERED[change](phantoms[kind][3 * place]) for place, change in enumerate(changes)]
-    pairs = near_duplicates(signatures(phantoms[kind] + copies))
+    pairs = find_near_duplicates(signatures(phantoms[kind] + copies))
     missed = {changes[place] for place in range(len(changes)) if (3 * place, 60 + place) not in pairs}
     assert missed == set()
     assert len(pairs) == len(changes)
@@ -87,37 +87,37 @@ def test_altered_copies_are_found_and_nothing_else(phantoms: dict[str, list[np.n
 def test_two_images_are_enough(phantoms: dict[str, list[np.ndarray]], kind: str) -> None:
     first, second = phantoms[kind][:2]
     copy = ALTERED["all at once"](first)
-    assert near_duplicates(signatures([first, copy])) == [(0, 1)]
-    assert near_duplicates(signatures([first, second])) == []
-    assert near_duplicates(signatures([first])) == []
+    assert find_near_duplicates(signatures([first, copy])) == [(0, 1)]
+    assert find_near_duplicates(signatures([first, second])) == []
+    assert find_near_duplicates(signatures([first])) == []
 
 
 def test_blocks_of_any_size_give_the_same_pairs(phantoms: dict[str, list[np.ndarray]]) -> None:
     images = [image for images in phantoms.values() for image in images[:30]]
     own = signatures(images + [ALTERED["brighter"](image) for image in images[::4]])
-    whole = near_duplicates(own)
+    whole = find_near_duplicates(own)
     assert whole == [(4 * copy, 90 + copy) for copy in range(23)]
-    assert near_duplicates(own, block_values=1) == whole
-    assert near_duplicates(own, block_values=7 * len(own)) == whole
+    assert find_near_duplicates(own, block_values=1) == whole
+    assert find_near_duplicates(own, block_values=7 * len(own)) == whole
 
 
 def test_many_copies_of_few_pictures_are_all_found(phantoms: dict[str, list[np.ndarray]]) -> None:
     """Most of the dataset is one picture, so nothing sets the copies apart from the rest."""
     images = [phantoms["lung"][0] + shade for shade in range(20)] + phantoms["lung"][1:31]
-    assert near_duplicates(signatures(images)) == [(i, j) for i in range(20) for j in range(i + 1, 20)]
+    assert find_near_duplicates(signatures(images)) == [(i, j) for i in range(20) for j in range(i + 1, 20)]
 
 
 def test_pairs_that_share_a_label_are_left_out(phantoms: dict[str, list[np.ndarray]]) -> None:
     first, second = phantoms["lesion"][:2]
     own = signatures([first, second, first, second, first])
-    assert near_duplicates(own) == [(0, 2), (0, 4), (1, 3), (2, 4)]
-    assert near_duplicates(own, [["a", "b", "c", "b", "c"]]) == [(0, 2), (0, 4)]
-    assert near_duplicates(own, [["a", "b", "c", "b", "c"], ["x", "x", "x", "y", "y"]]) == [(0, 4)]
+    assert find_near_duplicates(own) == [(0, 2), (0, 4), (1, 3), (2, 4)]
+    assert find_near_duplicates(own, [["a", "b", "c", "b", "c"]]) == [(0, 2), (0, 4)]
+    assert find_near_duplicates(own, [["a", "b", "c", "b", "c"], ["x", "x", "x", "y", "y"]]) == [(0, 4)]
 
 
 def test_images_without_content_are_like_nothing() -> None:
     flat = [np.full((40, 50, 1), value, np.float32) for value in (0, 90, 255)]
-    assert near_duplicates(signatures([*flat, render("lung", "source", 64, 0, 0).image])) == []
+    assert find_near_duplicates(signatures([*flat, render("lung", "source", 64, 0, 0).image])) == []
 
 
 @pytest.mark.parametrize("depth", [1, 3, 4, 30])
@@ -127,7 +127,7 @@ def test_volumes(depth: int) -> None:
     copy = zoom(volumes[5], (1, 0.8, 0.8, 1), order=1)[:, 1:, :-1] * 1.3 + 40
     own = signatures([*volumes, copy])
     assert own.shape == (13, 64 * 64)
-    assert near_duplicates(own, volumes=True) == [(5, 12)]
+    assert find_near_duplicates(own, volumes=True) == [(5, 12)]
 
 
 def textured(count: int, side: int = 96) -> list[np.ndarray]:
@@ -152,7 +152,7 @@ def test_copies_are_found_in_every_position(crop: float, quality: int, resize: f
     parts = [trimmed(image, crop) if crop else image for image in images[:16]]
     turned = [positions(part)[index % 8] for index, part in enumerate(parts)]
     copies = [as_jpeg(resized(image, resize), quality) for image in turned]
-    assert near_duplicates(signatures(images + copies)) == [(index, 24 + index) for index in range(16)]
+    assert find_near_duplicates(signatures(images + copies)) == [(index, 24 + index) for index in range(16)]
 
 
 @pytest.mark.parametrize("edges", ["top left", "bottom right", "left"])
@@ -162,7 +162,7 @@ def test_copies_trimmed_at_some_edges_are_found(edges: str) -> None:
     rows = slice(cut if "top" in edges else 0, -cut if "bottom" in edges else None)
     columns = slice(cut if "left" in edges else 0, -cut if "right" in edges else None)
     copies = [positions(image[rows, columns])[index] for index, image in enumerate(images[:8])]
-    assert near_duplicates(signatures(images + copies)) == [(index, 24 + index) for index in range(8)]
+    assert find_near_duplicates(signatures(images + copies)) == [(index, 24 + index) for index in range(8)]
 
 
 def fundus(index: int) -> np.ndarray:
@@ -176,7 +176,7 @@ def fundus(index: int) -> np.ndarray:
 def test_the_frame_of_one_camera_makes_no_copies() -> None:
     images = [fundus(index) for index in range(30)]
     copies = [positions(images[index])[index] for index in range(8)]
-    assert near_duplicates(signatures(images + copies)) == [(index, 30 + index) for index in range(8)]
+    assert find_near_duplicates(signatures(images + copies)) == [(index, 30 + index) for index in range(8)]
 
 
 @pytest.mark.parametrize("depth", [1, 3, 10, 16])
@@ -186,7 +186,7 @@ def test_volumes_mirrored_and_turned_are_copies(depth: int) -> None:
     volumes = [gaussian_filter(one, (1, 2, 2))[..., None] for one in noise]
     turned = [np.flip(volume, axes) for volume, axes in zip(volumes, [0, 1, 2, (0, 1), (0, 1, 2)], strict=False)]
     turned += [np.rot90(volume, index, (1, 2)) for index, volume in enumerate(volumes[5:8], start=1)]
-    pairs = near_duplicates(signatures(volumes + turned), volumes=True)
+    pairs = find_near_duplicates(signatures(volumes + turned), volumes=True)
     assert pairs == [(index, 20 + index) for index in range(8)]
 
 
@@ -196,17 +196,17 @@ def test_a_large_jpeg_has_the_thumbnail_of_all_its_pixels(tmp_path: Path, mode: 
     picture(resized(textured(1)[0], 8.5)).convert(mode).save(file, quality=95)
     image = read_image(file)
     assert min(image.shape[:2]) > 512
-    quick, whole = file_signature(file, image).astype(int), signature(image).astype(int)
+    quick, whole = read_image_signature(file, image).astype(int), make_signature(image).astype(int)
     assert np.abs(quick - whole).max() <= 2
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(ImageError, match="it is cut off"):
-        file_signature(file)
+        read_image_signature(file)
 
 
 @pytest.mark.parametrize(("name", "count"), [("nlm_mc", 0), ("buid", 17)])
 def test_real_data(genseg_data: Path, dataset_yaml, name: str, count: int) -> None:
     dataset = open_dataset(dataset_yaml(name, root=str(genseg_data / name)))
-    pairs = near_duplicates(signatures([read_image(case.image) for case in dataset.cases]))
+    pairs = find_near_duplicates(signatures([read_image(case.image) for case in dataset.cases]))
     assert len(pairs) == count
     kinds = [{dataset.cases[index].id.split(" ")[0] for index in pair} for pair in pairs]
     assert all(len(kind) == 1 for kind in kinds)  # benign, malignant or normal: never of two kinds

@@ -7,10 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from genseg_betty.data.convert import Converted, convert
+from genseg_betty.data.convert import Converted, convert_dataset
 from genseg_betty.data.formats import split_name
-from genseg_betty.data.inspect.diagnosis import diagnose, find_elsewhere
-from genseg_betty.data.inspect.group_hint import group_hint
+from genseg_betty.data.inspect.diagnosis import diagnose_pairing, find_elsewhere
+from genseg_betty.data.inspect.group_hint import propose_group
 from genseg_betty.data.scale import Scale
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset, PhantomDataset
@@ -89,9 +89,9 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
     if plain["reader"] != "files":
         raise UserError(f"dataset {plain['name']}: reader is {plain['reader']!r}; expected files or phantom")
     root = resolve_root(plain)
-    converted = convert(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
+    converted = convert_dataset(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
     paired = pair(root, plain)
-    findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks), root)]
+    findings = [*converted.findings, *diagnose_pairing(plain, paired.findings, len(paired.masks), root)]
     dataset = _from_files(root, plain, paired)
     notes = take_test_part(dataset, plain, paired, findings)
     dataset.notes = [*converted.notes, *notes, *paired.notes]
@@ -110,7 +110,7 @@ def _group_note(dataset: Dataset, config: Mapping[str, Any]) -> list[str]:
     if config.get("group") or config.get("group_starts") or split.get("file") or split.get("test_groups"):
         return []
     stems = {dataset.path_below(case.image): split_name(case.image.name)[0] for case in dataset.cases}
-    hint = group_hint(stems)
+    hint = propose_group(stems)
     return [hint] if hint else []
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from genseg_betty.data.inspect.fingerprint import Fingerprint, Settings, default_batch_size
+from genseg_betty.data.inspect.default_settings import default_batch_size
+from genseg_betty.data.inspect.fingerprint import Fingerprint, Settings
 from genseg_betty.data.preprocessing import Preprocessing
 
 

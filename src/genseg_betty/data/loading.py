@@ -13,16 +13,11 @@ from genseg_betty.data.cache.store import Cache
 from genseg_betty.data.cases import describe, scan_dataset
 from genseg_betty.data.comparable import require_alike
 from genseg_betty.data.derived_settings import derive_settings
+from genseg_betty.data.inspect.case_facts import CaseFacts
 from genseg_betty.data.inspect.check import split_or_note
 from genseg_betty.data.inspect.class_counts import require_learnable
-from genseg_betty.data.inspect.fingerprint import (
-    CaseFacts,
-    Fingerprint,
-    Settings,
-    fingerprint,
-    fitting_patch,
-    needs_per_image_normalisation,
-)
+from genseg_betty.data.inspect.default_settings import fitting_patch, needs_per_image_normalisation
+from genseg_betty.data.inspect.fingerprint import Fingerprint, Settings, take_fingerprint
 from genseg_betty.data.network_input import choose_image_size, require_contrast
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
@@ -171,7 +166,7 @@ def _prepare_bundle(
     counts = [one.counts for one in facts]
     require_learnable(dataset, counts[: len(train)], counts[len(train) :])
     groups = [case.group for case in used]
-    measured = fingerprint(facts, groups, dataset.classes)
+    measured = take_fingerprint(facts, groups, dataset.classes)
 
     preprocessing, intensity = _fit_preprocessing(reader, train, used, facts, measured, size, config.dataset)
     train_set = _read_set(reader, train, preprocessing)

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from genseg_betty.data.formats import content_digest
-from genseg_betty.data.inspect.copies import with_copies_grouped
-from genseg_betty.data.inspect.near_copies import near_copies, parting_fault
+from genseg_betty.data.inspect.copies import group_copies
+from genseg_betty.data.inspect.near_copies import find_near_copies
+from genseg_betty.data.inspect.parted_copies import report_parted_copies
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.folds import TooFew, held_out_count, shuffled
@@ -48,7 +49,7 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
         splits = _own(dataset, n_labelled, n_test, seed)
     else:
         splits = _with_copies_together(dataset, n_labelled, n_test, seed)
-    splits.notes += parting_fault(dataset)[1]
+    splits.notes += report_parted_copies(dataset)[1]
     return splits
 
 
@@ -83,13 +84,13 @@ def _joined(dataset: Dataset) -> Dataset:
     """The dataset with copies of one picture in one group, unless they may be parted."""
     if not dataset.root or dataset.copies == "allow":
         return dataset
-    cases = with_copies_grouped(dataset.cases, near_copies(dataset))
+    cases = group_copies(dataset.cases, find_near_copies(dataset))
     return dataset if cases == dataset.cases else replace(dataset, cases=cases)
 
 
 def _joined_note(dataset: Dataset) -> list[str]:
     """The note that near copies were kept together."""
-    pairs = [f"{first.id} beside {second.id}" for first, second in near_copies(dataset)]
+    pairs = [f"{first.id} beside {second.id}" for first, second in find_near_copies(dataset)]
     return [f"images that look like the same picture are kept in one part ({list_examples(pairs)})"] if pairs else []
 
 
@@ -159,7 +160,7 @@ def unseen_cases(
 
 def _like(dataset: Dataset, used: Collection[str]) -> set[str]:
     """The cases that look like the same picture as one of those used, unless that is allowed."""
-    pairs = near_copies(dataset) if used and dataset.copies != "allow" else []
+    pairs = find_near_copies(dataset) if used and dataset.copies != "allow" else []
     ids = ({first.id, second.id} for first, second in pairs)
     return {id for pair in ids if not pair.isdisjoint(used) for id in pair}
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from genseg_betty.config.naming import OPEN
 from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.config.origins import OF_AUGMENT, SET, belongs, find_idle_sections
-from genseg_betty.data.inspect.fingerprint import describe
+from genseg_betty.data.inspect.fingerprint_text import describe_fingerprint
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import free_memory, peak_memory
 from genseg_betty.generators.encoding import mask_channels
@@ -31,7 +31,7 @@ def announce_run(run: Run, data: DataBundle, has_generator: bool, learns_archite
     notes += [*data.dataset.notes, *data.splits.notes]
     if OPEN in run.path.name:
         notes.append("an earlier version gave this Run its name, without the number of labelled images; it keeps it")
-    described = describe(data.fingerprint, data.settings, origins).splitlines()
+    described = describe_fingerprint(data.fingerprint, data.settings, origins).splitlines()
     state = "continues" if run.resuming else "run directory"
     _print_lines(
         _describe_training(config, data, has_generator),

@@ -14,8 +14,8 @@ from genseg_betty.data.cache.ledger import Ledger, code_version, settled, size_o
 from genseg_betty.data.cache.store import Cache, key_of
 from genseg_betty.data.cache.threads import map_ahead, one_thread_each
 from genseg_betty.data.formats import ImageError, split_name
+from genseg_betty.data.inspect.case_facts import CaseFacts
 from genseg_betty.data.inspect.check import faults_before_training
-from genseg_betty.data.inspect.fingerprint import CaseFacts
 from genseg_betty.data.places import Places
 from genseg_betty.data.preprocessing import Intensity, Preprocessing
 from genseg_betty.data.source.case import Case, Sample
@@ -196,7 +196,7 @@ class CachedReader:
 
     def _read_facts(self, case: Case) -> tuple[Sample, CaseFacts]:
         sample = self._load(case)
-        return sample, CaseFacts.of(sample, len(self.dataset.classes))
+        return sample, CaseFacts.of_sample(sample, len(self.dataset.classes))
 
     def _hold(self, case: Case, sample: Sample, eight_bit: bool) -> None:
         assert sample.mask is not None

@@ -48,10 +48,10 @@ def find_converters() -> dict[str, Converter]:
     """The functions by the name that a dataset YAML gives."""
     from genseg_betty.data.convert import echonet
 
-    return {"echonet": echonet.convert}
+    return {"echonet": echonet.convert_echonet}
 
 
-def convert(name: str, root: Path, progress: Tell | None = None) -> Converted:
+def convert_dataset(name: str, root: Path, progress: Tell | None = None) -> Converted:
     """Convert what is not converted yet; cheap where all is. Several jobs may do so at once.
 
     Args:
@@ -91,7 +91,8 @@ def read_table(root: Path, name: str, columns: Sequence[str]) -> Iterator[list[s
             places = [header.index(title) for title in columns]
             for row in reader:
                 if row:
-                    yield [row[place].strip() if place < len(row) else "" for place in places]
+                    padded = [*row, *[""] * len(header)]
+                    yield [padded[place].strip() for place in places]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot be read ({error}); expected comma-separated UTF-8 text, fetch it again") from error
 

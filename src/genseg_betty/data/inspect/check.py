@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from genseg_betty.data.cases import scan_dataset
 from genseg_betty.data.inspect.check_case import Seen, read_case, read_headers, read_pixels
 from genseg_betty.data.inspect.check_together import find_duplicates, find_mixtures
-from genseg_betty.data.inspect.class_counts import absent_class_findings
-from genseg_betty.data.inspect.near_copies import near_copies, near_duplicate_findings, parting_fault
+from genseg_betty.data.inspect.class_counts import warn_of_absent_classes
+from genseg_betty.data.inspect.near_copies import find_near_copies
+from genseg_betty.data.inspect.parted_copies import report_parted_copies, warn_of_near_duplicates
 from genseg_betty.data.places import Places, note_of_turned
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
@@ -22,6 +23,7 @@ from genseg_betty.data.source.files import Finding
 from genseg_betty.data.splits import Splits, TooFew, make_splits
 
 READ_ALL = 300_000_000  # pixels; datasets up to here, a few seconds' worth, are read in full before training
+MAX_THREADS = 4
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -66,29 +68,38 @@ def check_dataset(config: Mapping[str, Any] | DictConfig, tell: Tell | None = No
     errors += find_mixtures(dataset, seen)
     warnings += find_duplicates(dataset, seen)
     counts = [one.counts for one in seen if one.counts is not None]
-    warnings += absent_class_findings(dataset.classes, counts)
+    warnings += warn_of_absent_classes(dataset.classes, counts)
 
     # The search for copies takes the thumbnails that reading has made, and what needs its pairs comes after it.
-    thumbnails = {case.id: one.signature for case, one in zip(dataset.cases, seen, strict=True)}
-    near_copies(dataset, {id: thumbnail for id, thumbnail in thumbnails.items() if thumbnail is not None})
+    signatures = {}
+    for case, one in zip(dataset.cases, seen, strict=True):
+        if one.signature is not None:
+            signatures[case.id] = one.signature
+    find_near_copies(dataset, signatures)
     split_or_note(dataset, config, 0, errors)
-    warnings += near_duplicate_findings(dataset)
-
-    sound = sum(not one.errors for one in seen)
-    ids = [case.id for case in dataset.cases]
-    notes = [*dataset.notes, *places.notes(), *_note_of_mixture(places, ids)]
-    return CheckReport(dataset.name, dataset.root, sound, errors, warnings, notes)
+    warnings += warn_of_near_duplicates(dataset)
+    return CheckReport(
+        dataset=dataset.name,
+        root=dataset.root,
+        pairs=sum(not one.errors for one in seen),
+        errors=errors,
+        warnings=warnings,
+        notes=[*dataset.notes, *places.notes(), *_note_turned(dataset, places)],
+    )
 
 
 def _read_cases(dataset: Dataset, places: Places, tell: Tell | None) -> list[Seen]:
     if dataset.root is None:  # phantoms are drawn, not read
         return [Seen() for _ in dataset.cases]
-    return _each(dataset.cases, partial(read_case, dataset, places), tell)
+    return _map_cases(partial(read_case, dataset, places), dataset.cases, tell)
 
 
-def _note_of_mixture(places: Places, ids: Sequence[str]) -> list[str]:
+def _note_turned(dataset: Dataset, places: Places) -> list[str]:
+    """What to say of a dataset whose images are stored in several orientations."""
+    ids = [case.id for case in dataset.cases]
     orientations = [places.orientations.get(id) for id in ids]
-    return note_of_turned("the dataset", orientations, places.usual(ids), whose="most")
+    usual = places.usual(ids)
+    return note_of_turned("the dataset", orientations, usual, whose="most")
 
 
 def split_or_note(
@@ -98,12 +109,16 @@ def split_or_note(
 
     A given split that parts copies of one picture is a finding as well.
     """
-    findings += parting_fault(dataset)[0]
+    parting, _ = report_parted_copies(dataset)
+    findings += parting
+    n_labelled = config.get("n_labelled")
+    n_test = config.get("n_test")
     try:
-        return make_splits(dataset, config.get("n_labelled"), config.get("n_test"), seed)
+        return make_splits(dataset, n_labelled, n_test, seed)
     except TooFew as error:
+        is_told = any(finding.code == "too_few" for finding in findings)
         explained = findings and not dataset.cases  # no image has its mask: why not is told, and no more are needed
-        if not explained and all(finding.code != "too_few" for finding in findings):
+        if not (is_told or explained):
             findings.append(Finding("too_few", ".", str(error)))
         return Splits([], [], [])
 
@@ -116,26 +131,37 @@ def faults_before_training(dataset: Dataset, used: Iterable[str], places: Places
     """
     if dataset.root is None:  # phantoms are drawn, not read
         return []
-    seen = _each(dataset.cases, partial(read_headers, dataset, places or Places()))
+    seen = _read_headers(dataset, dataset.cases, places or Places())
+    pixels = sum(one.pixels for one in seen)
     wanted = set(used)
-    everything = sum(one.pixels for one in seen) <= READ_ALL
-    pairs = zip(dataset.cases, seen, strict=True)
-    _each([(case, one) for case, one in pairs if everything or case.id in wanted], partial(read_pixels, dataset))
-    return [finding for one in seen for finding in one.errors] + find_mixtures(dataset, seen)
+    pairs = []
+    for case, one in zip(dataset.cases, seen, strict=True):
+        if pixels <= READ_ALL or case.id in wanted:
+            pairs.append((case, one))
+    _map_cases(partial(read_pixels, dataset), pairs)
+    findings = []
+    for one in seen:
+        findings += one.errors
+    return findings + find_mixtures(dataset, seen)
 
 
 def places_of(dataset: Dataset, cases: Sequence[Case]) -> Places:
     """What the headers of some cases say of places; files that are at fault say nothing."""
     places = Places()
     if dataset.root is not None:
-        _each(cases, partial(read_headers, dataset, places))
+        _read_headers(dataset, cases, places)
     return places
 
 
-def _each(items: Sequence[In], check: Callable[[In], Out], tell: Tell | None = None) -> list[Out]:
+def _read_headers(dataset: Dataset, cases: Sequence[Case], places: Places) -> list[Seen]:
+    return _map_cases(partial(read_headers, dataset, places), cases)
+
+
+def _map_cases(check: Callable[[In], Out], items: Sequence[In], tell: Tell | None = None) -> list[Out]:
     """`check` of every item, several at once: Pillow decodes outside Python's lock."""
     results = []
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
         for result in pool.map(check, items):
             results.append(result)
             if tell:

@@ -18,26 +18,36 @@ from genseg_betty.data.source.case import Case
 HEAD = 2**16  # bytes that tell most files of one size apart
 
 
-def with_copies_grouped(cases: Sequence[Case], near: Iterable[Sequence[Case]] = ()) -> list[Case]:
+def group_copies(cases: Sequence[Case], near: Iterable[Sequence[Case]] = ()) -> list[Case]:
     """The cases, groups that hold copies of one image made one: of these the first name stands for all.
 
     `near` are pairs that count as copies beside those that are equal byte for byte.
     """
+    # Each group points to one that stands for it, or to itself: so groups that are joined twice end as one.
     parents = {case.group: case.group for case in cases}
-    for same in (*groups_of_copies(cases), *near):
-        groups = sorted({_root(parents, case.group) for case in same})
-        parents.update(dict.fromkeys(groups, groups[0]))
-    return [replace(case, group=_root(parents, case.group)) for case in cases]
+    for same in (*find_copies(cases), *near):
+        groups = {_find_root(parents, case.group) for case in same}
+        first = min(groups)
+        for group in groups:
+            parents[group] = first
+    grouped = []
+    for case in cases:
+        group = _find_root(parents, case.group)
+        grouped.append(replace(case, group=group))
+    return grouped
 
 
-def groups_of_copies(cases: Iterable[Case]) -> list[list[Case]]:
+def find_copies(cases: Iterable[Case]) -> list[list[Case]]:
     """Cases whose images are equal byte for byte and show something, two or more each.
 
     Sizes are compared before contents, so that hardly a file is read.
     """
     alike = [list(cases)]
-    for key in (_sizes, _head, content_digest):
-        alike = [part for some in alike for part in _parted(some, key)]
+    for key in (_list_sizes, _hash_head, content_digest):
+        parts = []
+        for some in alike:
+            parts += _part_by_key(some, key)
+        alike = parts
     return [same for same in alike if not _is_blank(same[0].image)]
 
 
@@ -49,12 +59,14 @@ def _is_blank(path: Path) -> bool:
     return False
 
 
-def pixel_digest(image: np.ndarray) -> bytes:
+def hash_pixels(image: np.ndarray) -> bytes:
     """A hash of an image's shape and values, whatever its file is like."""
-    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).digest()
+    shape = str(image.shape).encode()
+    content = shape + image.tobytes()
+    return hashlib.sha256(content).digest()
 
 
-def _parted(cases: Iterable[Case], key: Callable[[Path], Hashable]) -> list[list[Case]]:
+def _part_by_key(cases: Iterable[Case], key: Callable[[Path], Hashable]) -> list[list[Case]]:
     """Cases whose images have an equal key, two or more each; what cannot be read is told by the check."""
     parts: dict[Hashable, list[Case]] = defaultdict(list)
     for case in cases:
@@ -63,19 +75,22 @@ def _parted(cases: Iterable[Case], key: Callable[[Path], Hashable]) -> list[list
     return [part for part in parts.values() if len(part) > 1]
 
 
-def _sizes(path: Path) -> tuple[int, ...]:
+def _list_sizes(path: Path) -> tuple[int, ...]:
     return tuple(file.stat().st_size for file in content_files(path))
 
 
-def _head(path: Path) -> bytes:
+def _hash_head(path: Path) -> bytes:
+    """A hash of the beginning of each file of an image."""
     digest = hashlib.sha256()
     for file in content_files(path):
         with file.open("rb") as opened:
-            digest.update(opened.read(HEAD))
+            head = opened.read(HEAD)
+        digest.update(head)
     return digest.digest()
 
 
-def _root(parents: dict[str, str], group: str) -> str:
+def _find_root(parents: dict[str, str], group: str) -> str:
+    """The group that stands for this one."""
     while parents[group] != group:
         group = parents[group]
     return group

@@ -11,7 +11,7 @@ from genseg_betty.data.splits import make_splits
 from genseg_betty.errors import UserError
 
 
-def require_folders(config: DictConfig) -> None:
+def require_dataset_folders(config: DictConfig) -> None:
     """Raise one UserError that names every dataset of a training's config whose folder is not there."""
     faults = []
     for title, dataset in _list_datasets(config):
@@ -38,6 +38,7 @@ def _list_datasets(config: DictConfig) -> Iterator[tuple[str, Any]]:
     yield "", config.dataset
     entries: Any = OmegaConf.to_container(config.ood, resolve=True)
     for entry in entries or ():
-        keys: dict[str, Any] = {"name": entry} if isinstance(entry, str) else entry
+        keys = {"name": entry} if isinstance(entry, str) else entry
         yaml = load_dataset_config(keys["name"], config_dir=config.get("config_dir"))
-        yield "ood: ", {**OmegaConf.to_container(yaml, resolve=True), **keys}  # type: ignore[dict-item]
+        defaults: Any = OmegaConf.to_container(yaml, resolve=True)
+        yield "ood: ", {**defaults, **keys}
