@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from genseg_betty.data.formats.common import ImageError, bounded
+from genseg_betty.data.formats.png_pixels import START, decode_deep_png
 
-START = b"\x89PNG\r\n\x1a\n"
 HEAD = len(START) + 8 + 13  # bytes until the end of the chunk IHDR
 GRAY = 0
 RGB = 2
@@ -68,15 +68,9 @@ def read_png_header(path: Path) -> PngHeader | None:
 
 
 def read_deep_png(path: Path, header: PngHeader) -> np.ndarray:
-    """[H, W, C] uint16, C 2 to 4, alpha last. Raises what torchvision raises for a damaged file."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
-
+    """[H, W, C] uint16, C 2 to 4, alpha last. Raises ImageError for too large a picture; as `decode_deep_png`."""
     bounded(header.shape, 2)
-    content = bytearray(path.read_bytes())
-    stored = torch.frombuffer(content, dtype=torch.uint8)
-    pixels = decode_png(stored, ImageReadMode.UNCHANGED)
-    return pixels.permute(1, 2, 0).numpy()
+    return decode_deep_png(path.read_bytes())
 
 
 def is_turned_late(path: Path) -> bool:
