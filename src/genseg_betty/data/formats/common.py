@@ -111,7 +111,7 @@ def labels(values: np.ndarray) -> np.ndarray:
     return whole_numbers(values[..., 0])
 
 
-def damaged(path: Path, error: Exception, expected: str) -> ImageError:
+def describe_damaged_file(path: Path, error: Exception, expected: str) -> ImageError:
     """The fault of a file whose reader raised `error`."""
     reason = str(error).replace(str(path), path.name).strip() or type(error).__name__
     return ImageError("unreadable", f"cannot be read ({reason.splitlines()[0][:300]}); expected {expected}")

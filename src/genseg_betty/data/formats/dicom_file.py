@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from genseg_betty.data.formats.common import ImageError, bounded, damaged, require_short
+from genseg_betty.data.formats.common import ImageError, bounded, describe_damaged_file, require_short
 from genseg_betty.data.formats.dicom_start import FILE_META, START, is_start_of_dicom
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def tell_damage(path: Path) -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:
-        raise _find_bound_error(error) or damaged(path, error, EXPECTED) from error
+        raise _find_bound_error(error) or describe_damaged_file(path, error, EXPECTED) from error
 
 
 def read_sizes(data: "Dataset") -> tuple[int, int, int]:
