@@ -15,7 +15,7 @@ from genseg_betty.data.formats.common import (
     ImageError,
     as_image,
     bounded,
-    describe_damaged_file,
+    describe_damage,
     whole_numbers,
 )
 
@@ -108,4 +108,4 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except ImageError:
         raise
     except Exception as error:  # a damaged file fails in zipfile, zlib, NumPy's parser or its reader
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error

@@ -130,7 +130,7 @@ def labels(values: np.ndarray) -> np.ndarray:
     return whole_numbers(values[..., 0])
 
 
-def describe_damaged_file(path: Path, error: Exception, expected: str) -> ImageError:
+def describe_damage(path: Path, error: Exception, expected: str) -> ImageError:
     """The fault of a file whose reader raised `error`."""
     told = str(error).replace(str(path), path.name)
     reason = told.strip() or type(error).__name__

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from genseg_betty.data.formats.common import ImageError, describe_damaged_file, require_short
+from genseg_betty.data.formats.common import ImageError, describe_damage, require_short
 from genseg_betty.data.formats.dicom_header import read_sizes
 from genseg_betty.data.formats.dicom_object import EXPECTED, require_image
 from genseg_betty.data.formats.dicom_start import FILE_META, START, is_start_of_dicom
@@ -86,7 +86,7 @@ def tell_damage(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         own_error = _find_own_error(error)
-        raise own_error or describe_damaged_file(path, error, EXPECTED) from error
+        raise own_error or describe_damage(path, error, EXPECTED) from error
 
 
 def _find_own_error(error: BaseException | None) -> ImageError | None:

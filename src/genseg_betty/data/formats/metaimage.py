@@ -14,15 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from genseg_betty.data.formats.common import (
-    CHANNELS,
-    Header,
-    ImageError,
-    as_image,
-    bounded,
-    describe_damaged_file,
-    labels,
-)
+from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, as_image, bounded, describe_damage, labels
 from genseg_betty.data.formats.detached import require_beside
 from genseg_betty.data.formats.place import LPS_TO_RAS, affine_from_axes, spacing_of
 
@@ -67,7 +59,7 @@ def _header(path: Path, keys: dict[str, str]) -> Header:
         spacing = (unit,) * count if given is None else tuple(unit * step for step in given)
         affine = _affine(keys, spacing, unit)
     except (KeyError, ValueError) as error:
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     bounded((*sides, _channels(keys)), _type(keys).itemsize)
     if count not in (2, 3):
         raise ImageError("unreadable", f"has {count} dimensions; expected 2 or 3")
@@ -134,7 +126,7 @@ def _values(path: Path) -> np.ndarray:
             packed = _is_true(keys, "CompressedData")
             content: bytes | bytearray = _unpacked(file, length) if packed else file.read(length)
     except (OSError, ValueError, zlib.error) as error:
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     if len(content) < length:
         raise ImageError("unreadable", f"holds {len(content)} bytes of values; expected {length}, it is cut off")
     return np.frombuffer(content, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
@@ -175,7 +167,7 @@ def _keys(path: Path) -> tuple[dict[str, str], int]:
         with path.open("rb") as file:
             head = file.read(HEADER_BYTES)
     except OSError as error:
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     keys: dict[str, str] = {}
     end = 0
     for line in head.split(b"\n"):

@@ -19,7 +19,7 @@ from genseg_betty.data.formats.common import (
     ImageError,
     as_image,
     bounded,
-    describe_damaged_file,
+    describe_damage,
     labels,
 )
 from genseg_betty.data.formats.place import are_alike, is_proper, lie_together, spacing_in_words, spacing_of
@@ -149,7 +149,7 @@ def _values(path: Path) -> np.ndarray:
     try:
         values = np.asanyarray(image.dataobj)
     except Exception as error:  # a damaged file fails in gzip, zlib, mmap or nibabel
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     if values.dtype.names:  # RGB24 and RGBA32 are records
         values = np.stack([values[name] for name in values.dtype.names[:3]], axis=-1)
     if np.iscomplexobj(values):
@@ -197,7 +197,7 @@ def _load(path: Path) -> tuple["Nifti1Image", "Nifti1Header"]:
         offset, intent = header.get_data_offset(), int(header["intent_code"])
         image = kind(ArrayProxy(str(path), header), None, header)
     except Exception as error:
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     if intent in CIFTI:
         raise ImageError("unreadable", "holds a Cifti2Image; expected an image or a volume")
     bounded(image.shape, header.get_data_dtype().itemsize)

@@ -17,15 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from genseg_betty.data.formats.common import (
-    CHANNELS,
-    Header,
-    ImageError,
-    as_image,
-    bounded,
-    describe_damaged_file,
-    labels,
-)
+from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, as_image, bounded, describe_damage, labels
 from genseg_betty.data.formats.detached import require_beside
 from genseg_betty.data.formats.place import affine_from_axes
 
@@ -104,7 +96,7 @@ def _head(path: Path) -> _Head:
     except ImageError:
         raise
     except Exception as error:  # fields that are missing, of another length, or no numbers
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     if head.data_name is not None:
         require_beside(path, head.data_name, IN_ONE_FILE)
     return head
@@ -157,7 +149,7 @@ def _fields(path: Path) -> tuple[dict[str, Any], int]:
     except ImageError:
         raise
     except Exception as error:  # pynrrd raises what its parsers raise
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
 
 def _type(fields: Mapping[str, Any]) -> np.dtype:
@@ -231,7 +223,7 @@ def _values(path: Path) -> np.ndarray:
     except ImageError:
         raise
     except Exception as error:  # a damaged file fails in gzip, zlib, bz2 or at its end
-        raise describe_damaged_file(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     if len(content) < length:
         raise ImageError("unreadable", f"holds {len(content)} bytes of values; expected {length}, it is cut off")
     values = np.frombuffer(content, head.dtype).astype(head.dtype.newbyteorder("="), copy=False)
