@@ -1,7 +1,7 @@
-"""Which files of a folder are the slices of a DICOM series. None is left out in silence: each is found, or named.
+"""Which files of a folder are the slices of a DICOM series.
 
-Files are known by their content, whatever their names. Passed over are other files, hidden ones, and the index of a
-medium. A link is followed within the folder alone.
+Each slice is found, or an error names it; none is left out in silence. Files are known by their content, whatever their
+names. Other files, hidden ones, and the index of a medium are passed over. A link is followed within the folder alone.
 """
 
 from collections import Counter
@@ -92,13 +92,14 @@ def _sort_files(folder: Path) -> dict[Kind, list[Path]]:
             suffixes.add(path.suffix.lower())
     suffixes_of_slices = suffixes.union(EXTENSIONS)
 
+    # A slice that is there twice, as a file and as a link to it, counts once.
     files = {home / path.name for path in paths if not path.is_symlink()}
     found: dict[Kind, list[Path]] = {kind: [] for kind in Kind}
     for path, kind in kinds.items():
         if kind is Kind.OTHER and suffixes:
             kind = _find_kind(path, home, suffixes_of_slices)
         elif kind is Kind.SLICE and path.is_symlink() and path.resolve() in files:
-            kind = Kind.OTHER  # a second name of a slice that is there
+            kind = Kind.OTHER
         found[kind].append(path)
     return found
 

@@ -30,6 +30,8 @@ def read_stored(data: "Dataset") -> np.ndarray:
     stored = _require_pixels(data)
     syntax = data.file_meta.TransferSyntaxUID
     advice = _require_decoder(syntax, bits)
+
+    # pydicom decodes as much as the pixels hold, so they are first compared with what the header states.
     try:
         if syntax.is_encapsulated:
             check_compressed_frames(data, stored, (rows, columns))
@@ -42,7 +44,8 @@ def read_stored(data: "Dataset") -> np.ndarray:
     except ImageError:
         raise
     except Exception as error:  # a damaged file fails in any of the decoders
-        reason = " ".join(str(error).split()) or type(error).__name__
+        words = str(error).split()
+        reason = " ".join(words) or type(error).__name__
         shown = reason[:MAX_REASON]
         raise ImageError("unreadable", f"cannot be read ({shown}); expected {EXPECTED}{advice}") from error
 
