@@ -15,7 +15,6 @@ from genseg_betty.data.formats.common import (
     ImageError,
     as_image,
     bounded,
-    damaged,
     whole_numbers,
 )
 
@@ -121,7 +120,7 @@ def _open_array(path: Path) -> Iterator[IO[bytes]]:
     except ImageError:
         raise
     except Exception as error:  # a damaged file fails in zipfile, zlib, NumPy's parser or its reader
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
 
 def _open_only_member(archive: zipfile.ZipFile) -> IO[bytes]:

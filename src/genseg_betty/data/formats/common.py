@@ -1,9 +1,9 @@
 """What all readers share: the header of a file, its faults, and the bounds on what a file may claim to hold.
 
 The memory that one file takes is bounded whatever it contains. What claims more than MAX_VALUES values, or more than
-MAX_BYTES as they are stored, is refused by its header. What is read takes at most 32 bytes a value on its way to
-float32, 8 GiB for the largest. What is refused takes at most 1.5 GiB, or twice its own length where that is more.
-`genseg data check` reads up to four files at a time.
+MAX_BYTES as they are stored, is refused by its header. A file that is read takes at most 32 bytes a value on its way to
+float32, 8 GiB for the largest. A file that is refused takes at most 1.5 GiB, or twice its own length where that is
+more. `genseg data check` reads up to four files at a time.
 """
 
 import math
@@ -22,6 +22,8 @@ NEARLY_WHOLE = 1e-3  # by which a label may differ from a whole number
 ROUNDING = 2**-22  # of a slope and of what it is multiplied by, with room for its computation
 MAX_LABEL = 65535
 MAX_SHOWN = 100  # characters of a size in a message: a header may claim thousands of digits
+MAX_REASON = 300  # characters of another library's message in ours
+MB = 1e6  # bytes
 
 
 class ImageError(UserError):
@@ -50,41 +52,55 @@ def bounded(shape: Sequence[int], itemsize: int = 1) -> None:
     `itemsize` is the bytes of one value as stored.
     """
     sides = " x ".join(str(side) for side in shape)
-    sides = f"{sides[:MAX_SHOWN]}..." if len(sides) > MAX_SHOWN else sides
+    if len(sides) > MAX_SHOWN:
+        sides = f"{sides[:MAX_SHOWN]}..."
     if not shape or min(shape) < 1:
-        raise ImageError("unreadable", f"holds {sides or 'no'} values; expected at least one along each axis")
-    if math.prod(shape) > MAX_VALUES:
-        message = f"holds {sides} values; expected at most {MAX_VALUES / 1e6:.0f} million, scale it down or crop"
-        raise ImageError("too_large", message)
-    if math.prod(shape) * itemsize > MAX_BYTES:
-        message = f"holds {sides} values of {itemsize} bytes; expected at most {MAX_BYTES / 1e6:.0f} MB in all"
-        raise ImageError("too_large", f"{message}, store it in a smaller type, scale it down or crop")
+        found = sides or "no"
+        raise ImageError("unreadable", f"holds {found} values; expected at least one along each axis")
+    count = math.prod(shape)
+    if count > MAX_VALUES:
+        most_millions = MAX_VALUES / 1e6
+        raise ImageError(
+            "too_large",
+            f"holds {sides} values; expected at most {most_millions:.0f} million, scale it down or crop",
+        )
+    if count * itemsize > MAX_BYTES:
+        raise ImageError(
+            "too_large",
+            f"holds {sides} values of {itemsize} bytes; expected at most {MAX_BYTES / MB:.0f} MB in all, "
+            "store it in a smaller type, scale it down or crop",
+        )
 
 
 def require_short(path: Path) -> None:
     """Raise ImageError (`too_large`) for a file that is too long to be read as a whole. Raises OSError."""
     length = path.stat().st_size
     if length > MAX_BYTES:
-        message = f"is {length / 1e6:.0f} MB long; expected at most {MAX_BYTES / 1e6:.0f} MB, scale it down or crop"
-        raise ImageError("too_large", message)
+        raise ImageError(
+            "too_large",
+            f"is {length / MB:.0f} MB long; expected at most {MAX_BYTES / MB:.0f} MB, scale it down or crop",
+        )
 
 
 def as_image(values: np.ndarray) -> np.ndarray:
     """[..., C] float32 from values in file units. Raises ImageError for NaN or infinity."""
-    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and are told here
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, and are refused below
         array = values.astype(np.float32)
     if not np.isfinite(array).all():
-        message = "holds NaN or infinite intensities; expected finite numbers, write that of the background instead"
-        raise ImageError("unreadable", message)
+        raise ImageError(
+            "unreadable",
+            "holds NaN or infinite intensities; expected finite numbers, write that of the background instead",
+        )
     return array
 
 
 def whole_numbers(values: np.ndarray) -> np.ndarray:
     """Label values as integers. Raises ImageError (`unexpected_label`) for fractions, NaN and complex numbers.
 
-    Values that a header scales (a slope of 1.00000006) come near to whole numbers; those are meant.
+    Values next to whole numbers are rounded, as a header may scale them (by a slope of 1.00000006).
     """
-    if values.dtype == bool or np.issubdtype(values.dtype, np.integer):
+    is_integer = np.issubdtype(values.dtype, np.integer)
+    if is_integer or values.dtype == bool:
         return values
     expected = "expected whole label values such as 0 and 255"
     if np.iscomplexobj(values):
@@ -92,26 +108,32 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ImageError("unexpected_label", f"holds NaN or infinite values; {expected}, write 0 in their place")
     whole = np.round(values)
-    # A slope is a float32, off by up to 2^-24 of itself, and a large label by so much of the label.
-    allowed = NEARLY_WHOLE + ROUNDING * min(float(whole.max(initial=0)), MAX_LABEL)
-    if _greatest_difference(values, whole) > allowed:
+    # A slope is a float32, wrong by up to 2^-24 of itself, and so are the labels that it scales.
+    highest = float(whole.max(initial=0))
+    allowed = NEARLY_WHOLE + ROUNDING * min(highest, MAX_LABEL)
+    if _find_greatest_difference(values, whole) > allowed:
         raise ImageError("unexpected_label", f"holds fractions; {expected}")
     return whole.astype(np.int64)
 
 
-def _greatest_difference(values: np.ndarray, others: np.ndarray) -> float:
+def _find_greatest_difference(values: np.ndarray, others: np.ndarray) -> float:
     difference = values - others
-    return float(np.abs(difference, out=difference).max(initial=0))
+    np.abs(difference, out=difference)  # in place, as an array of the largest size takes gigabytes
+    return float(difference.max(initial=0))
 
 
 def labels(values: np.ndarray) -> np.ndarray:
     """[..., C] values as stored -> [...] label values. Raises ImageError (`unexpected_label`) for several channels."""
-    if values.shape[-1] != 1:
-        raise ImageError("unexpected_label", f"holds {values.shape[-1]} channels; expected one label a pixel or voxel")
+    channels = values.shape[-1]
+    if channels != 1:
+        raise ImageError("unexpected_label", f"holds {channels} channels; expected one label a pixel or voxel")
     return whole_numbers(values[..., 0])
 
 
-def damaged(path: Path, error: Exception, expected: str) -> ImageError:
+def describe_damage(path: Path, error: Exception, expected: str) -> ImageError:
     """The fault of a file whose reader raised `error`."""
-    reason = str(error).replace(str(path), path.name).strip() or type(error).__name__
-    return ImageError("unreadable", f"cannot be read ({reason.splitlines()[0][:300]}); expected {expected}")
+    told = str(error).replace(str(path), path.name)
+    reason = told.strip() or type(error).__name__
+    first_line = reason.splitlines()[0]
+    shown = first_line[:MAX_REASON]
+    return ImageError("unreadable", f"cannot be read ({shown}); expected {expected}")

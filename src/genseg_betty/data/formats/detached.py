@@ -13,12 +13,18 @@ def require_beside(header: Path, name: str, expected: str) -> None:
 
     Several files, a list of them or a pattern such as `slice%03d.raw`, are `unsafe` as another folder is.
     """
-    several = "%" in name or name.split()[:1] == ["LIST"]
-    in_folder = Path(name).name == str(Path(name))  # "./values.raw" is beside its header as well
-    if not in_folder or not name.isprintable() or several:
+    is_pattern = "%" in name
+    is_list = name.split()[:1] == ["LIST"]
+    path = Path(name)
+    is_in_folder = path.name == str(path)  # "./values.raw" is beside its header as well
+    if is_pattern or is_list or not is_in_folder or not name.isprintable():
         raise ImageError("unsafe", f"keeps its values in {name!r}; expected {expected}")
-    beside = header.parent / name
+
+    # A link beside the header may lead elsewhere.
+    folder = header.parent
+    beside = folder / name
     if not beside.is_file():
         raise ImageError("unreadable", f"keeps its values in {name}, which is not there; add that file")
-    if beside.resolve().parent != header.parent.resolve():
+    folder_of_values = beside.resolve().parent
+    if folder_of_values != folder.resolve():
         raise ImageError("unsafe", f"keeps its values in {name}, a link to another folder; copy that file in")

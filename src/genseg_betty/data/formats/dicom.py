@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genseg_betty.data.formats.common import Header, ImageError, as_image, labels
-from genseg_betty.data.formats.dicom_file import open_dicom, read_number, read_sizes, tell_damage
+from genseg_betty.data.formats.dicom_file import is_volume, open_dicom, tell_damage
 from genseg_betty.data.formats.dicom_folder import EXTENSIONS, find_slices, holds_series, require_slices
+from genseg_betty.data.formats.dicom_header import read_number, read_sizes
 from genseg_betty.data.formats.dicom_pixels import read_intensities
-from genseg_betty.data.formats.dicom_place import Stack, has_frame_groups, read_planes, stack_planes
-from genseg_betty.data.formats.dicom_series import (
-    is_volume,
-    read_series_header,
-    read_series_image,
-    read_series_mask,
-)
+from genseg_betty.data.formats.dicom_place import has_frame_groups, read_planes
+from genseg_betty.data.formats.dicom_series import read_series_header, read_series_image, read_series_mask
+from genseg_betty.data.formats.dicom_stack import Stack, stack_planes
 from genseg_betty.data.formats.dicom_start import begins_as_dicom
 from genseg_betty.data.formats.dicom_stored import read_stored
 
@@ -51,7 +48,9 @@ def holds_volumes(folder: Path) -> bool:
     """Whether a folder holds several DICOM files, each of several frames: volumes by themselves, and no series."""
     try:
         paths = require_slices(folder)
-        return len(paths) > 1 and all(is_volume(path) for path in paths)
+        if len(paths) == 1:
+            return False
+        return all(is_volume(path) for path in paths)
     except (ImageError, OSError):
         return False
 
@@ -63,7 +62,8 @@ def read_image(path: Path) -> np.ndarray:
         if of_slices:
             return read_series_image(paths)
         data = open_dicom(paths[0])
-        return _put_in_order(as_image(read_intensities(data)), data)
+        image = as_image(read_intensities(data))
+        return _put_in_order(image, data)
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -73,7 +73,8 @@ def read_mask(path: Path) -> np.ndarray:
         if of_slices:
             return read_series_mask(paths)
         data = open_dicom(paths[0])
-        return _put_in_order(labels(read_stored(data)), data)
+        mask = labels(read_stored(data))
+        return _put_in_order(mask, data)
 
 
 def read_header(path: Path) -> Header:
@@ -85,16 +86,19 @@ def read_header(path: Path) -> Header:
         data = open_dicom(paths[0], pixels=False)
         frames, rows, columns = read_sizes(data)
         if frames == 1:
-            return Header((rows, columns), read_planes(data)[0].spacing)
+            plane = read_planes(data)[0]
+            return Header((rows, columns), plane.spacing)
         stack = _stack_frames(data)
         return Header((frames, rows, columns), stack.spacing, stack.affine)
 
 
 def _find_files(path: Path) -> tuple[list[Path], bool]:
     """The files at a path, and whether they are slices: a folder may hold one file that is a volume by itself."""
-    paths = require_slices(path) if path.is_dir() else [path]
-    alone = len(paths) == 1 and is_volume(paths[0])
-    return paths, path.is_dir() and not alone
+    is_folder = path.is_dir()
+    paths = require_slices(path) if is_folder else [path]
+    # The header of a lone file is read before its pixels, so that what claims too much is refused by its header.
+    is_one_volume = len(paths) == 1 and is_volume(paths[0])
+    return paths, is_folder and not is_one_volume
 
 
 def _stack_frames(data: "Dataset") -> Stack:
@@ -103,15 +107,20 @@ def _stack_frames(data: "Dataset") -> Stack:
         return stack_planes(read_planes(data))
     sides = read_planes(data)[0].spacing
     between = read_number(data, "SpacingBetweenSlices")
-    spacing = (abs(between), *sides) if between and sides else None
-    frames = read_sizes(data)[0]
-    return Stack(list(range(frames)), spacing)
+    frames, _, _ = read_sizes(data)
+    order = list(range(frames))
+    if not between or not sides:
+        return Stack(order)
+    spacing = (abs(between), *sides)
+    return Stack(order, spacing)
 
 
 def _put_in_order(values: np.ndarray, data: "Dataset") -> np.ndarray:
     """The frames of an array in the order of their places, an image as it is."""
-    frames = read_sizes(data)[0]
+    frames, _, _ = read_sizes(data)
     if frames == 1:
         return values
     order = _stack_frames(data).order
-    return values if order == sorted(order) else values[order]
+    if order == sorted(order):
+        return values
+    return values[order]

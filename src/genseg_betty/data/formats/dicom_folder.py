@@ -1,7 +1,7 @@
-"""Which files of a folder are the slices of a DICOM series. None is left out in silence: each is found, or named.
+"""Which files of a folder are the slices of a DICOM series.
 
-Files are known by their content, whatever their names. Passed over are other files, hidden ones, and the index of a
-medium. A link is followed within the folder alone.
+Each slice is found, or an error names it; none is left out in silence. Files are known by their content, whatever their
+names. Other files, hidden ones, and the index of a medium are passed over. A link is followed within the folder alone.
 """
 
 from collections import Counter
@@ -34,16 +34,20 @@ def holds_series(folder: Path) -> bool:
     """Whether a folder holds DICOM files itself, not only further folders."""
     looked_at: Counter[str] = Counter()
     try:
-        paths, home = sorted(folder.iterdir()), folder.resolve()
+        paths = sorted(folder.iterdir())
+        home = folder.resolve()
     except (OSError, RuntimeError):
         return False
     for path in paths:
         suffix = path.suffix.lower()
         looked_at[suffix] += 1
-        if _is_named_as_slice(path) or looked_at[suffix] <= LOOKED_AT:
-            kind = _kind_of_file(path, home)
-            if kind is Kind.SLICE or (kind is Kind.OUTSIDE and suffix in EXTENSIONS):
-                return True
+        if looked_at[suffix] > LOOKED_AT and not _is_named_as_slice(path):
+            continue
+        kind = _find_kind(path, home)
+        if kind is Kind.SLICE:
+            return True
+        if kind is Kind.OUTSIDE and suffix in EXTENSIONS:
+            return True
     return False
 
 
@@ -57,75 +61,89 @@ def require_slices(folder: Path) -> list[Path]:
     found = _sort_files(folder)
     outside = [path.name for path in found[Kind.OUTSIDE]]
     if outside:
-        message = f"holds {len(outside)} links that lead out of it or nowhere ({list_first(outside)})"
-        raise ImageError("unsafe", f"{message}; expected the slices themselves, copy them in (cp -L)")
+        raise ImageError(
+            "unsafe",
+            f"holds {len(outside)} links that lead out of it or nowhere ({list_first(outside)}); "
+            "expected the slices themselves, copy them in (cp -L)",
+        )
     broken = [path.name for path in found[Kind.BROKEN]]
     if broken:
-        message = f"holds {len(broken)} files that are named as DICOM and do not begin as DICOM does"
-        expected = "expected slices alone: copy them anew, unpack or remove them"
-        raise ImageError("unreadable", f"{message} ({list_first(broken)}); {expected}")
-    if not found[Kind.SLICE]:
+        raise ImageError(
+            "unreadable",
+            f"holds {len(broken)} files that are named as DICOM and do not begin as DICOM does "
+            f"({list_first(broken)}); expected slices alone: copy them anew, unpack or remove them",
+        )
+    slices = found[Kind.SLICE]
+    if not slices:
         raise ImageError("unreadable", "is a folder without DICOM files; expected the slices of one series")
-    return found[Kind.SLICE]
+    return slices
 
 
 def _sort_files(folder: Path) -> dict[Kind, list[Path]]:
     """The files of a folder by what they are, each in the order of names. Raises OSError."""
     home = folder.resolve()
     paths = sorted(folder.iterdir())
-    kinds = {path: _kind_of_file(path, home) for path in paths}
+    kinds = {path: _find_kind(path, home) for path in paths}
+
     # Where slices are named *.mr, what else is named so was a slice before it was emptied, packed or moved.
-    slices = [path for path, kind in kinds.items() if kind is Kind.SLICE]
-    suffixes = {path.suffix.lower() for path in slices if _has_suffix(path)}
+    suffixes = set()
+    for path, kind in kinds.items():
+        if kind is Kind.SLICE and _has_suffix(path):
+            suffixes.add(path.suffix.lower())
+    suffixes_of_slices = suffixes.union(EXTENSIONS)
+
+    # A slice that is there twice, as a file and as a link to it, counts once.
     files = {home / path.name for path in paths if not path.is_symlink()}
     found: dict[Kind, list[Path]] = {kind: [] for kind in Kind}
     for path, kind in kinds.items():
-        if kind is Kind.SLICE and path.is_symlink() and path.resolve() in files:
-            kind = Kind.OTHER  # a second name of a slice that is there
-        elif kind is Kind.OTHER and suffixes:
-            kind = _kind_of_file(path, home, suffixes.union(EXTENSIONS))
+        if kind is Kind.OTHER and suffixes:
+            kind = _find_kind(path, home, suffixes_of_slices)
+        elif kind is Kind.SLICE and path.is_symlink() and path.resolve() in files:
+            kind = Kind.OTHER
         found[kind].append(path)
     return found
 
 
-def _kind_of_file(path: Path, home: Path, suffixes: Collection[str] = EXTENSIONS) -> Kind:
+def _find_kind(path: Path, home: Path, suffixes: Collection[str] = EXTENSIONS) -> Kind:
     """What a file of the folder `home` is, where slices have one of these suffixes or none."""
     if path.name.startswith(".") or path.name.upper() == INDEX:
         return Kind.OTHER
-    named = _is_named_as_slice(path, suffixes)
+    named_as_slice = _is_named_as_slice(path, suffixes)
     if path.is_symlink() and not _leads_into(path, home):
-        return Kind.OUTSIDE if named else Kind.OTHER
+        return Kind.OUTSIDE if named_as_slice else Kind.OTHER
     if not path.is_file():
         return Kind.OTHER
     try:
         if begins_as_dicom(path):
             return Kind.SLICE
-        return Kind.BROKEN if named and not _is_text_without_suffix(path) else Kind.OTHER
+        is_broken = named_as_slice and not _is_text_without_suffix(path)
     except OSError:
-        return Kind.BROKEN if named else Kind.OTHER
+        is_broken = named_as_slice
+    return Kind.BROKEN if is_broken else Kind.OTHER
 
 
 def _leads_into(link: Path, home: Path) -> bool:
+    """Whether a link leads to something that is there and lies in the folder `home`."""
     try:
-        return link.resolve(strict=True).is_relative_to(home)
+        target = link.resolve(strict=True)
     except (OSError, RuntimeError):
         return False
+    return target.is_relative_to(home)
 
 
 def _is_named_as_slice(path: Path, suffixes: Collection[str] = EXTENSIONS) -> bool:
-    """Whether a name is one that slices have, packed ones too.
-
-    It has such a suffix or none: UIDs are names, and what follows their last dot is a number.
-    """
-    unpacked = Path(path.stem)
-    if path.suffix.lower() == ARCHIVE:
-        return unpacked.suffix.lower() in suffixes
-    name = unpacked if path.suffix.lower() in PACKERS else path
-    return name.suffix.lower() in suffixes or not _has_suffix(name)
+    """Whether a name is one that slices have, packed ones too: it has one of these suffixes or none."""
+    suffix = path.suffix.lower()
+    name = Path(path.stem) if suffix in (ARCHIVE, *PACKERS) else path
+    if name.suffix.lower() in suffixes:
+        return True
+    return suffix != ARCHIVE and not _has_suffix(name)
 
 
 def _has_suffix(path: Path) -> bool:
-    return bool(path.suffix) and not path.suffix[1:].isdigit()
+    """Whether a name has a suffix; the number behind the last dot of a UID is none."""
+    suffix = path.suffix
+    return bool(suffix) and not suffix[1:].isdigit()
 
 
 def _is_text_without_suffix(path: Path) -> bool:

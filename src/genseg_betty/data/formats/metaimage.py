@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from genseg_betty.data.formats.byte_values import count_bytes, decode_values, find_source
-from genseg_betty.data.formats.common import Header, damaged
+from genseg_betty.data.formats.common import Header, describe_damage
 from genseg_betty.data.formats.metaimage_header import (
     EXPECTED,
     MetaImageHead,
@@ -42,7 +42,7 @@ def read_values(path: Path) -> np.ndarray:
     try:
         content = _read_content(path, head, length)
     except (OSError, ValueError, zlib.error) as error:
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     return decode_values(content, shape, dtype)
 
 

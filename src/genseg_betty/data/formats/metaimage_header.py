@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, bounded, damaged
+from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, bounded, describe_damage
 from genseg_betty.data.formats.detached import require_beside
 from genseg_betty.data.formats.place import LPS_TO_RAS, affine_from_axes, spacing_of
 
@@ -68,7 +68,7 @@ def read_head(path: Path) -> MetaImageHead:
         with path.open("rb") as file:
             start = file.read(HEADER_BYTES)
     except OSError as error:
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
     # The line that names the file of the values is the last one; what follows it may be values.
     keys: dict[str, str] = {}
@@ -99,7 +99,7 @@ def describe_header(path: Path, head: MetaImageHead) -> Header:
         spacing = tuple(unit * step for step in steps)
         affine = _find_affine(keys, spacing, unit)
     except (KeyError, ValueError) as error:
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
     # The size is bounded before anything that depends on it.
     stored = (*sides, head.channels)

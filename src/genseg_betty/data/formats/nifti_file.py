@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genseg_betty.data.formats.common import ImageError, bounded, damaged
+from genseg_betty.data.formats.common import ImageError, bounded, describe_damage
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header, Nifti1Image
@@ -39,7 +39,7 @@ def open_nifti(path: Path) -> tuple["Nifti1Image", "Nifti1Header"]:
         intent = int(header["intent_code"])
         image = kind(ArrayProxy(str(path), header), None, header)
     except Exception as error:
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
     # What the header claims is bounded before any value is read.
     if intent in CIFTI:
@@ -59,7 +59,7 @@ def read_stored_values(path: Path, image: "Nifti1Image") -> np.ndarray:
     try:
         return np.asanyarray(image.dataobj)
     except Exception as error:  # a damaged file fails in gzip, zlib, mmap or nibabel
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
 
 def _read_start(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from genseg_betty.data.formats.byte_values import count_bytes, decode_values, find_source
-from genseg_betty.data.formats.common import Header, ImageError, damaged
+from genseg_betty.data.formats.common import Header, ImageError, describe_damage
 from genseg_betty.data.formats.nrrd_header import EXPECTED, HEADER_BYTES, find_field, read_head
 
 EXTENSIONS = (".nrrd", ".nhdr")
@@ -42,7 +42,7 @@ def read_values(path: Path) -> np.ndarray:
     except ImageError:
         raise
     except Exception as error:  # a damaged file fails in gzip, zlib, bz2 or at its end
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
     # Channels may be any of the stored axes; axes of length 1 are dropped.
     values = decode_values(content, head.sizes[::-1], head.dtype)

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, bounded, damaged
+from genseg_betty.data.formats.common import CHANNELS, Header, ImageError, bounded, describe_damage
 from genseg_betty.data.formats.detached import require_beside
 from genseg_betty.data.formats.nrrd_place import describe_place, find_directions
 
@@ -90,7 +90,7 @@ def read_head(path: Path) -> NrrdHead:
     except ImageError:
         raise
     except Exception as error:  # fields that are missing, of another length, or no numbers
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
     if head.data_name is not None:
         require_beside(path, head.data_name, IN_ONE_FILE)
     return head
@@ -117,7 +117,7 @@ def _read_fields(path: Path) -> tuple[dict[str, Any], int]:
     except ImageError:
         raise
     except Exception as error:  # pynrrd raises what its parsers raise
-        raise damaged(path, error, EXPECTED) from error
+        raise describe_damage(path, error, EXPECTED) from error
 
 
 def _read_lines(file: IO[bytes]) -> list[bytes]:

@@ -4,7 +4,9 @@ import numpy as np
 
 ORIENTATION = 0x0112  # of EXIF and of TIFF
 SIDEWAYS = (5, 6, 7, 8)  # its values that swap height and width
-MIRRORED, UPSIDE_DOWN = (2, 3, 6, 7), (3, 4, 7, 8)  # once height and width are swapped; other values change nothing
+# Its values that mirror the picture, and that turn it upside down, after height and width are swapped.
+MIRRORED = (2, 3, 6, 7)
+UPSIDE_DOWN = (3, 4, 7, 8)
 
 
 def upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
