@@ -35,6 +35,7 @@ from genseg_betty.inference.predictor import Predictor, load
 from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
+from genseg_betty.run.names import DICE, JACCARD, SCORES
 from genseg_betty.run.tables import table
 from genseg_betty.terminal import harmless, say
 
@@ -75,7 +76,7 @@ def evaluate_dataset(
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
     per_case = _write_scores(opened, _file_label(dataset), table(rows))
-    return Evaluation(dataset.name, len(rows), summary["dice"], summary["jaccard"], per_case)
+    return Evaluation(dataset.name, len(rows), summary[DICE], summary[JACCARD], per_case)
 
 
 def evaluate_folders(
@@ -125,7 +126,7 @@ def score_cases(
     if faults:
         title = f"{dataset.name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
         raise UserError("\n  - ".join([title, *merge_alike(faults)]))
-    means = {name: sum(row[name] for row in rows) / len(rows) for name in ("dice", "jaccard")}
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in SCORES}
     return rows, {**means, "cases": len(rows)}
 
 

@@ -6,8 +6,9 @@ Levels were called by their stages; now by the keys of the config.
 from collections.abc import Mapping
 from typing import TypeVar
 
-LEVEL_NAMES = {"generation": "generator", "discrimination": "discriminator", "segmentation": "segmenter"}
-SKIPPED = "skipped_"
+from genseg_betty.run.names import DISCRIMINATOR, GENERATOR, SEGMENTER, SKIPPED_PREFIX
+
+LEVEL_NAMES = {"generation": GENERATOR, "discrimination": DISCRIMINATOR, "segmentation": SEGMENTER}
 
 Value = TypeVar("Value")
 
@@ -19,6 +20,6 @@ def rename_levels(by_level: Mapping[str, Value]) -> dict[str, Value]:
 
 def rename_metric(name: str) -> str:
     """The name that a metric of metrics.csv has today: a level's loss, or the count of its skipped steps."""
-    prefix = SKIPPED if name.startswith(SKIPPED) else ""
+    prefix = SKIPPED_PREFIX if name.startswith(SKIPPED_PREFIX) else ""
     level = name.removeprefix(prefix)
     return prefix + LEVEL_NAMES.get(level, level)
