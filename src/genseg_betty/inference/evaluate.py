@@ -36,7 +36,7 @@ from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
 from genseg_betty.run.names import DICE, JACCARD, SCORES
-from genseg_betty.run.tables import table
+from genseg_betty.run.tables import encode_table
 from genseg_betty.terminal import harmless, say
 
 
@@ -75,7 +75,7 @@ def evaluate_dataset(
     predictor = load(opened.path, device, trust)
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
-    per_case = _write_scores(opened, _file_label(dataset), table(rows))
+    per_case = _write_scores(opened, _file_label(dataset), encode_table(rows))
     return Evaluation(dataset.name, len(rows), summary[DICE], summary[JACCARD], per_case)
 
 

@@ -24,14 +24,22 @@ def draw_architecture(record: Record) -> str:
     cells = _group_by_cell(record)
     if not cells:
         return ""
-    operations = list(
-        dict.fromkeys(describe_operation(alpha.operation) for alphas in cells.values() for alpha in alphas)
-    )
+    operations = _list_operations(cells)
     charts = ""
     for cell, alphas in cells.items():
         charts += _draw_cell(record, cell, alphas, operations)
-    legend = build_note(LEGEND) + build_legend(operations)
-    return _list_kept(record) + legend + build_element("div", charts, "charts cells")
+    parts = _list_kept(record)
+    parts += build_note(LEGEND)
+    parts += build_legend(operations)
+    return parts + build_element("div", charts, "charts cells")
+
+
+def _list_operations(cells: dict[Cell, list[AlphaName]]) -> list[str]:
+    """The operations of all cells, each once, as the page shows them."""
+    operations: dict[str, None] = {}
+    for alphas in cells.values():
+        operations |= dict.fromkeys(describe_operation(alpha.operation) for alpha in alphas)
+    return list(operations)
 
 
 def _group_by_cell(record: Record) -> dict[Cell, list[AlphaName]]:

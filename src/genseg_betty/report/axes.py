@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
+from genseg_betty.report.elements import build_element, escape_text, write_attributes
+
 WIDTH, HEIGHT = 300, 170
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 20
-"""Pixels around the drawn values, for the numbers on the axes."""
+LEFT, RIGHT, TOP, BOTTOM = 44, 290, 8, 150
+"""Where values are drawn, in pixels; around that lie the numbers of the axes."""
 MARGIN = 0.05
 """Of the values' range, above and below them."""
 
@@ -25,16 +27,22 @@ class Axis:
     log: bool = False
     integer: bool = False
 
+    @property
+    def length(self) -> float:
+        """The distance between the ends, in values."""
+        return self.high - self.low
+
     def find_pixel(self, value: float) -> float:
         """The pixel of a value."""
-        share = (value - self.low) / (self.high - self.low)
+        share = (value - self.low) / self.length
         return self.start + share * (self.end - self.start)
 
     def find_ticks(self, count: int) -> list[float]:
         """At most about `count` round values, spread over the axis."""
         locator = MaxNLocator(nbins=count, integer=self.log or self.integer)
-        tolerance = 1e-9 * (self.high - self.low)
-        low, high = self.low - tolerance, self.high + tolerance
+        tolerance = 1e-9 * self.length
+        low = self.low - tolerance
+        high = self.high + tolerance
         found = locator.tick_values(self.low, self.high)
         return [float(tick) for tick in found if low <= tick <= high]
 
@@ -55,20 +63,21 @@ class Axes:
 
     def place_point(self, x: float, y: float) -> str:
         """A point in pixels, as SVG writes it: `x,y`."""
-        column, row = self.x.find_pixel(x), self.y.find_pixel(y)
+        column = self.x.find_pixel(x)
+        row = self.y.find_pixel(y)
         return f"{column:.1f},{row:.1f}"
 
 
 def build_x_axis(limits: Limits) -> Axis:
     """An axis from the left of the picture to its right."""
     low, high = _separate_limits(limits)
-    return Axis(low, high, start=LEFT, end=WIDTH - RIGHT)
+    return Axis(low, high, start=LEFT, end=RIGHT)
 
 
 def build_y_axis(limits: Limits, log: bool = False, integer: bool = False) -> Axis:
     """An axis from the bottom of the picture to its top."""
     low, high = _separate_limits(limits)
-    return Axis(low, high, start=HEIGHT - BOTTOM, end=TOP, log=log, integer=integer)
+    return Axis(low, high, start=BOTTOM, end=TOP, log=log, integer=integer)
 
 
 def find_limits(values: Sequence[float]) -> Limits:
@@ -97,28 +106,25 @@ def draw_grid(axes: Axes, x_ticks: int = 5, y_ticks: int = 4) -> str:
     parts = ""
     for tick in axes.y.find_ticks(y_ticks):
         y = axes.y.find_pixel(tick)
-        parts += draw_shape("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y)
-        parts += _draw_label(axes.y.label_tick(tick), f"{LEFT - 6}", f"{y + 3.5:.1f}", anchor="end")
+        label = axes.y.label_tick(tick)
+        parts += _draw_level("grid", y)
+        parts += build_element("text", label, x=LEFT - 6, y=y + 3.5, text_anchor="end")
     for tick in axes.x.find_ticks(x_ticks):
         x = axes.x.find_pixel(tick)
-        parts += _draw_label(axes.x.label_tick(tick), f"{x:.1f}", f"{HEIGHT - 5}", anchor="middle")
-    floor = HEIGHT - BOTTOM
-    return parts + draw_shape("line", "axis", x1=LEFT, x2=WIDTH - RIGHT, y1=floor, y2=floor)
+        label = axes.x.label_tick(tick)
+        parts += build_element("text", label, x=x, y=HEIGHT - 5, text_anchor="middle")
+    return parts + _draw_level("axis", BOTTOM)
 
 
-def draw_shape(tag: str, css: str, content: str = "", **attributes: float | str) -> str:
-    """An SVG shape of a class of the page's style, around other markup where there is some.
-
-    Floats have one decimal; whole numbers and text are written as they are.
-    """
-    opening = f'{tag} class="{css}"'
-    for name, value in attributes.items():
-        written = f"{value:.1f}" if isinstance(value, float) else value
-        opening += f' {name}="{written}"'
-    if not content:
-        return f"<{opening}/>"
-    return f"<{opening}>{content}</{tag}>"
+def _draw_level(css: str, y: float) -> str:
+    """A line from the left to the right."""
+    return draw_shape("line", css, x1=LEFT, x2=RIGHT, y1=y, y2=y)
 
 
-def _draw_label(label: str, x: str, y: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{label}</text>'
+def draw_shape(tag: str, css: str, title: str = "", **attributes: float | str) -> str:
+    """An SVG shape of a class of the page's style. `title` is shown where a pointer rests on it."""
+    if title:
+        inner = build_element("title", escape_text(title))
+        return build_element(tag, inner, css, **attributes)
+    written = write_attributes(css, attributes)
+    return f"<{tag}{written}/>"

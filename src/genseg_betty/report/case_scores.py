@@ -7,7 +7,7 @@ from genseg_betty.report.elements import build_element, build_figure, build_note
 from genseg_betty.report.figures import draw_histogram
 from genseg_betty.report.record import Record
 from genseg_betty.report.wording import format_score
-from genseg_betty.run.names import DICE, JACCARD, SCORES
+from genseg_betty.run.names import DICE, SCORES
 
 WORST = 5
 """So many of the worst cases are shown."""
@@ -40,9 +40,8 @@ def _list_worst(cases: list[Case]) -> str:
     worst = sorted(cases, key=lambda case: case[DICE])[:WORST]
     rows = []
     for case in worst:
-        dice = format_score(case[DICE])
-        jaccard = format_score(case.get(JACCARD))
-        rows.append((case.get("id"), dice, jaccard))
+        scores = [format_score(case.get(score)) for score in SCORES]
+        rows.append((case.get("id"), *scores))
     return build_table(("worst cases", "Dice", "Jaccard"), rows)
 
 

@@ -95,8 +95,9 @@ def _draw_validation_scores(record: Record, x_range: Limits) -> str:
     if best is None:
         return build_figure(title, chart)
     step, score = best
-    legend = build_legend([one.name.title() for one in series])
-    return build_figure(f"{title}, best {score:.3f} at step {step:g}", chart + legend)
+    names = [one.name.title() for one in series]
+    caption = f"{title}, best {score:.3f} at step {step:g}"
+    return build_figure(caption, chart + build_legend(names))
 
 
 def _find_validation_scores(record: Record) -> list[MetricSeries]:

@@ -24,14 +24,28 @@ def escape_text(value: Any) -> str:
     return NONE if value is None else escape(harmless(value))
 
 
-def build_element(tag: str, content: str = "", css: str = "", **attributes: str | int) -> str:
-    """An element around markup. `css` is its class; the values of attributes are written as they are."""
-    if css:
-        attributes = {"class": css, **attributes}
-    opening = tag
-    for name, value in attributes.items():
-        opening += f' {name}="{value}"'
-    return f"<{opening}>{content}</{tag}>"
+def build_element(tag: str, content: str = "", css: str = "", **attributes: float | str) -> str:
+    """An element around markup. `css` is its class; for the other attributes see `write_attributes`."""
+    written = write_attributes(css, attributes)
+    return f"<{tag}{written}>{content}</{tag}>"
+
+
+def write_attributes(css: str, attributes: Mapping[str, float | str]) -> str:
+    """The attributes of a tag: a space before each, and `text-anchor` for the argument `text_anchor`.
+
+    Floats have one decimal, as pixels do; whole numbers and text are written as they are.
+    """
+    written = f' class="{css}"' if css else ""
+    for argument, value in attributes.items():
+        name = argument.replace("_", "-")
+        number = f"{value:.1f}" if isinstance(value, float) else value
+        written += f' {name}="{number}"'
+    return written
+
+
+def build_heading(text: str, tag: str = "h2") -> str:
+    """A heading; `tag` is h1 for that of the page, h3 for that of a part of a part."""
+    return build_element(tag, escape_text(text))
 
 
 def build_note(text: str, css: str = "note") -> str:

@@ -19,10 +19,12 @@ SUMMARY_OF_CONFIG = "Config: all keys that have a part in this Run"
 
 def describe_making(record: Record) -> str:
     """Two lists side by side, and the whole config to unfold."""
-    lists = build_list(_find_settings(record)) + build_list(_find_measurements(record))
-    summary = build_element("summary", SUMMARY_OF_CONFIG)
-    dump = build_element("pre", escape_text(OmegaConf.to_yaml(record.used_config)))
-    return build_element("div", lists, "split") + build_element("details", summary + dump)
+    lists = build_list(_find_settings(record))
+    lists += build_list(_find_measurements(record))
+    dump = OmegaConf.to_yaml(record.used_config)
+    details = build_element("summary", SUMMARY_OF_CONFIG)
+    details += build_element("pre", escape_text(dump))
+    return build_element("div", lists, "split") + build_element("details", details)
 
 
 def _find_settings(record: Record) -> dict[str, Any]:
@@ -37,9 +39,12 @@ def _find_settings(record: Record) -> dict[str, Any]:
 
 def _describe_section(section: dict[str, Any]) -> str:
     """One line of a config group: its name, then its keys that are set."""
-    words = [str(section["name"])] if section.get("name") else []
+    words = []
+    if section.get("name"):
+        words.append(str(section["name"]))
     for key, value in flatten_tree(section).items():
-        if key not in ("name", "_target_") and value is not None:
+        is_told = key not in ("name", "_target_")
+        if is_told and value is not None:
             words.append(f"{key}={value}")
     return " ".join(words)
 
@@ -47,7 +52,7 @@ def _describe_section(section: dict[str, Any]) -> str:
 def _find_measurements(record: Record) -> dict[str, Any]:
     """What the training found out, under the words of the page; None for what it did not."""
     results = record.results
-    memory = as_number(results.get("peak_memory_bytes")) or record.metrics.find_last_value(SYSTEM_PHASE, MEMORY_BYTES)
+    memory = _find_measured(record, "peak_memory_bytes", MEMORY_BYTES)
     return {
         "time": _describe_time(record),
         "peak memory": format_bytes(memory),
@@ -63,15 +68,22 @@ def _find_measurements(record: Record) -> dict[str, Any]:
 
 
 def _describe_time(record: Record) -> str:
-    total = as_number(record.results.get("seconds")) or record.metrics.find_last_value(SYSTEM_PHASE, SECONDS)
-    each = as_number(record.results.get("seconds_per_iteration"))
-    return f"{format_duration(total)} in all, {format_duration(each or None)} a step"
+    total = _find_measured(record, "seconds", SECONDS)
+    each = as_number(record.results.get("seconds_per_iteration")) or None
+    return f"{format_duration(total)} in all, {format_duration(each)} a step"
+
+
+def _find_measured(record: Record, key: str, metric: str) -> float | None:
+    """A number of results.json; while there is none, the last value of the metric that it comes from."""
+    found = as_number(record.results.get(key))
+    return found or record.metrics.find_last_value(SYSTEM_PHASE, metric)
 
 
 def _count_parameters(record: Record) -> dict[str, str]:
     """The size of each network that has one."""
+    parameters = as_mapping(record.results.get("parameters"))
     sizes = {}
-    for name, value in as_mapping(record.results.get("parameters")).items():
+    for name, value in parameters.items():
         count = as_number(value)
         if count:
             sizes[f"{name} parameters"] = f"{int(count):,}"
@@ -81,7 +93,10 @@ def _count_parameters(record: Record) -> dict[str, str]:
 def _list_versions(record: Record) -> str | None:
     """Packages and their versions, those left out that were not installed."""
     versions = as_mapping(record.results.get("versions"))
-    told = [f"{package} {version}" for package, version in versions.items() if version]
+    told = []
+    for package, version in versions.items():
+        if version:
+            told.append(f"{package} {version}")
     return ", ".join(told) or None
 
 

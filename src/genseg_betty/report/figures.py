@@ -19,7 +19,7 @@ from genseg_betty.report.axes import (
     find_limits,
     pad_limits,
 )
-from genseg_betty.report.elements import build_note, escape_text
+from genseg_betty.report.elements import build_element, build_note, escape_text
 
 Point = tuple[float, float]
 BINS = 150
@@ -88,10 +88,17 @@ def draw_histogram(title: str, values: Sequence[float]) -> str:
     axes = Axes(build_x_axis((low, 1.0)), y_axis)
     parts = draw_grid(axes)
     for index, count in enumerate(counts):
-        x = axes.x.find_pixel(low + index * width)
-        y = axes.y.find_pixel(count)
-        next_x = axes.x.find_pixel(low + (index + 1) * width)
-        parts += draw_shape("rect", "bar", x=x + 0.5, y=y, width=next_x - x - 1, height=HEIGHT - BOTTOM - y)
+        left = axes.x.find_pixel(low + index * width)
+        right = axes.x.find_pixel(low + (index + 1) * width)
+        top = axes.y.find_pixel(count)
+        parts += draw_shape(
+            "rect",
+            "bar",
+            x=left + 0.5,
+            y=top,
+            width=right - left - 1,
+            height=BOTTOM - top,
+        )
     return _frame_drawing(title, parts)
 
 
@@ -106,7 +113,11 @@ def _count_values(values: Sequence[float], low: float, width: float) -> list[int
 
 
 def _take_logarithms(series: MetricSeries) -> MetricSeries:
-    positive = [(x, math.log10(y)) for x, y in series.points if y > 0]
+    """The series on a logarithmic axis, where values that are not positive have no place."""
+    positive = []
+    for step, value in series.points:
+        if value > 0:
+            positive.append((step, math.log10(value)))
     return replace(series, points=positive)
 
 
@@ -127,7 +138,9 @@ def thin_points(points: Sequence[Point], bins: int = BINS) -> list[Bin]:
     size = math.ceil(len(points) / bins) if points else 1
     thinned = []
     for start in range(0, len(points), size):
-        xs, ys = zip(*points[start : start + size], strict=True)
+        neighbours = points[start : start + size]
+        xs = [x for x, _ in neighbours]
+        ys = [y for _, y in neighbours]
         mean_x = sum(xs) / len(xs)
         mean_y = sum(ys) / len(ys)
         thinned.append(Bin(mean_x, mean_y, min(ys), max(ys)))
@@ -140,21 +153,21 @@ def _draw_line(series: MetricSeries, axes: Axes) -> str:
         return ""
     bins = thin_points(series.points)
     path = [axes.place_point(bin.x, bin.mean) for bin in bins]
-    name = f"<title>{escape_text(series.name)}</title>"
+    css = f"c{series.colour}"
     if len(path) == 1:
         x, y = path[0].split(",")
-        return draw_shape("circle", f"dot c{series.colour}", name, cx=x, cy=y, r=2.5)
-    line = draw_shape("polyline", f"line c{series.colour}", name, points=" ".join(path))
-    if len(bins) < len(series.points):
-        return _draw_band(bins, series.colour, axes) + line
-    return line
+        return draw_shape("circle", f"dot {css}", series.name, cx=x, cy=y, r=2.5)
+    line = draw_shape("polyline", f"line {css}", series.name, points=" ".join(path))
+    if len(bins) == len(series.points):
+        return line
+    return _draw_band(bins, f"band {css}", axes) + line
 
 
-def _draw_band(bins: Sequence[Bin], colour: int, axes: Axes) -> str:
+def _draw_band(bins: Sequence[Bin], css: str, axes: Axes) -> str:
     """The area between the least and the most of each bin."""
     upper = [axes.place_point(bin.x, bin.most) for bin in bins]
     lower = [axes.place_point(bin.x, bin.least) for bin in reversed(bins)]
-    return draw_shape("polygon", f"band c{colour}", points=" ".join(upper + lower))
+    return draw_shape("polygon", css, points=" ".join(upper + lower))
 
 
 def _draw_boundary(step: float, axes: Axes) -> str:
@@ -162,14 +175,17 @@ def _draw_boundary(step: float, axes: Axes) -> str:
     if not axes.x.low < step < axes.x.high:
         return ""
     x = axes.x.find_pixel(step)
-    return draw_shape("line", "boundary", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM)
+    return draw_shape("line", "boundary", x1=x, x2=x, y1=TOP, y2=BOTTOM)
 
 
 def _draw_ring(point: Point, colour: int, axes: Axes) -> str:
-    x = axes.x.find_pixel(point[0])
-    y = axes.y.find_pixel(point[1])
+    step, value = point
+    x = axes.x.find_pixel(step)
+    y = axes.y.find_pixel(value)
     return draw_shape("circle", f"ring c{colour}", cx=x, cy=y, r=4)
 
 
 def _frame_drawing(title: str, parts: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape_text(title)}">{parts}</svg>'
+    view = f"0 0 {WIDTH} {HEIGHT}"
+    label = escape_text(title)
+    return build_element("svg", parts, viewBox=view, role="img", aria_label=label)

@@ -9,29 +9,42 @@ def build_lead(record: Record) -> str:
     """One sentence: what was trained on what."""
     dataset = as_mapping(record.config.get("dataset"))
     title = dataset.get("title") or record.dataset
-    trained = f"{record.method}, {_name_networks(record)}"
-    return build_note(f"{trained}, on {_count_images(record)} of {title}, seed {record.seed}", "lead")
+    parts = [
+        record.method,
+        _name_networks(record),
+        f"on {_count_images(record)} of {title}",
+        f"seed {record.seed}",
+    ]
+    return build_note(", ".join(parts), "lead")
 
 
 def _name_networks(record: Record) -> str:
     """The networks as the training described them, or else as the config names them."""
     results = record.results
-    described = [str(network) for network in as_mapping(results.get("networks")).values()]
-    configured = [name for name in (record.backbone, record.generator) if name != NONE]
-    networks = " and ".join(described or configured)
+    described = as_mapping(results.get("networks"))
+    names = [str(network) for network in described.values()]
+    if not names:
+        configured = (record.backbone, record.generator)
+        names = [name for name in configured if name != NONE]
+    networks = " and ".join(names)
     if results.get("reduced"):
-        networks += f" (trainer={results.get('trainer')}: smaller than usual)"
+        trainer = results.get("trainer")
+        networks += f" (trainer={trainer}: smaller than usual)"
     return networks
 
 
 def _count_images(record: Record) -> str:
     """How many images were labelled, and what became of them where that is known."""
     results = record.results
-    count = "an unknown number of" if record.n_labelled is None else record.n_labelled
+    labelled = record.n_labelled
+    count = "an unknown number of" if labelled is None else labelled
     images = f"{count} labelled images"
-    if not results.get("n_train"):
+    trained = results.get("n_train")
+    if not trained:
         return images
-    use = f"{results['n_train']} to train, {results.get('n_validation')} to validate"
-    if results.get("n_unused"):
-        use += f"; {results['n_unused']} others unused"
+    validated = results.get("n_validation")
+    unused = results.get("n_unused")
+    use = f"{trained} to train, {validated} to validate"
+    if unused:
+        use += f"; {unused} others unused"
     return f"{images} ({use})"

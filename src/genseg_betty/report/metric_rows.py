@@ -1,7 +1,6 @@
 """The rows of a Run's metrics.csv, asked for by phase and name. `run/names.py` says what they mean."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,16 +43,18 @@ class MetricRows:
 
     def find_names(self, phase: str) -> list[str]:
         """Metric names of a phase, in the order they first appear."""
-        names = dict.fromkeys(row["name"] for row in self.rows if row["phase"] == phase)
+        rows = [row for row in self.rows if row["phase"] == phase]
+        names = dict.fromkeys(row["name"] for row in rows)
         return list(names)
 
     def find_points(self, phase: str, name: str) -> Points:
         """The values of one metric; those that are not finite are left out."""
         points = []
         for row in self.rows:
+            value = row["value"]
             is_asked = row["phase"] == phase and row["name"] == name
-            if is_asked and math.isfinite(row["value"]):
-                points.append((row["step"], row["value"]))
+            if is_asked and math.isfinite(value):
+                points.append((row["step"], value))
         return points
 
     def find_last_value(self, phase: str, name: str) -> float | None:
@@ -72,5 +73,9 @@ class MetricRows:
 
     def count_nonfinite(self) -> dict[str, int]:
         """phase/name -> how many of its values are not finite, where there are any."""
-        nonfinite = [row for row in self.rows if not math.isfinite(row["value"])]
-        return Counter(f"{row['phase']}/{row['name']}" for row in nonfinite)
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            if not math.isfinite(row["value"]):
+                metric = f"{row['phase']}/{row['name']}"
+                counts[metric] = counts.get(metric, 0) + 1
+        return counts

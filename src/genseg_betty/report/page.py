@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from genseg_betty.report.comparison import build_comparison
-from genseg_betty.report.elements import build_element, build_note, escape_text
+from genseg_betty.report.elements import build_element, build_heading, build_note, escape_text
 from genseg_betty.report.lead import build_lead
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.run_section import build_notices, build_run_section
@@ -43,8 +43,11 @@ def build_page(records: Sequence[Record]) -> str:
 
 def _build_single(record: Record) -> str:
     """A Run's name and scores in large letters, and everything about it below."""
-    title = build_element("h1", escape_text(record.name))
-    return title + build_lead(record) + build_notices(record) + _build_cards(record) + build_run_section(record)
+    body = build_heading(record.name, "h1")
+    body += build_lead(record)
+    body += build_notices(record)
+    body += _build_cards(record)
+    return body + build_run_section(record)
 
 
 def _build_cards(record: Record) -> str:
@@ -65,7 +68,7 @@ def _build_card(test_set: str, scores: dict[str, Any], is_own: bool) -> str:
     jaccard = format_score(as_number(scores.get(JACCARD)))
     domain = "" if is_own else ", out of domain"
     count = escape_text(scores.get("cases"))
-    content = build_element("h3", escape_text(test_set))
+    content = build_heading(test_set, "h3")
     content += build_element("div", dice, "value")
     content += build_element("p", f"Dice, mean of {count} cases{domain}")
     content += build_element("p", f"Jaccard {jaccard}")

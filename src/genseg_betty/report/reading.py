@@ -15,7 +15,7 @@ from genseg_betty.report.metric_rows import MetricRows
 from genseg_betty.report.record import Record
 from genseg_betty.report.values import as_mapping, as_number
 from genseg_betty.run import Run
-from genseg_betty.run.checksums import SUMS, damaged
+from genseg_betty.run.checksums import SUMS, explain_damage
 
 MAX_CASES = 2**27
 """Bytes of one table of cases."""
@@ -71,7 +71,7 @@ def _read_cases(file: Path) -> list[dict[str, Any]]:
         with file.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, ValueError, csv.Error) as error:
-        raise damaged(file, f"it cannot be read ({error})") from error
+        raise explain_damage(file, f"it cannot be read ({error})") from error
     return [_convert_case(row) for row in rows]
 
 
@@ -100,7 +100,7 @@ def _find_contradictions(
 def _find_changes(run: Run, told: list[str]) -> list[str]:
     """At most one line, of the files that are not what the Run wrote, although they can be read."""
     try:
-        changed = run.changed_files()
+        changed = run.find_changed_files()
     except UserError as error:  # the checksums themselves
         return [str(error)]
     names = [name for name in changed if not any(line.startswith(name) for line in told)]

@@ -132,9 +132,8 @@ def is_process_gone(status: dict[str, Any]) -> bool:
 def find_test_scores(record: Record) -> dict[str, dict[str, Any]]:
     """Test set -> its scores, the training dataset's own first."""
     tests = as_mapping(record.results.get("test"))
-    names = sorted(map(str, tests), key=lambda name: name != record.dataset)
-    found = {str(name): as_mapping(scores) for name, scores in tests.items()}
-    return {name: found[name] for name in names}
+    names = sorted(tests, key=lambda name: name != record.dataset)
+    return {name: as_mapping(tests[name]) for name in names}
 
 
 def find_settings(record: Record) -> dict[str, Any]:
@@ -145,8 +144,11 @@ def find_settings(record: Record) -> dict[str, Any]:
 
 def count_nonfinite(record: Record) -> dict[str, int]:
     """What was not finite: steps skipped by each level, values of each metric; zeros left out."""
-    told = as_mapping(record.status.get("skipped")) or as_mapping(record.results.get("skipped"))
-    skipped = told or record.metrics.find_skipped_steps()  # which alone Runs of an earlier version have
+    skipped = as_mapping(record.status.get("skipped"))
+    if not skipped:
+        skipped = as_mapping(record.results.get("skipped"))
+    if not skipped:  # of a Run of an earlier version
+        skipped = record.metrics.find_skipped_steps()
     counts = {}
     for level, steps in rename_levels(skipped).items():
         counts[f"{level} steps skipped"] = int(as_number(steps) or 0)

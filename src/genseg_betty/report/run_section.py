@@ -3,7 +3,7 @@
 from genseg_betty.report.alpha_curves import draw_architecture
 from genseg_betty.report.case_scores import describe_cases
 from genseg_betty.report.curves import draw_curves
-from genseg_betty.report.elements import build_element, build_note, embed_picture
+from genseg_betty.report.elements import build_element, build_heading, build_note, embed_picture
 from genseg_betty.report.facts import describe_making
 from genseg_betty.report.record import Record, count_nonfinite
 
@@ -22,7 +22,7 @@ def build_run_section(record: Record, heading: str = "h2") -> str:
     sections = ""
     for title, part in parts.items():
         if part:
-            sections += build_element(heading, title) + part
+            sections += build_heading(title, heading) + part
     return sections
 
 
@@ -51,5 +51,6 @@ def _show_pictures(record: Record) -> str:
         return build_note("No sample pictures yet.", "missing")
     shown = ""
     for path in record.samples[:MAX_PICTURES]:
-        shown += embed_picture(path, path.stem.replace("-", " "))
+        caption = path.stem.replace("-", " ")
+        shown += embed_picture(path, caption)
     return build_element("div", shown, "gallery")

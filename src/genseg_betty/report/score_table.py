@@ -26,9 +26,11 @@ def build_score_table(groups: Sequence[Group], records: Sequence[Record]) -> str
         for score in SCORES:
             best = find_best_groups(groups, test_set, score)
             for index, group in enumerate(groups):
-                rows[index] += _build_cell(group, groups, test_set, score, is_best=group in best)
+                is_best = group in best
+                rows[index] += _build_cell(group, groups, test_set, score, is_best)
+    heads = _build_column_heads(test_sets, records)
     body = "".join(build_element("tr", row) for row in rows)
-    return frame_table(_build_column_heads(test_sets, records), body) + build_note(TABLE_NOTE)
+    return frame_table(heads, body) + build_note(TABLE_NOTE)
 
 
 def _build_column_heads(test_sets: Sequence[str], records: Sequence[Record]) -> str:
@@ -38,7 +40,8 @@ def _build_column_heads(test_sets: Sequence[str], records: Sequence[Record]) -> 
     names = ""
     for test_set in test_sets:
         kind = "trained on" if test_set in trained_on else "out of domain"
-        label = escape_text(test_set) + build_element("small", kind)
+        label = escape_text(test_set)
+        label += build_element("small", kind)
         heads += build_element("th", label, "set", colspan=len(SCORES))
         for score in SCORES:
             names += build_element("th", score.title(), "score")
@@ -53,8 +56,10 @@ def _build_head(group: Group) -> str:
         networks = f"{labels.backbone} · {labels.generator}"
     word = "seeds" if len(group.records) > 1 else "seed"
     seeds = ", ".join(str(record.seed) for record in group.records)
-    note = f"{networks} · {labels.n_labelled} of {labels.dataset} · {word} {seeds}"
-    content = escape_text(group.title) + build_element("small", escape_text(note))
+    images = f"{labels.n_labelled} of {labels.dataset}"
+    note = escape_text(f"{networks} · {images} · {word} {seeds}")
+    content = escape_text(group.title)
+    content += build_element("small", note)
     return build_element("th", content, scope="row")
 
 
