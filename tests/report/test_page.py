@@ -79,9 +79,9 @@ def test_one_run_shows_scores_first_and_everything_behind_them(make_run: MakeRun
         "584 MiB",
     ):
         assert expected in page.words
-    for expected in ("3,400,000", "torch 2.15.0", "Not finite: 2 generator steps skipped.", "step 000450"):
+    for expected in ("3,400,000", "torch 2.15.0", "Not finite: 2 generator steps skipped.", "validation 000450"):
         assert expected in page.words
-    assert "step 000300" not in page.words
+    assert "validation 000300" not in page.words
     assert "not finished" not in page.words
 
 
@@ -165,7 +165,7 @@ def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path)
     broken = make_run(name="broken")
     for name, content in {
         "results.json": "{", "status.json": "[]", "metrics.csv": "step,phase,name,value\nx,joint\n",
-        "test-nlm_sz.csv": "id,dice\na,\n", "test-nlm_mc.csv": "", "samples/step-000450.png": "no picture",
+        "test-nlm_sz.csv": "id,dice\na,\n", "test-nlm_mc.csv": "", "samples/validation-000450.png": "no picture",
     }.items():  # fmt: skip
         (broken / name).write_text(content)
     odd = make_run(name="odd")
@@ -177,7 +177,7 @@ def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path)
     assert "results.json cannot be read" in words["broken"]
     assert "metrics.csv cannot be read" in words["broken"]
     assert "status.json cannot be read" in words["broken"]
-    assert "step-000450.png cannot be read" in words["broken"]
+    assert "validation-000450.png cannot be read" in words["broken"]
     assert "nlm_sz: no cases" in words["broken"]
     page = Page(build_report([begun, broken, odd, make_run("vanilla")], tmp_path / "all.html"))
     assert "not finished: begun, broken" in page.words
@@ -283,7 +283,7 @@ def test_whatever_a_strangers_files_hold_a_page_comes_of_it(
         assert "nlm_sz" in Page(build_report(runs, tmp_path / "page.html")).words
 
 
-@pytest.mark.parametrize("name", [*FOREIGN, "samples/step-000450.png"])
+@pytest.mark.parametrize("name", [*FOREIGN, "samples/validation-000450.png"])
 @pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
 def test_a_file_without_end_is_said_on_the_page(name: str, kind: str, make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
@@ -293,10 +293,10 @@ def test_a_file_without_end_is_said_on_the_page(name: str, kind: str, make_run: 
     assert f"{file.name} cannot be read" in Page(build_report([run], tmp_path / "page.html")).words
 
 
-@pytest.mark.parametrize("linked", ["samples/step-000450.png", "samples"])
+@pytest.mark.parametrize("linked", ["samples/validation-000450.png", "samples"])
 def test_a_picture_from_outside_the_run_is_not_shown(linked: str, make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
-    file = run / "samples" / "step-000450.png"
+    file = run / "samples" / "validation-000450.png"
     private = (run / linked).rename(tmp_path / "private")
     (run / linked).symlink_to(private)
     page = Page(build_report([run], tmp_path / "page.html"))

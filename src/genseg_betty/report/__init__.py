@@ -34,6 +34,8 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
     if out == scores:
         raise UserError(f"{out} would be overwritten by the table of scores: name the page something.html")
     records = _read_records(list(dict.fromkeys(paths)))
+
+    # Both files are looked at before either is written, so that none is replaced beside one that is refused.
     try:
         _require_replaceable(out, BEGINNING_OF_PAGE)
         _require_replaceable(scores, BEGINNING_OF_TABLE)
@@ -69,6 +71,8 @@ def _read_records(paths: Sequence[Path]) -> list[Record]:
             faults.append(str(error))
     if not records:
         raise UserError("\n".join(faults))
+
+    # What is left out or incomplete is said at once, for the page may be opened much later.
     told = [f"left out of the report: {fault}" for fault in faults]
     for record in records:
         if record.faults:

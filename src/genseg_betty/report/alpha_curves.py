@@ -7,7 +7,7 @@ from genseg_betty.report.elements import build_element, build_figure, build_lege
 from genseg_betty.report.figures import MetricSeries, draw_line_chart
 from genseg_betty.report.record import Record
 from genseg_betty.report.values import as_mapping
-from genseg_betty.run.names import ARCHITECTURE, ARCHITECTURE_PHASE, AlphaName
+from genseg_betty.run.names import ARCHITECTURE_PHASE, AlphaName
 
 HALVES = {"down": "Encoder", "up": "Decoder"}
 KEPT_IN = {"conv": "kept in the encoder", "upconv": "kept in the decoder"}
@@ -68,7 +68,7 @@ def _draw_cell(record: Record, cell: Cell, alphas: list[AlphaName], operations: 
 
 def _list_kept(record: Record) -> str:
     """The operations that the end of the search kept, of each half that has any."""
-    architecture = as_mapping(record.results.get(ARCHITECTURE))
+    architecture = as_mapping(record.results.get("architecture"))
     kept = architecture.get("kept")
     names = [str(name) for name in kept] if isinstance(kept, list) else []
     halves = {}

@@ -21,7 +21,8 @@ def describe_cases(record: Record) -> str:
     names = sorted(record.cases, key=lambda name: name != record.dataset)
     parts = ""
     for name in names:
-        scored = [case for case in record.cases[name] if case.get(DICE) is not None]
+        cases = record.cases[name]
+        scored = [case for case in cases if case.get(DICE) is not None]
         if scored:
             parts += _describe_test_set(name, scored)
         else:
@@ -30,13 +31,16 @@ def describe_cases(record: Record) -> str:
 
 
 def _describe_test_set(name: str, cases: list[Case]) -> str:
-    chart = draw_histogram(name, [case[DICE] for case in cases])
-    figure = build_figure(f"{name}: cases by Dice, {len(cases)} in all", chart)
-    worst = build_element("div", _list_worst(cases))
-    return build_element("div", figure + worst, "split") + _list_classes(cases)
+    """The spread of Dice beside the worst cases, and below them the classes."""
+    dice = [case[DICE] for case in cases]
+    caption = f"{name}: cases by Dice, {len(cases)} in all"
+    columns = build_figure(caption, draw_histogram(name, dice))
+    columns += build_element("div", _list_worst(cases))
+    return build_element("div", columns, "split") + _list_classes(cases)
 
 
 def _list_worst(cases: list[Case]) -> str:
+    """The cases with the lowest Dice, the worst first."""
     worst = sorted(cases, key=lambda case: case[DICE])[:WORST]
     rows = []
     for case in worst:
@@ -48,13 +52,14 @@ def _list_worst(cases: list[Case]) -> str:
 def _list_classes(cases: list[Case]) -> str:
     """Means of the columns of single classes, where there are any."""
     prefix = f"{DICE}_"
-    labels = [column.removeprefix(prefix) for column in cases[0] if column.startswith(prefix)]
+    columns = [column for column in cases[0] if column.startswith(prefix)]
+    labels = [column.removeprefix(prefix) for column in columns]
     if not labels:
         return ""
     rows = []
     for label in labels:
-        means = [format_score(_find_mean(cases, f"{score}_{label}")) for score in SCORES]
-        rows.append((label, *means))
+        means = [_find_mean(cases, f"{score}_{label}") for score in SCORES]
+        rows.append((label, *map(format_score, means)))
     return build_table(("class", "Dice", "Jaccard"), rows)
 
 

@@ -35,6 +35,8 @@ def build_comparison(records: Sequence[Record]) -> str:
     runs = f"{len(records)} Runs"
     datasets = dict.fromkeys(record.dataset for record in records)
     lead = f"{len(groups)} methods over {runs} on {', '.join(datasets)}"
+
+    # First what the Runs were compared for, last what only who looks for a fault unfolds.
     body = build_heading(f"Comparison of {runs}", "h1")
     body += build_note(lead, "lead")
     body += _warn_of_unfinished(records)
@@ -72,6 +74,8 @@ def _draw_dots(groups: Sequence[Group], test_set: str) -> str:
     dice = [_find_dice(group, test_set) for group in groups]
     every = list(itertools.chain.from_iterable(dice))
     scale = _find_scale(every or [0.0, 1.0])
+
+    # Two columns of a grid: the labels, and the tracks with the scale below them.
     rows = ""
     for group, of_group in zip(groups, dice, strict=True):
         label = escape_text(group.title)
@@ -80,7 +84,7 @@ def _draw_dots(groups: Sequence[Group], test_set: str) -> str:
     ends = ""
     for end in scale:
         ends += build_element("span", f"{end:g}")
-    rows += build_element("span")  # below the labels
+    rows += build_element("span")
     return rows + build_element("span", ends, "scale")
 
 

@@ -1,4 +1,7 @@
-"""The few pieces of HTML that the report is made of. Arguments called `content` are markup, all others text."""
+"""The few pieces of HTML that the report is made of.
+
+Whatever comes in as text goes out escaped; `content`, `head` and `body` are markup already.
+"""
 
 import base64
 import io

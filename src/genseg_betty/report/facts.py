@@ -68,9 +68,11 @@ def _find_measurements(record: Record) -> dict[str, Any]:
 
 
 def _describe_time(record: Record) -> str:
-    total = _find_measured(record, "seconds", SECONDS)
-    each = as_number(record.results.get("seconds_per_iteration")) or None
-    return f"{format_duration(total)} in all, {format_duration(each)} a step"
+    seconds = _find_measured(record, "seconds", SECONDS)
+    seconds_per_step = as_number(record.results.get("seconds_per_iteration"))
+    in_all = format_duration(seconds)
+    a_step = format_duration(seconds_per_step or None)
+    return f"{in_all} in all, {a_step} a step"
 
 
 def _find_measured(record: Record, key: str, metric: str) -> float | None:

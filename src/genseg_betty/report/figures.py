@@ -68,6 +68,8 @@ def draw_line_chart(
     axes = _find_axes(series, x_range, y_range, log)
     if axes is None:
         return build_note(f"{title}: no values", "missing")
+
+    # What is drawn later lies above what was drawn before.
     parts = draw_grid(axes, 3, 2) if coarse else draw_grid(axes)
     if boundary is not None:
         parts += _draw_boundary(boundary, axes)
@@ -86,6 +88,8 @@ def draw_histogram(title: str, values: Sequence[float]) -> str:
     counts = _count_values(values, low, width)
     y_axis = build_y_axis((0, max(counts) * 1.05), integer=True)
     axes = Axes(build_x_axis((low, 1.0)), y_axis)
+
+    # A bar for each bin, with a pixel between two bars.
     parts = draw_grid(axes)
     for index, count in enumerate(counts):
         left = axes.x.find_pixel(low + index * width)
@@ -157,7 +161,8 @@ def _draw_line(series: MetricSeries, axes: Axes) -> str:
     if len(path) == 1:
         x, y = path[0].split(",")
         return draw_shape("circle", f"dot {css}", series.name, cx=x, cy=y, r=2.5)
-    line = draw_shape("polyline", f"line {css}", series.name, points=" ".join(path))
+    points = " ".join(path)
+    line = draw_shape("polyline", f"line {css}", series.name, points=points)
     if len(bins) == len(series.points):
         return line
     return _draw_band(bins, f"band {css}", axes) + line

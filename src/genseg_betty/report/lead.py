@@ -42,6 +42,8 @@ def _count_images(record: Record) -> str:
     trained = results.get("n_train")
     if not trained:
         return images
+
+    # Unused images are told of where there are any.
     validated = results.get("n_validation")
     unused = results.get("n_unused")
     use = f"{trained} to train, {validated} to validate"

@@ -32,6 +32,8 @@ def read_record(path: Path) -> Record:
     rows = _read_or_note(faults, "metrics.csv", run.metrics, [])
     cases = _read_all_cases(faults, run.path)
     splits = _read_or_note(faults, "splits.json", lambda: run.read_json("splits.json", checked=False), {})
+
+    # What no file says by itself.
     contradictions = _find_contradictions(run, status, results, as_mapping(splits))
     changes = _find_changes(run, faults)
     return Record(

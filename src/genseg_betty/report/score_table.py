@@ -21,6 +21,8 @@ def build_score_table(groups: Sequence[Group], records: Sequence[Record]) -> str
     test_sets = list_test_sets(records)
     if not test_sets:
         return build_note("No test scores yet.", "missing")
+
+    # Column by column, for the best of each column is marked.
     rows = [_build_head(group) for group in groups]
     for test_set in test_sets:
         for score in SCORES:
@@ -54,10 +56,13 @@ def _build_head(group: Group) -> str:
     networks = labels.backbone
     if labels.generator != NONE:
         networks = f"{labels.backbone} · {labels.generator}"
-    word = "seeds" if len(group.records) > 1 else "seed"
-    seeds = ", ".join(str(record.seed) for record in group.records)
-    images = f"{labels.n_labelled} of {labels.dataset}"
-    note = escape_text(f"{networks} · {images} · {word} {seeds}")
+    seeds = [str(record.seed) for record in group.records]
+    parts = [
+        networks,
+        f"{labels.n_labelled} of {labels.dataset}",
+        f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}",
+    ]
+    note = escape_text(" · ".join(parts))
     content = escape_text(group.title)
     content += build_element("small", note)
     return build_element("th", content, scope="row")
@@ -68,13 +73,16 @@ def _build_cell(group: Group, groups: Sequence[Group], test_set: str, score: str
     summary = group.summarise_scores(test_set, score)
     if summary is None:
         return build_element("td", NONE, "score")
-    reference = find_reference(group, groups)
-    test = compare_seeds(group, reference, test_set, score) if reference else None
     content = _format_summary(summary)
+    css = "score"
     if is_best:
         content += " ★"
-    content += _describe_test(test)
-    return build_element("td", content, "score best" if is_best else "score")
+        css = "score best"
+    reference = find_reference(group, groups)
+    if reference is not None:
+        test = compare_seeds(group, reference, test_set, score)
+        content += _describe_test(test)
+    return build_element("td", content, css)
 
 
 def _format_summary(summary: Summary) -> str:
@@ -88,6 +96,8 @@ def _describe_test(test: PairedTest | None) -> str:
     """The difference and its p; nothing where too few seeds can be compared."""
     if test is None or test.p is None:
         return ""
-    p = "p &lt; 0.001" if test.p < 0.001 else f"p = {test.p:.3f}"
+    p = f"p = {test.p:.3f}"
+    if test.p < 0.001:
+        p = "p &lt; 0.001"
     difference = f"{test.difference:+.3f}".replace("-", "−")
     return build_element("small", f"{difference}, {p}")

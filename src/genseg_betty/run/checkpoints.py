@@ -36,6 +36,8 @@ def read_checkpoint(path: Path, sums: Checksums, map_location: Any, mmap: bool) 
     """
     if not path.exists():
         return None
+
+    # The file is looked at before PyTorch reads it, and what PyTorch has read is looked at again.
     try:
         require_sound_checkpoint(path, in_memory=not mmap)
         if not mmap and not sums.matches(path):

@@ -64,6 +64,8 @@ class MetricsFile:
             header, *lines = whole_lines(self.path) or [HEADER]
         except (OSError, ValueError) as error:
             raise explain_damage(self.path, f"it cannot be read ({error})") from error
+
+        # A kill tears the last line alone, which is left out. Any other damage is named.
         beginning = header.strip()
         if beginning != HEADER:
             raise explain_damage(self.path, f"it begins with {beginning[:SHOWN]!r}, expected {HEADER}")

@@ -45,11 +45,15 @@ def prepare_directory(path: Path, config: DictConfig, resume: str) -> bool:
         raise UserError(f"resume={resume}: expected auto, never or restart")
     if resume == "never" and any(entry.name != LOCK for entry in path.iterdir()):
         raise UserError(f"{path} is not empty, and resume=never: name another run_dir, or use resume=auto or restart")
+
+    # A Run that goes on is refused before anything of it is changed.
     if can_continue(path, resume):
         _refuse_link(path / "metrics.csv")
         _refuse_differences(path, config)
         remove_leftovers([path, *_find_folders(path)])
         return True
+
+    # Without a checkpoint all that is there is deleted, if it is a Run's and nothing is lost by it.
     state, step = _read_progress(path)
     if resume == "auto":
         _refuse_loss(path, state, step)
@@ -114,6 +118,8 @@ def _clear_directory(path: Path, is_run: bool) -> None:
     for pattern in OWNED:
         found |= dict.fromkeys(path.glob(pattern))
     files = [file for file in found if file.parent in folders]
+
+    # All is refused before anything is deleted.
     if files and not is_run:
         relative = sorted(str(file.relative_to(path)) for file in files)
         names = ", ".join(relative[:SHOWN])

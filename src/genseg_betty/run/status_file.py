@@ -36,6 +36,8 @@ class StatusFile:
             "host": platform.node(),
             "updated": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+        # Until the Run is finished both files change without their checksums.
         self._sums.forget(*self._changing)
         atomic_write(self.path, to_json(status).encode())
         if state == "finished":

@@ -109,6 +109,8 @@ def find_pickle(entries: Sequence[zipfile.ZipInfo], begin: int) -> zipfile.ZipIn
     declared = sum(entry.file_size for entry in entries)
     if declared > begin:
         raise ValueError(f"its entries overlap: together they declare more than the file holds; {FOREIGN}")
+
+    # No two names are alike but for capitals.
     wanted = f"{folder}/data.pkl".lower()
     found = [entry for entry in entries if entry.filename.lower() == wanted]
     expected = f"expected one of at most {MAX_PICKLE:,}"
