@@ -21,7 +21,8 @@ from genseg_betty.errors import UserError
 from genseg_betty.lock import Lock, is_alive, process_start
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
-from genseg_betty.run.resume import differences, migrated, read_config, resolve
+from genseg_betty.run.migrations import migrate_config
+from genseg_betty.run.saved_config import find_differences, read_config, resolve_config
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -412,12 +413,12 @@ def test_names_stay_inside(tmp_path: Path, name: str) -> None:
 
 def test_a_run_of_an_earlier_version_is_read_in_this_ones_form(tmp_path: Path) -> None:
     """Where generators had Pix2Pix's losses and no choice of them."""
-    now = resolve(compose(["dataset=phantom"]))
+    now = resolve_config(compose(["dataset=phantom"]))
     old = copy.deepcopy(now)
     for key in ("branches", "kernels", "objective"):
         del old.generator[key]
     del old.generator.discriminator["_target_"]
     old.generator.l1_weight, old.generator.discriminator.norm = 100.0, "instance"
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(old, resolve=True))
-    assert differences(read_config(tmp_path), now) == []
-    assert migrated(now) is now
+    assert find_differences(read_config(tmp_path), now) == []
+    assert migrate_config(now) is now

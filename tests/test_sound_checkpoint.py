@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.run import Run
+from genseg_betty.run import Run, zip_entries
 from genseg_betty.run import sound_checkpoint as checking
 from genseg_betty.run.checksums import SUMS
 
@@ -170,7 +170,7 @@ def test_more_than_memory_holds_is_refused(run: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_a_long_list_of_entries_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "MAX_DIRECTORY", 100)
+    monkeypatch.setattr(zip_entries, "MAX_DIRECTORY", 100)
     with pytest.raises(UserError, match=r"its list of entries has \d+ bytes"):
         run.load_checkpoint("last")
 

@@ -19,13 +19,12 @@ PACKAGE = Path(genseg_betty.__file__).parent
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
     {
-        "errors", "faults", "files", "lock", "randomness", "device", "memory", "metrics", "search_path", "statistics",
-        "terminal",
+        "errors", "faults", "files", "lock", "randomness", "device", "memory", "search_path", "statistics", "terminal",
     },
     {"signals", "streams", "plotting"},
     {"config", "run"},
     {"multilevel"},
-    {"data", "augment", "losses", "samples", "generators", "backbones", "tracking", "progress"},
+    {"data", "augment", "losses", "metrics", "samples", "generators", "backbones", "tracking", "progress"},
     {"build", "trust"},
     {"levels", "inference"},
     {"report"},

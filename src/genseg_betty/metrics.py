@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from genseg_betty.run.names import DICE, JACCARD
+
 
 def dice(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> list[float]:
     """Dice 2|P ∩ T| / (|P| + |T|) of each foreground class 1 … num_classes - 1, each in [0, 1].
@@ -28,7 +30,7 @@ def case_scores(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> di
     """One case's row: "dice" and "jaccard", means over the foreground classes, and "dice_1", "jaccard_1", …
     for each class where there are several."""
     both, either = _overlaps(prediction, truth, num_classes)
-    scores = {"dice": _ratios(2 * both, both + either), "jaccard": _ratios(both, either)}
+    scores = {DICE: _ratios(2 * both, both + either), JACCARD: _ratios(both, either)}
     row = {name: float(np.mean(values)) for name, values in scores.items()}
     if num_classes > 2:
         for name, values in scores.items():

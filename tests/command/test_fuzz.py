@@ -18,7 +18,7 @@ from genseg_betty import config as config_module
 from genseg_betty.config import composing
 from genseg_betty.config.plain import require_plain
 from genseg_betty.errors import ConfigError
-from genseg_betty.run.resume import resolve
+from genseg_betty.run.saved_config import resolve_config
 
 COUNT = int(os.environ.get("GENSEG_FUZZ", "120"))
 STARTS = [[], ["trainer=quick"], ["dataset=folder"], ["dataset=nlm_sz", "logger=wandb"], ["dataset=hippocampus"]]
@@ -81,7 +81,7 @@ def require_sentence_or_sound(compose: Callable[[], Any], key: str, line: str) -
         assert told in "".join(problems), (line, problems)
     else:
         require_plain(OmegaConf.to_container(config, resolve=True))
-        assert resolve(config) == config, line
+        assert resolve_config(config) == config, line
         assert config.run_dir, line
 
 

@@ -12,7 +12,7 @@ from genseg_betty.config.keys import ROLES, find_role
 from genseg_betty.config.schema import Config
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
-from genseg_betty.run.resume import differences
+from genseg_betty.run.saved_config import find_differences
 
 NOT_OF_THE_SCHEMA = {"config_dir", "origins", "reduced", "ood_roots"}  # added by the program, or of earlier Runs
 
@@ -62,4 +62,4 @@ def test_the_datasets_that_are_only_tested_on_may_change_until_the_test(ood, tmp
 def test_other_keys_forbid_a_resume_beside_those_datasets():
     old = OmegaConf.create({"ood": [], "seed": 0, "trainer": {"iterations": 9}})
     new = OmegaConf.create({"ood": ["isic"], "seed": 1, "trainer": {"iterations": 8}})
-    assert differences(old, new) == ["seed: 0 in the Run, 1 now", "trainer.iterations: 9 in the Run, 8 now"]
+    assert find_differences(old, new) == ["seed: 0 in the Run, 1 now", "trainer.iterations: 9 in the Run, 8 now"]

@@ -1,146 +1,214 @@
-"""A factory of finished Runs as a training would leave them, made in milliseconds."""
+"""Real trainings, and longer Runs made after them: with the names, keys and files that a training itself writes.
+
+A long Run takes milliseconds, for only its numbers are made up. Each value stands where a real Run of that method has
+one; a metric or a key that no training writes is a KeyError here.
+"""
 
 import math
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from omegaconf import OmegaConf
 
 from genseg_betty import train
+from genseg_betty.report.metric_rows import MetricRows
 from genseg_betty.run import Run
+from genseg_betty.run.names import (
+    ARCHITECTURE,
+    ARCHITECTURE_PHASE,
+    DICE,
+    DISCRIMINATOR,
+    GENERATOR,
+    GRADIENT_NORM,
+    JACCARD,
+    JOINT_PHASE,
+    LOSS,
+    MEMORY_BYTES,
+    SCORES,
+    SECONDS,
+    SEGMENTATION_PHASE,
+    SEGMENTER,
+    SKIPPED_PREFIX,
+    SYSTEM_PHASE,
+    VALIDATION_PHASE,
+    WARMUP_PHASE,
+    AlphaName,
+)
 from methods.tiny import TINY
 
-OPERATIONS = ("421", "622", "823")
 WARMUP, JOINT = 150, 300
-
-
-def config_of(method: str = "genseg", seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A config with the keys that a report reads."""
-    return {
-        "seed": seed,
-        "name": None,
-        "device": "auto",
-        "precision": "auto",
-        "image_size": 64,
-        "hypergradient": "exact",
-        "precondition": "step",
-        "arch_every": 1,
-        "dataset": {
-            "name": "nlm_sz", "title": "NLM-SZ, Shenzhen chest X-ray", "metric": "dice", "n_labelled": 9,
-            "root": "/data/nlm_sz", "about": {"licence": "public"},
-        },
-        "backbone": {"name": "unet", "_target_": "genseg_betty.backbones.smp.unet", "base_channels": 16},
-        "generator": {"name": "pix2pix", "base_channels": 16, "searched": "both", "l1_weight": 100.0},
-        "method": {"name": method, "_target_": f"genseg_betty.methods.{method}"},
-        "augment": {"rotate": 15.0, "flip": [1], "translate": 0.1},
-        "trainer": {
-            "name": "quick", "iterations": JOINT, "warmup_iterations": WARMUP, "batch_size": 4,
-            "optimizers": {"segmenter": {"name": "adam", "lr": 1e-3}},
-        },
-        "logger": {"name": "csv"},
-        **changes,
-    }  # fmt: skip
-
-
-def log_training(run: Run, random: np.random.Generator, searched: bool, cells: int = 4) -> None:
-    for step in range(10, WARMUP + JOINT + 1, 10):
-        noise = random.normal(0, 0.05, 4)
-        joint = step > WARMUP
-        losses = {
-            "discriminator": 0.7 + noise[1],
-            "generator": 40 * math.exp(-step / 120) + 12 + 10 * noise[0],
-        }
-        if joint:
-            losses |= {"segmenter": math.exp(-step / 200) + noise[2], "architecture": 0.4 + noise[3]}
-        if searched:
-            run.log(step, "joint" if joint else "warmup", losses)
-        elif joint:
-            run.log(step, "segmentation", {"segmenter": losses["segmenter"]})
-        if joint and step % 20 == 0:
-            dice = 0.93 - 0.4 * math.exp(-(step - WARMUP) / 60) + 0.1 * noise[0]
-            run.log(step, "validation", {"dice": dice, "jaccard": dice / (2 - dice), "loss": 1 - dice})
-            run.log(step, "system", {"seconds": step * 0.31, "memory_bytes": 5e8, "skipped_generator": 2.0})
-            if searched:
-                run.log(step, "architecture", {"gradient_norm": 1e-4 * 10 ** (20 * noise[1])})
-                run.log(step, "architecture", alphas(step - WARMUP, cells))
-
-
-def alphas(step: int, cells: int) -> dict[str, float]:
-    values = {}
-    for half, prefix in (("down", "conv"), ("up", "upconv")):
-        for cell in range(cells):
-            logits = np.array([-1, 0.2, 1]) * step / 200 * math.cos(1.3 * cell + (half == "up"))
-            weights = np.exp(logits) / np.exp(logits).sum()
-            for name, weight in zip(OPERATIONS, weights, strict=True):
-                values[f"{half}.{cell}.{prefix}_{name}"] = float(weight)
-    return values
-
-
-def draw_sample(path: Path, random: np.random.Generator) -> None:
-    """Three rows of blurred discs beside their masks."""
-    y, x = np.mgrid[:96, :96]
-    rows = []
-    for _ in range(3):
-        cx, cy, r = *random.uniform(30, 66, 2).tolist(), random.uniform(12, 26)
-        mask = (x - cx) ** 2 + (y - cy) ** 2 < r * r
-        soft = 90 + 120 / (1 + np.exp((np.hypot(x - cx, y - cy) - r) / 4)) + random.normal(0, 8, mask.shape)
-        rows.append(np.hstack([soft, 255.0 * mask, soft[::-1], 255.0 * mask[::-1], soft]))
-    Image.fromarray(np.clip(np.vstack(rows), 0, 255).astype(np.uint8)).save(path)
-
-
-def finished_run(path: Path, method: str = "genseg", seed: int = 0, gain: float = 0.0, **changes: Any) -> Path:
-    """A finished Run with two test sets; `gain` is added to every Dice."""
-    random = np.random.default_rng([seed, len(method)])
-    searched = method == "genseg"
-    with Run.start(path, config_of(method, seed, **changes)) as run:
-        log_training(run, random, searched)
-        draw_sample(run.samples_dir / "step-000300.png", random)
-        draw_sample(run.samples_dir / "step-000450.png", random)
-        test = {}
-        for name, centre, count in (("nlm_mc", 0.80, 138), ("nlm_sz", 0.91, 166)):
-            dice = np.clip(centre + gain + random.normal(0, 0.01) - random.gamma(1.5, 0.025, count), 0, 1)
-            rows = [{"id": f"{name}_{i:03}", "dice": d, "jaccard": d / (2 - d)} for i, d in enumerate(dice.tolist())]
-            run.write_test(name, rows)
-            means = {score: float(np.mean([row[score] for row in rows])) for score in ("dice", "jaccard")}
-            test[name] = {**means, "cases": count}
-        generator = {"generator": 3_400_000, "discriminator": 174_000} if searched else {}
-        results = {
-            "schema": 1, "name": run.path.name, "method": method, "dataset": "nlm_sz", "backbone": "unet",
-            "generator": "pix2pix" if searched else None, "hypergradient": "exact" if searched else None,
-            "seed": seed, "image_size": [64, 64], "n_labelled": 9, "n_train": 7,
-            "n_validation": 2, "iterations": JOINT, "warmup_iterations": WARMUP, "metric": "dice",
-            "validation": {"best": 0.93, "step": 440}, "test": test, "seconds": 141.5,
-            "seconds_per_iteration": 0.31, "peak_memory_bytes": 612_000_000, "device": "cpu, 2 threads",
-            "parameters": {"segmenter": 1_900_000, **generator}, "skipped": {"generator": 2},
-            "versions": {"python": "3.11.2", "torch": "2.15.0", "monai": None}, "data_sha256": "ab" * 32,
-            "finished": "2031-01-01T00:00:00+00:00",
-        }  # fmt: skip
-        if searched:
-            results["architecture"] = {"kept": ["conv_823", "conv_421", "upconv_823", "upconv_622"]}
-        run.write_json("results.json", results)
-        run.status("finished", step=WARMUP + JOINT)
-    return run.path
-
-
-@pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Path]:
-    def make(method: str = "genseg", seed: int = 0, gain: float = 0.0, name: str = "", **changes: Any) -> Path:
-        return finished_run(tmp_path / (name or f"{method}-s{seed}"), method, seed, gain, **changes)
-
-    return make
+SKIPPED_STEPS = 2
+SLOPES = {"421": -1.0, "622": 0.2, "823": 1.0}
+"""Of the logit of each operation, over the steps."""
+DATASET = {
+    "name": "nlm_sz", "title": "NLM-SZ, Shenzhen chest X-ray", "metric": "dice", "n_labelled": 9,
+    "root": "/data/nlm_sz", "about": {"licence": "public"},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def real_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A Run of each kind of method as the training itself leaves it: the smallest networks, a few steps."""
     folder = tmp_path_factory.mktemp("real")
-    steps = ["trainer.iterations=3", "trainer.warmup_iterations=1", "trainer.finetune_iterations=1"]
+    steps = ["trainer.iterations=3", "trainer.warmup_iterations=10", "trainer.finetune_iterations=1"]
     often = ["trainer.validate_every=2", "trainer=quick", "ood=[]"]
     found = {}
     for method in ("vanilla", "separate", "genseg"):
         found[method] = folder / method
         train([*TINY, *steps, *often, f"method={method}", f"run_dir={found[method]}"])
     return found
+
+
+@dataclass(frozen=True)
+class Example:
+    """A real Run, read once: what a training of its method writes."""
+
+    config: dict[str, Any]
+    metrics: MetricRows
+    splits: dict[str, Any]
+    fingerprint: dict[str, Any]
+    results: dict[str, Any]
+    checkpoints: dict[str, dict[str, Any]]
+    picture: Path
+    """The segmenter on the validation images, of the last step."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Example":
+        run = Run.open(path)
+        names = [file.stem for file in sorted((path / "checkpoints").glob("*.pt"))]
+        config = OmegaConf.to_container(run.config)
+        assert isinstance(config, dict)
+        return cls(
+            config=config,
+            metrics=MetricRows(run.metrics()),
+            splits=run.read_splits(),
+            fingerprint=run.read_json("fingerprint.json"),
+            results=run.read_results(),
+            checkpoints={name: run.load_checkpoint(name) or {} for name in names},
+            picture=sorted((path / "samples").glob("validation-*.png"))[-1],
+        )
+
+
+@pytest.fixture(scope="session")
+def examples(real_runs: dict[str, Path]) -> dict[str, Example]:
+    return {method: Example.read(path) for method, path in real_runs.items()}
+
+
+@pytest.fixture
+def make_run(examples: dict[str, Example], tmp_path: Path) -> Callable[..., Path]:
+    def make(method: str = "genseg", seed: int = 0, gain: float = 0.0, name: str = "", **changes: Any) -> Path:
+        path = tmp_path / (name or f"{method}-s{seed}")
+        write_finished_run(examples[method], path, seed, gain, **changes)
+        return path
+
+    return make
+
+
+def write_finished_run(example: Example, path: Path, seed: int, gain: float, **changes: Any) -> None:
+    """A finished Run with two test sets; `gain` is added to every Dice, `changes` are sections of the config."""
+    random = np.random.default_rng([seed, len(example.results["method"])])
+    trainer = {**example.config["trainer"], "iterations": JOINT, "warmup_iterations": WARMUP}
+    config = replace_values(example.config, {"seed": seed, "name": None, "dataset": DATASET, "trainer": trainer})
+    with Run.start(path, config | changes) as run:
+        run.status("running", message="training")
+        run.write_json("splits.json", example.splits)
+        run.write_json("fingerprint.json", example.fingerprint)
+        log_training(run, example.metrics, random)
+        for step in (300, WARMUP + JOINT):
+            shutil.copyfile(example.picture, run.samples_dir / f"validation-{step:06d}.png")
+        for name, state in example.checkpoints.items():
+            run.save_checkpoint(name, state)
+        tests = write_tests(run, example, gain, random)
+        run.write_json("results.json", imagine_results(example.results, run.path.name, seed, tests))
+        run.status("finished", step=WARMUP + JOINT, message="done")
+
+
+def log_training(run: Run, real: MetricRows, random: np.random.Generator) -> None:
+    """The rows of a longer training than the real one: losses every 10 steps, all else every 20."""
+    for step in range(10, WARMUP + JOINT + 1, 10):
+        noise = random.normal(0, 0.05, 4).tolist()
+        phases = [WARMUP_PHASE]
+        if step > WARMUP:
+            phases = [JOINT_PHASE, SEGMENTATION_PHASE]
+            if step % 20 == 0:
+                phases += [VALIDATION_PHASE, ARCHITECTURE_PHASE, SYSTEM_PHASE]
+        for phase in phases:
+            names = real.find_names(phase)
+            if names:
+                run.log(step, phase, {name: imagine_value(phase, name, step, noise) for name in names})
+
+
+def imagine_value(phase: str, name: str, step: int, noise: list[float]) -> float:
+    """What a metric may be at a step. Raises KeyError for one that is not known here."""
+    alpha = AlphaName.parse_metric(name)
+    if alpha is not None:
+        return imagine_alpha(alpha, step - WARMUP)
+    if phase == SYSTEM_PHASE and name.startswith(SKIPPED_PREFIX):
+        return float(SKIPPED_STEPS) if name.endswith(GENERATOR) else 0.0
+    dice = 0.93 - 0.4 * math.exp(-(step - WARMUP) / 60) + 0.1 * noise[0]
+    measured = {
+        VALIDATION_PHASE: {DICE: dice, JACCARD: dice / (2 - dice), LOSS: 1 - dice},
+        SYSTEM_PHASE: {SECONDS: step * 0.31, MEMORY_BYTES: 5e8},
+        ARCHITECTURE_PHASE: {GRADIENT_NORM: 1e-4 * 10 ** (20 * noise[1])},
+    }
+    losses = {
+        DISCRIMINATOR: 0.7 + noise[1],
+        GENERATOR: 40 * math.exp(-step / 120) + 12 + 10 * noise[0],
+        SEGMENTER: math.exp(-step / 200) + noise[2],
+        ARCHITECTURE: 0.4 + noise[3],
+    }
+    return measured.get(phase, losses)[name]
+
+
+def imagine_alpha(alpha: AlphaName, step: int) -> float:
+    """The α of one operation, of three that add up to 1."""
+    time = step / 200 * math.cos(1.3 * int(alpha.cell) + (alpha.half == "up"))
+    weights = {operation: math.exp(slope * time) for operation, slope in SLOPES.items()}
+    return weights[alpha.operation.rpartition("_")[2]] / sum(weights.values())
+
+
+def write_tests(run: Run, example: Example, gain: float, random: np.random.Generator) -> dict[str, dict[str, Any]]:
+    """A table of cases for each of two test sets; their means, as results.json has them."""
+    [real] = example.results["test"].values()
+    tests = {}
+    for name, centre, count in (("nlm_mc", 0.80, 138), ("nlm_sz", 0.91, 166)):
+        dice = np.clip(centre + gain + random.normal(0, 0.01) - random.gamma(1.5, 0.025, count), 0, 1)
+        rows = [{"id": f"{name}_{i:03}", DICE: d, JACCARD: d / (2 - d)} for i, d in enumerate(dice.tolist())]
+        run.write_test(name, rows)
+        means = {score: float(np.mean([row[score] for row in rows])) for score in SCORES}
+        tests[name] = replace_values(real, {**means, "cases": count})
+    return tests
+
+
+def imagine_results(real: dict[str, Any], name: str, seed: int, tests: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The real results with the numbers of a longer training on another dataset."""
+    has_generator = real["generator"] is not None
+    values = {
+        "name": name, "dataset": "nlm_sz", "seed": seed, "n_labelled": 9, "n_train": 7, "n_validation": 2,
+        "n_unused": 0, "iterations": JOINT, "warmup_iterations": WARMUP if has_generator else 0, "seconds": 141.5,
+        "seconds_per_iteration": 0.31, "peak_memory_bytes": 612_000_000, "device": "cpu, 2 threads", "test": tests,
+        "validation": replace_values(real["validation"], {"best": 0.93, "step": 440}),
+        "versions": replace_values(real["versions"], {"torch": "2.15.0"}),
+        "finished": "2031-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    sizes = {SEGMENTER: 1_900_000}
+    if has_generator:
+        sizes |= {GENERATOR: 3_400_000, DISCRIMINATOR: 174_000}
+        values["skipped"] = replace_values(real["skipped"], {GENERATOR: SKIPPED_STEPS})
+        kept = ["conv_823", "conv_421", "upconv_823", "upconv_622"]
+        values["architecture"] = replace_values(real["architecture"], {"kept": kept})
+    values["parameters"] = replace_values(real["parameters"], sizes)
+    return replace_values(real, values)
+
+
+def replace_values(real: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The real keys with some other values. Raises KeyError for a key that is not among them."""
+    unknown = values.keys() - real.keys()
+    if unknown:
+        raise KeyError(f"no training writes {', '.join(sorted(unknown))}")
+    return {**real, **values}

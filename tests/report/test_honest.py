@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from genseg_betty.report import build_report
-from genseg_betty.report.record import read_record
+from genseg_betty.report.reading import read_record
 from genseg_betty.run import Run
 from report.test_page import Page
 

@@ -16,9 +16,9 @@ from scipy import stats
 from genseg_betty import report
 from genseg_betty.errors import UserError
 from genseg_betty.report import build_report
-from genseg_betty.report.figures import Series, histogram, line_chart, thin
-from genseg_betty.report.record import last_samples, read_record
-from genseg_betty.report.tables import best_groups, group_runs, paired
+from genseg_betty.report.figures import MetricSeries, draw_histogram, draw_line_chart, thin_points
+from genseg_betty.report.groups import compare_seeds, find_best_groups, group_runs
+from genseg_betty.report.reading import find_last_samples, read_record
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
 
@@ -79,9 +79,9 @@ def test_one_run_shows_scores_first_and_everything_behind_them(make_run: MakeRun
         "584 MiB",
     ):
         assert expected in page.words
-    for expected in ("3,400,000", "torch 2.15.0", "Not finite: 2 generator steps skipped.", "step 000450"):
+    for expected in ("3,400,000", "torch 2.15.0", "Not finite: 2 generator steps skipped.", "validation 000450"):
         assert expected in page.words
-    assert "step 000300" not in page.words
+    assert "validation 000300" not in page.words
     assert "not finished" not in page.words
 
 
@@ -142,7 +142,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun
     ]
     groups = group_runs([read_record(run) for run in runs])
     assert [len(group.records) for group in groups] == [2, 1]
-    assert [group.label for group in groups] == [
+    assert [group.title for group in groups] == [
         "genseg · hypergradient=exact",
         "genseg · hypergradient=exact_full",
     ]
@@ -154,8 +154,8 @@ def test_the_best_is_marked_among_rivals_only(make_run: MakeRun) -> None:
     results = json.loads((more / "results.json").read_text())
     (more / "results.json").write_text(json.dumps({**results, "n_labelled": 40}))
     groups = group_runs([read_record(run) for run in [*few, more]])
-    assert best_groups(groups, "nlm_sz", "dice") == [groups[1]]
-    assert paired(groups[1], groups[0], "nlm_sz", "dice") is None
+    assert find_best_groups(groups, "nlm_sz", "dice") == [groups[1]]
+    assert compare_seeds(groups[1], groups[0], "nlm_sz", "dice") is None
 
 
 def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path)
     broken = make_run(name="broken")
     for name, content in {
         "results.json": "{", "status.json": "[]", "metrics.csv": "step,phase,name,value\nx,joint\n",
-        "test-nlm_sz.csv": "id,dice\na,\n", "test-nlm_mc.csv": "", "samples/step-000450.png": "no picture",
+        "test-nlm_sz.csv": "id,dice\na,\n", "test-nlm_mc.csv": "", "samples/validation-000450.png": "no picture",
     }.items():  # fmt: skip
         (broken / name).write_text(content)
     odd = make_run(name="odd")
@@ -177,7 +177,7 @@ def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path)
     assert "results.json cannot be read" in words["broken"]
     assert "metrics.csv cannot be read" in words["broken"]
     assert "status.json cannot be read" in words["broken"]
-    assert "step-000450.png cannot be read" in words["broken"]
+    assert "validation-000450.png cannot be read" in words["broken"]
     assert "nlm_sz: no cases" in words["broken"]
     page = Page(build_report([begun, broken, odd, make_run("vanilla")], tmp_path / "all.html"))
     assert "not finished: begun, broken" in page.words
@@ -283,7 +283,7 @@ def test_whatever_a_strangers_files_hold_a_page_comes_of_it(
         assert "nlm_sz" in Page(build_report(runs, tmp_path / "page.html")).words
 
 
-@pytest.mark.parametrize("name", [*FOREIGN, "samples/step-000450.png"])
+@pytest.mark.parametrize("name", [*FOREIGN, "samples/validation-000450.png"])
 @pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
 def test_a_file_without_end_is_said_on_the_page(name: str, kind: str, make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
@@ -293,10 +293,10 @@ def test_a_file_without_end_is_said_on_the_page(name: str, kind: str, make_run: 
     assert f"{file.name} cannot be read" in Page(build_report([run], tmp_path / "page.html")).words
 
 
-@pytest.mark.parametrize("linked", ["samples/step-000450.png", "samples"])
+@pytest.mark.parametrize("linked", ["samples/validation-000450.png", "samples"])
 def test_a_picture_from_outside_the_run_is_not_shown(linked: str, make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
-    file = run / "samples" / "step-000450.png"
+    file = run / "samples" / "validation-000450.png"
     private = (run / linked).rename(tmp_path / "private")
     (run / linked).symlink_to(private)
     page = Page(build_report([run], tmp_path / "page.html"))
@@ -363,33 +363,33 @@ def test_the_last_samples_are_those_of_the_latest_step(tmp_path: Path) -> None:
     (tmp_path / "samples").mkdir()
     for name in ("step-000900", "step-001000", "validation-1000", "masks"):
         (tmp_path / "samples" / f"{name}.png").touch()
-    assert [path.stem for path in last_samples(tmp_path)] == ["step-001000", "validation-1000"]
-    assert last_samples(tmp_path / "none") == []
+    assert [path.stem for path in find_last_samples(tmp_path)] == ["step-001000", "validation-1000"]
+    assert find_last_samples(tmp_path / "none") == []
 
 
 def test_long_series_are_averaged_and_keep_their_extremes() -> None:
     points = [(float(step), float(step % 10)) for step in range(5000)]
-    thinned = thin(points)
+    thinned = thin_points(points)
     assert len(thinned) <= 150
     assert min(low for _, _, low, _ in thinned) == 0
     assert max(high for *_, high in thinned) == 9
     assert abs(statistics.fmean(mean for _, mean, _, _ in thinned) - 4.5) < 0.05
-    assert thin([]) == []
-    assert thin([(1.0, 2.0)]) == [(1.0, 2.0, 2.0, 2.0)]
+    assert thin_points([]) == []
+    assert thin_points([(1.0, 2.0)]) == [(1.0, 2.0, 2.0, 2.0)]
 
 
 @pytest.mark.parametrize("points", [[(5.0, 0.3)], [(0.0, 0.0), (10.0, 0.0)], [(0.0, 1e-9), (10.0, 1e9)]])
 def test_charts_of_odd_series_are_drawn(points: list[tuple[float, float]]) -> None:
     for log in (False, True):
-        chart = line_chart("title", [Series("a", points)], log=log)
+        chart = draw_line_chart("title", [MetricSeries("a", points)], log=log)
         assert "nan" not in chart
         assert "inf" not in chart
-    assert "no values" in line_chart("title", [])
+    assert "no values" in draw_line_chart("title", [])
 
 
 @pytest.mark.parametrize("values", [[1.0], [0.0, 1.0], [0.95, 0.99], [0.6] * 3])
 def test_histogram_holds_every_case(values: list[float]) -> None:
-    chart = histogram("title", values)
+    chart = draw_histogram("title", values)
     heights = [float(found) for found in re.findall(r'class="bar".*?height="([\d.]+)"', chart)]
     assert sum(height > 0 for height in heights) == len(set(values)) or values == [0.95, 0.99]
     assert all(height >= 0 for height in heights)

@@ -37,7 +37,8 @@ from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.inference.saved_networks import load
 from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
-from genseg_betty.run.tables import table
+from genseg_betty.run.names import DICE, JACCARD, SCORES
+from genseg_betty.run.tables import encode_table
 from genseg_betty.terminal import harmless, say
 
 LABEL_KEYS = ("labels", "classes", "threshold", "foreground", "range")  # how a dataset's masks are read
@@ -78,12 +79,12 @@ def evaluate_dataset(
     predictor = load(opened.path, device, trust)
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
-    per_case = _write_scores(opened, _label_of(dataset), table(rows))
+    per_case = _write_scores(opened, _label_of(dataset), encode_table(rows))
     return Evaluation(
         dataset=dataset.name,
         cases=len(rows),
-        dice=summary["dice"],
-        jaccard=summary["jaccard"],
+        dice=summary[DICE],
+        jaccard=summary[JACCARD],
         per_case=per_case,
     )
 
@@ -145,10 +146,10 @@ def score_cases(
         title = f"{name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
         raise UserError(list_below(title, merge_alike(faults)))
 
-    count = len(rows)
-    dice = sum(row["dice"] for row in rows) / count
-    jaccard = sum(row["jaccard"] for row in rows) / count
-    return rows, {"dice": dice, "jaccard": jaccard, "cases": count}
+    summary: dict[str, float] = {}
+    for score in SCORES:
+        summary[score] = sum(row[score] for row in rows) / len(rows)
+    return rows, {**summary, "cases": len(rows)}
 
 
 def _score_case(predictor: Predictor, dataset: Dataset, case: Case) -> dict[str, float]:

@@ -13,8 +13,9 @@ from genseg_betty.config.schema import FileDataset, PhantomDataset
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.device import free_memory
 from genseg_betty.errors import ConfigError
-from genseg_betty.run import PARTS, Run
-from genseg_betty.run.checksums import damaged
+from genseg_betty.run import Run
+from genseg_betty.run.checksums import explain_damage
+from genseg_betty.run.run_files import PARTS
 
 LONGEST_SIDE = 4096  # pixels, as image_size may have
 HIGHEST_LABEL, HIGHEST_COLOUR = 65535, 255
@@ -51,7 +52,7 @@ def read_splits(run: Run) -> Recorded:
         root = None if root is None else Path(root)
     except (ValueError, TypeError, AttributeError) as error:
         fault = f"{error}; expected a root, and a SHA-256 a case"
-        raise damaged(run.path / "splits.json", fault) from error
+        raise explain_damage(run.path / "splits.json", fault) from error
     train, validation, test = (found[part] for part in PARTS)
     return Recorded(
         train=train,

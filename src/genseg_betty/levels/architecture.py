@@ -14,12 +14,13 @@ from genseg_betty.data.batches import Batch
 from genseg_betty.levels.stage import Stage, Trial
 from genseg_betty.memory import return_freed
 from genseg_betty.multilevel.level import Level
+from genseg_betty.run.names import ARCHITECTURE
 
 
 class ArchitectureSearch(Stage):
     """A minimises the validation loss of the segmenter that its images trained (Eq. 3 and 8)."""
 
-    part: ClassVar[str] = "architecture"
+    part: ClassVar[str] = ARCHITECTURE
     is_network: ClassVar[bool] = False
     logs_gradient: ClassVar[bool] = True
 

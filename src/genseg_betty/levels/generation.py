@@ -18,6 +18,7 @@ from genseg_betty.generators.encoding import decode_mask, encode_mask
 from genseg_betty.generators.objectives import DrawnObjective, Objective
 from genseg_betty.levels.stage import Networks, Stage, Trial, take_pairs
 from genseg_betty.multilevel.step_inputs import seed_generators
+from genseg_betty.run.names import DISCRIMINATOR, GENERATOR
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Discrimination(Stage):
     """H tells real images from synthetic ones (Eq. 1, inner maximum; Eq. 6)."""
 
     seed_word = "discrimination"
-    part: ClassVar[str] = "discriminator"
+    part: ClassVar[str] = DISCRIMINATOR
     is_stage_one: ClassVar[bool] = True
     records_step: ClassVar[bool] = False
 
@@ -72,7 +73,7 @@ class Generation(Stage):
     """
 
     seed_word = "generation"
-    part: ClassVar[str] = "generator"
+    part: ClassVar[str] = GENERATOR
     is_stage_one: ClassVar[bool] = True
 
     def __init__(

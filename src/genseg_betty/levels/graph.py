@@ -10,9 +10,7 @@ from betty.configs import Config
 
 from genseg_betty.multilevel.engine import Phase, Plan
 from genseg_betty.multilevel.level import Level
-
-WARMUP = "warmup"
-"""The phase of stage I alone."""
+from genseg_betty.run.names import GENERATOR, SEGMENTER
 
 
 def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[str, Config]:
@@ -27,8 +25,8 @@ def hop_configs(hypergradient: str, warmup_steps: int, arch_every: int) -> dict[
     through_segmenter = "finite_difference" if hypergradient == "finite_difference" else "exact"
     through_generator = "exact_with_rate" if hypergradient == "exact_full" else through_segmenter
     return {
-        "generator": Config(type=through_generator, warmup_steps=warmup_steps),
-        "segmenter": Config(type=through_segmenter, unroll_steps=arch_every, warmup_steps=1),
+        GENERATOR: Config(type=through_generator, warmup_steps=warmup_steps),
+        SEGMENTER: Config(type=through_segmenter, unroll_steps=arch_every, warmup_steps=1),
     }
 
 

@@ -11,6 +11,7 @@ from genseg_betty.augment import Augmentation
 from genseg_betty.data.batches import Batch
 from genseg_betty.levels.stage import Networks, Stage, Trial, take_pairs
 from genseg_betty.multilevel.average import Average
+from genseg_betty.run.names import SEGMENTER
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -24,7 +25,7 @@ class SegmenterLevel(Stage):
     """
 
     seed_word = "segmentation"
-    part: ClassVar[str] = "segmenter"
+    part: ClassVar[str] = SEGMENTER
     holds_average: ClassVar[bool] = True
 
     def __init__(self, *args: Any, loss: Loss, ema_decay: float, **kwargs: Any) -> None:

@@ -10,10 +10,18 @@ from genseg_betty.build import build_optimizer, count_parameters
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.levels.discretise import discretise
-from genseg_betty.levels.graph import WARMUP, hop_configs, joint_plan
+from genseg_betty.levels.graph import hop_configs, joint_plan
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, PhasedEngine, Plan
 from genseg_betty.run import Run
+from genseg_betty.run.names import (
+    DISCRIMINATOR,
+    GENERATOR,
+    JOINT_PHASE,
+    SEGMENTATION_PHASE,
+    SEGMENTER,
+    WARMUP_PHASE,
+)
 from genseg_betty.training.components import Components
 from genseg_betty.training.warm_up_description import Description, describe_warm_up
 
@@ -85,13 +93,16 @@ class GenSeg(Generative):
         config = components.config
         trainer, hypergradient = config.trainer, config.hypergradient
         hops = hop_configs(hypergradient, trainer.warmup_iterations, config.arch_every)
-        stage_one = components.build_stage_one(self.augments_generation, hops["generator"])
+        stage_one = components.build_stage_one(self.augments_generation, hops[GENERATOR])
         names = tuple(level.name for level in stage_one)
         return joint_plan(
             gan=stage_one,
-            segmentation=components.build_segmentation(self.real_weight, self.augments_segmentation, hops["segmenter"]),
+            segmentation=components.build_segmentation(self.real_weight, self.augments_segmentation, hops[SEGMENTER]),
             architecture=components.build_search(),
-            phases=[Phase(WARMUP, self.warmup_steps(trainer), names), Phase("joint", trainer.iterations, names)],
+            phases=[
+                Phase(WARMUP_PHASE, self.warmup_steps(trainer), names),
+                Phase(JOINT_PHASE, trainer.iterations, names),
+            ],
             hypergradient=hypergradient,
         )
 
@@ -111,8 +122,8 @@ class Separate(Generative):
         stage_one = components.build_stage_one(self.augments_generation)
         segmentation = components.build_segmentation(self.real_weight, self.augments_segmentation)
         phases = [
-            Phase(WARMUP, self.warmup_steps(trainer), tuple(level.name for level in stage_one)),
-            Phase("segmentation", trainer.iterations, (segmentation.name,)),
+            Phase(WARMUP_PHASE, self.warmup_steps(trainer), tuple(level.name for level in stage_one)),
+            Phase(SEGMENTATION_PHASE, trainer.iterations, (segmentation.name,)),
         ]
         return Plan([*stage_one, segmentation], phases)
 
@@ -125,8 +136,8 @@ def copy_to_cpu(module: nn.Module) -> dict[str, Any]:
 def _count_weights(components: Components, strongest: nn.Module) -> dict[str, int | None]:
     discriminator = components.discriminator
     return {
-        "segmenter": count_parameters(components.segmenter),
-        "generator": count_parameters(components.generator),
+        SEGMENTER: count_parameters(components.segmenter),
+        GENERATOR: count_parameters(components.generator),
         "generator_strongest": count_parameters(strongest),
-        "discriminator": None if discriminator is None else count_parameters(discriminator),
+        DISCRIMINATOR: None if discriminator is None else count_parameters(discriminator),
     }

@@ -15,10 +15,10 @@ from genseg_betty.build import build_segmenter, count_parameters
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
-from genseg_betty.levels.graph import WARMUP
 from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.multilevel.engine import PhasedEngine, Plan, find_backend
 from genseg_betty.run import Run
+from genseg_betty.run.names import DISCRIMINATOR, GENERATOR, SEGMENTER, WARMUP_PHASE
 from genseg_betty.tracking import Tracker
 from genseg_betty.training.components import Components
 from genseg_betty.training.console import report_networks
@@ -58,7 +58,7 @@ class LevelMethod(ABC):
         begin_warm(run, engine, described)
         when_done = {}
         if described and trainer.keep_warmup:
-            when_done[WARMUP] = partial(save_warm_up, run, engine, described)
+            when_done[WARMUP_PHASE] = partial(save_warm_up, run, engine, described)
 
         tracker = Tracker(run, run.config.logger)
         try:
@@ -91,7 +91,7 @@ class LevelMethod(ABC):
 
     def finish(self, run: Run, components: Components, engine: PhasedEngine) -> dict[str, Any]:
         """Do what is left to do after the last step. Returns what results.json says of it."""
-        sizes = {"segmenter": count_parameters(components.segmenter), "generator": None, "discriminator": None}
+        sizes = {SEGMENTER: count_parameters(components.segmenter), GENERATOR: None, DISCRIMINATOR: None}
         return {"architecture": None, "parameters": sizes}
 
     def _build_predictor(self, run: Run, data: DataBundle, components: Components) -> Predictor:

@@ -2,6 +2,7 @@
 
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, Plan
+from genseg_betty.run.names import SEGMENTATION_PHASE
 from genseg_betty.training.components import Components
 
 
@@ -18,4 +19,4 @@ class Supervised(LevelMethod):
     def plan(self, components: Components) -> Plan:
         level = components.build_supervised(self.augment)
         iterations = components.config.trainer.iterations
-        return Plan([level], [Phase("segmentation", iterations, (level.name,))])
+        return Plan([level], [Phase(SEGMENTATION_PHASE, iterations, (level.name,))])

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, remove_leftovers
-from genseg_betty.report.page import render
-from genseg_betty.report.record import Record, read_record
-from genseg_betty.report.tables import CSV_COLUMNS, write_csv
+from genseg_betty.report.page import build_page
+from genseg_betty.report.reading import read_record
+from genseg_betty.report.record import Record
+from genseg_betty.report.score_file import COLUMNS, write_scores
 
 # What the files of every report begin with.
-PAGE = b"<!DOCTYPE html>"
-TABLE = ",".join(CSV_COLUMNS[:2]).encode()
+BEGINNING_OF_PAGE = b"<!DOCTYPE html>"
+BEGINNING_OF_TABLE = ",".join(COLUMNS[:2]).encode()
 
 
 def build_report(runs: Sequence[Path], out: Path) -> Path:
@@ -25,21 +26,23 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
         UserError: no Runs, none that can be read, files at the place of these two that are no report, or `out` cannot
             be written.
     """
-    paths = list(dict.fromkeys(Path(path).expanduser().resolve() for path in runs))
+    paths = [Path(path).expanduser().resolve() for path in runs]
     if not paths:
         raise UserError("a report needs at least one Run: name run directories")
     out = Path(out).expanduser()
     scores = out.with_suffix(".csv")
     if out == scores:
         raise UserError(f"{out} would be overwritten by the table of scores: name the page something.html")
-    records = _readable(paths)
+    records = _read_records(list(dict.fromkeys(paths)))
+
+    # Both files are looked at before either is written, so that none is replaced beside one that is refused.
     try:
-        _require_replaceable(out, PAGE)
-        _require_replaceable(scores, TABLE)
+        _require_replaceable(out, BEGINNING_OF_PAGE)
+        _require_replaceable(scores, BEGINNING_OF_TABLE)
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers([out.parent])
-        atomic_write(out, render(records).encode())
-        write_csv(records, scores)
+        atomic_write(out, build_page(records).encode())
+        write_scores(records, scores)
     except OSError as error:
         raise UserError(f"the report cannot be written to {out}: {error.strerror}") from error
     return out
@@ -57,9 +60,10 @@ def _require_replaceable(file: Path, beginning: bytes) -> None:
         )
 
 
-def _readable(paths: Sequence[Path]) -> list[Record]:
+def _read_records(paths: Sequence[Path]) -> list[Record]:
     """The records of those that are Runs. Raises UserError where none is."""
-    records, faults = [], []
+    records = []
+    faults = []
     for path in paths:
         try:
             records.append(read_record(path))
@@ -67,8 +71,12 @@ def _readable(paths: Sequence[Path]) -> list[Record]:
             faults.append(str(error))
     if not records:
         raise UserError("\n".join(faults))
+
+    # What is left out or incomplete is said at once, for the page may be opened much later.
     told = [f"left out of the report: {fault}" for fault in faults]
-    told += [f"{record.path}: {'; '.join(record.faults)}" for record in records if record.faults]
+    for record in records:
+        if record.faults:
+            told.append(f"{record.path}: {'; '.join(record.faults)}")
     for line in told:
         warnings.warn(line, stacklevel=3)
     return records

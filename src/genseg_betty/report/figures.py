@@ -2,57 +2,55 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from matplotlib.ticker import MaxNLocator
+from genseg_betty.report.axes import (
+    BOTTOM,
+    HEIGHT,
+    TOP,
+    WIDTH,
+    Axes,
+    Limits,
+    build_x_axis,
+    build_y_axis,
+    draw_grid,
+    draw_shape,
+    find_limits,
+    pad_limits,
+)
+from genseg_betty.report.elements import build_element, build_note, escape_text
 
-from genseg_betty.report.markup import text
-
-Points = Sequence[tuple[float, float]]
-
-WIDTH, HEIGHT = 300, 170
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 20
+Point = tuple[float, float]
 BINS = 150
+"""The most points of one line."""
 
 
 @dataclass(frozen=True)
-class Series:
+class MetricSeries:
     """One line: points (step, value) and the number of its colour (class c0, c1, … of the page)."""
 
     name: str
-    points: Points
+    points: Sequence[Point]
     colour: int = 0
 
 
-@dataclass(frozen=True)
-class Axis:
-    """Maps values between low and high to pixels between start and end; `log` if they are logarithms."""
+class Bin(NamedTuple):
+    """Neighbouring points as one: the mean of their steps, and the mean, the least and the most of their values."""
 
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-    integer: bool = False
-
-    def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
-    def ticks(self, count: int) -> list[float]:
-        found = MaxNLocator(nbins=count, integer=self.log or self.integer).tick_values(self.low, self.high)
-        margin = 1e-9 * (self.high - self.low)
-        return [float(tick) for tick in found if self.low - margin <= tick <= self.high + margin]
-
-    def label(self, tick: float) -> str:
-        return f"1e{tick:g}" if self.log else f"{0.0 if abs(tick) < 1e-12 else tick:g}"
+    x: float
+    mean: float
+    least: float
+    most: float
 
 
-def line_chart(
+def draw_line_chart(
     title: str,
-    series: Sequence[Series],
-    y_range: tuple[float, float] | None = None,
-    x_range: tuple[float, float] | None = None,
-    mark: tuple[float, float] | None = None,
+    series: Sequence[MetricSeries],
+    *,
+    y_range: Limits | None = None,
+    x_range: Limits | None = None,
+    mark: Point | None = None,
     boundary: float | None = None,
     log: bool = False,
     coarse: bool = False,
@@ -66,107 +64,133 @@ def line_chart(
         coarse: fewer numbers on the axes, for a chart shown very small.
     """
     if log:
-        series = [_on_logarithmic_axis(one) for one in series]
-    points = [point for one in series for point in one.points]
-    if not points:
-        return f'<p class="missing">{text(title)}: no values</p>'
-    x_axis = Axis(*_span(x_range or _limits([x for x, _ in points])), LEFT, WIDTH - RIGHT)
-    y_axis = Axis(*_span(y_range or _padded([y for _, y in points])), HEIGHT - BOTTOM, TOP, log)
-    parts = [_grid(x_axis, y_axis, (3, 2) if coarse else (5, 4))]
-    if boundary is not None and x_axis.low < boundary < x_axis.high:
-        x = x_axis(boundary)
-        parts.append(f'<line class="boundary" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-    parts += [_line(one, x_axis, y_axis) for one in series if one.points]
+        series = [_take_logarithms(one) for one in series]
+    axes = _find_axes(series, x_range, y_range, log)
+    if axes is None:
+        return build_note(f"{title}: no values", "missing")
+
+    # What is drawn later lies above what was drawn before.
+    parts = draw_grid(axes, 3, 2) if coarse else draw_grid(axes)
+    if boundary is not None:
+        parts += _draw_boundary(boundary, axes)
+    for one in series:
+        parts += _draw_line(one, axes)
     if mark is not None:
-        x, y = x_axis(mark[0]), y_axis(mark[1])
-        parts.append(f'<circle class="ring c{series[0].colour}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
-    return _svg(title, parts)
+        parts += _draw_ring(mark, series[0].colour, axes)
+    return _frame_drawing(title, parts)
 
 
-def histogram(title: str, values: Sequence[float]) -> str:
+def draw_histogram(title: str, values: Sequence[float]) -> str:
     """How many cases reach which score in [0, 1], in bins of 0.05, or of 0.02 where all scores are high."""
-    low = min(0.9, max(0.0, math.floor(min(values) * 10) / 10))
+    least = math.floor(min(values) * 10) / 10
+    low = min(0.9, max(0.0, least))
     width = 0.05 if low < 0.6 else 0.02
+    counts = _count_values(values, low, width)
+    y_axis = build_y_axis((0, max(counts) * 1.05), integer=True)
+    axes = Axes(build_x_axis((low, 1.0)), y_axis)
+
+    # A bar for each bin, with a pixel between two bars.
+    parts = draw_grid(axes)
+    for index, count in enumerate(counts):
+        left = axes.x.find_pixel(low + index * width)
+        right = axes.x.find_pixel(low + (index + 1) * width)
+        top = axes.y.find_pixel(count)
+        parts += draw_shape(
+            "rect",
+            "bar",
+            x=left + 0.5,
+            y=top,
+            width=right - left - 1,
+            height=BOTTOM - top,
+        )
+    return _frame_drawing(title, parts)
+
+
+def _count_values(values: Sequence[float], low: float, width: float) -> list[int]:
+    """How many values lie in each bin of this width from `low` to 1; those outside count in the bin next to them."""
     bins = round((1 - low) / width)
     counts = [0] * bins
     for value in values:
-        counts[min(bins - 1, max(0, math.floor((value - low) / width + 1e-9)))] += 1
-    x_axis = Axis(low, 1.0, LEFT, WIDTH - RIGHT)
-    y_axis = Axis(0, max(counts) * 1.05, HEIGHT - BOTTOM, TOP, integer=True)
-    parts = [_grid(x_axis, y_axis)]
-    for index, count in enumerate(counts):
-        x, y = x_axis(low + index * width), y_axis(count)
-        size = x_axis(low + (index + 1) * width) - x - 1
-        parts.append(
-            f'<rect class="bar" x="{x + 0.5:.1f}" y="{y:.1f}" width="{size:.1f}" height="{HEIGHT - BOTTOM - y:.1f}"/>'
-        )
-    return _svg(title, parts)
+        index = math.floor((value - low) / width + 1e-9)
+        counts[min(bins - 1, max(0, index))] += 1
+    return counts
 
 
-def _on_logarithmic_axis(series: Series) -> Series:
-    positive = [(x, math.log10(y)) for x, y in series.points if y > 0]
-    return Series(series.name, positive, series.colour)
+def _take_logarithms(series: MetricSeries) -> MetricSeries:
+    """The series on a logarithmic axis, where values that are not positive have no place."""
+    positive = []
+    for step, value in series.points:
+        if value > 0:
+            positive.append((step, math.log10(value)))
+    return replace(series, points=positive)
 
 
-def thin(points: Points, bins: int = BINS) -> list[tuple[float, float, float, float]]:
-    """At most `bins` points (x, mean, least, most), each of neighbouring points."""
+def _find_axes(
+    series: Sequence[MetricSeries], x_range: Limits | None, y_range: Limits | None, log: bool
+) -> Axes | None:
+    """Axes over all points, or over the ranges that are asked for; None where there are no points."""
+    points = [point for one in series for point in one.points]
+    if not points:
+        return None
+    x_limits = x_range or find_limits([x for x, _ in points])
+    y_limits = y_range or pad_limits(find_limits([y for _, y in points]))
+    return Axes(build_x_axis(x_limits), build_y_axis(y_limits, log=log))
+
+
+def thin_points(points: Sequence[Point], bins: int = BINS) -> list[Bin]:
+    """At most `bins` bins of neighbouring points."""
     size = math.ceil(len(points) / bins) if points else 1
     thinned = []
     for start in range(0, len(points), size):
-        xs, ys = zip(*points[start : start + size], strict=True)
-        mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-        thinned.append((mean_x, mean_y, min(ys), max(ys)))
+        neighbours = points[start : start + size]
+        xs = [x for x, _ in neighbours]
+        ys = [y for _, y in neighbours]
+        mean_x = sum(xs) / len(xs)
+        mean_y = sum(ys) / len(ys)
+        thinned.append(Bin(mean_x, mean_y, min(ys), max(ys)))
     return thinned
 
 
-def _line(series: Series, x_axis: Axis, y_axis: Axis) -> str:
-    def place(x: float, y: float) -> str:
-        return f"{x_axis(x):.1f},{y_axis(y):.1f}"
-
-    points = thin(series.points)
-    path = " ".join(place(x, mean) for x, mean, _, _ in points)
-    band = ""
-    if len(points) < len(series.points):
-        upper = [place(x, most) for x, _, _, most in points]
-        lower = [place(x, least) for x, _, least, _ in reversed(points)]
-        band = f'<polygon class="band c{series.colour}" points="{" ".join(upper + lower)}"/>'
-    name = f"<title>{text(series.name)}</title>"
-    if len(points) == 1:
-        x, y = path.split(",")
-        return f'<circle class="dot c{series.colour}" cx="{x}" cy="{y}" r="2.5">{name}</circle>'
-    return f'{band}<polyline class="line c{series.colour}" points="{path}">{name}</polyline>'
-
-
-def _grid(x_axis: Axis, y_axis: Axis, ticks: tuple[int, int] = (5, 4)) -> str:
-    parts = []
-    for tick in y_axis.ticks(ticks[1]):
-        y = y_axis(tick)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{y_axis.label(tick)}</text>')
-    for tick in x_axis.ticks(ticks[0]):
-        x = x_axis(tick)
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 5}" text-anchor="middle">{x_axis.label(tick)}</text>')
-    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>')
-    return "".join(parts)
+def _draw_line(series: MetricSeries, axes: Axes) -> str:
+    """A series as a line, with a band where its points are thinned; a single point as a dot."""
+    if not series.points:
+        return ""
+    bins = thin_points(series.points)
+    path = [axes.place_point(bin.x, bin.mean) for bin in bins]
+    css = f"c{series.colour}"
+    if len(path) == 1:
+        x, y = path[0].split(",")
+        return draw_shape("circle", f"dot {css}", series.name, cx=x, cy=y, r=2.5)
+    points = " ".join(path)
+    line = draw_shape("polyline", f"line {css}", series.name, points=points)
+    if len(bins) == len(series.points):
+        return line
+    return _draw_band(bins, f"band {css}", axes) + line
 
 
-def _svg(title: str, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(title)}">{"".join(parts)}</svg>'
+def _draw_band(bins: Sequence[Bin], css: str, axes: Axes) -> str:
+    """The area between the least and the most of each bin."""
+    upper = [axes.place_point(bin.x, bin.most) for bin in bins]
+    lower = [axes.place_point(bin.x, bin.least) for bin in reversed(bins)]
+    return draw_shape("polygon", css, points=" ".join(upper + lower))
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    return min(values), max(values)
+def _draw_boundary(step: float, axes: Axes) -> str:
+    """A vertical line at a step; nothing at the ends of the axis."""
+    if not axes.x.low < step < axes.x.high:
+        return ""
+    x = axes.x.find_pixel(step)
+    return draw_shape("line", "boundary", x1=x, x2=x, y1=TOP, y2=BOTTOM)
 
 
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    low, high = _limits(values)
-    return low - 0.05 * (high - low), high + 0.05 * (high - low)
+def _draw_ring(point: Point, colour: int, axes: Axes) -> str:
+    step, value = point
+    x = axes.x.find_pixel(step)
+    y = axes.y.find_pixel(value)
+    return draw_shape("circle", f"ring c{colour}", cx=x, cy=y, r=4)
 
 
-def _span(limits: tuple[float, float]) -> tuple[float, float]:
-    """Limits that differ, or nothing could be drawn between them."""
-    low, high = limits
-    if high > low:
-        return low, high
-    margin = abs(low) * 0.1 or 1.0
-    return low - margin, high + margin
+def _frame_drawing(title: str, parts: str) -> str:
+    view = f"0 0 {WIDTH} {HEIGHT}"
+    label = escape_text(title)
+    return build_element("svg", parts, viewBox=view, role="img", aria_label=label)

@@ -1,94 +1,82 @@
 """What a report knows of one Run. Every piece may be missing or damaged; `faults` says which."""
 
-import csv
-import json
-import math
 import platform
-import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from genseg_betty.config.keys import find_role
 from genseg_betty.config.origins import find_idle_sections
-from genseg_betty.errors import UserError
-from genseg_betty.files import require_regular
 from genseg_betty.lock import LOCK, is_alive, is_locked
-from genseg_betty.run import Run
-from genseg_betty.run.checksums import SUMS, damaged
+from genseg_betty.report.metric_rows import MetricRows
+from genseg_betty.report.values import NONE, as_mapping, as_number, drop_keys, flatten_tree
 from genseg_betty.run.migrations import rename_levels
+from genseg_betty.run.names import GENERATOR
 
-NONE = "–"
-LARGEST = 1e15  # of what a Run counts or measures: bytes, seconds, scores
 MAX_PID = 2**31
-MAX_CASES = 2**27  # bytes of one table of cases
-SCORES = ("dice", "jaccard")
-NOT_LOSSES = ("validation", "architecture", "system")  # phases of metrics.csv
 NOT_SET = ("origins", "reduced")  # found out, and told elsewhere
 
 
 @dataclass(frozen=True)
 class Record:
-    """One Run, read once; numbers that are missing are None."""
+    """One Run, read once; numbers that are missing are None.
+
+    Args:
+        status: what status.json says.
+        results: what results.json says.
+        cases: test set -> the rows of its table of cases.
+        samples: the sample pictures of the last step.
+        faults: what cannot be read, and what does not fit together, a sentence each.
+    """
 
     path: Path
     config: dict[str, Any]
     status: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    metrics: MetricRows = field(default_factory=MetricRows)
     cases: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     samples: list[Path] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        return str(self.results.get("name") or self.config.get("name") or self.path.name)
+        given = self.results.get("name") or self.config.get("name")
+        return str(given or self.path.name)
 
     @property
     def method(self) -> str:
-        return self._choice("method")
+        return self._find_choice("method")
 
     @property
     def dataset(self) -> str:
-        return self._choice("dataset")
+        return self._find_choice("dataset")
 
     @property
     def backbone(self) -> str:
-        return self._choice("backbone")
+        return self._find_choice("backbone")
+
+    @property
+    def generator(self) -> str:
+        """Name of the generator; a dash for a method that has none."""
+        return self._find_choice("generator") if self.has_generator else NONE
 
     @property
     def has_generator(self) -> bool:
         """Whether the Run trains a generator: by its results, or while there are none by what it has logged."""
         if "generator" in self.results and not self.results["generator"]:
             return False
-        if parameters := mapping(self.results.get("parameters")):  # all that earlier versions told
-            return bool(parameters.get("generator"))
-        losses = [row["name"] for row in self.metrics if row["phase"] not in NOT_LOSSES]
-        return not losses or "generator" in losses
+        parameters = as_mapping(self.results.get("parameters"))
+        if parameters:  # all that earlier versions told
+            return bool(parameters.get(GENERATOR))
+        losses = self.metrics.loss_names
+        return not losses or GENERATOR in losses
 
     @property
     def has_hypergradient(self) -> bool:
         """Whether an architecture is learned."""
-        if "hypergradient" in self.results:
-            found = self.results["hypergradient"]
-        else:
-            found = self.config.get("hypergradient", "exact")
+        configured = self.config.get("hypergradient", "exact")
+        found = self.results.get("hypergradient", configured)
         return self.has_generator and found not in (None, "none")
-
-    @property
-    def generator(self) -> str:
-        """Name of the generator; a dash for a method that has none."""
-        return self._choice("generator") if self.has_generator else NONE
-
-    @property
-    def used_config(self) -> dict[str, Any]:
-        """The config without the keys that have no part in this Run, such as those of a generator that it lacks."""
-        idle = find_idle_sections(self.config.get("method"), self.has_generator, self.has_hypergradient)
-        return _without(self.config, NOT_SET + idle)
 
     @property
     def seed(self) -> int | str:
@@ -97,162 +85,73 @@ class Record:
 
     @property
     def n_labelled(self) -> Any:
-        return self.results.get("n_labelled") or mapping(self.config.get("dataset")).get("n_labelled")
+        dataset = as_mapping(self.config.get("dataset"))
+        return self.results.get("n_labelled") or dataset.get("n_labelled")
 
     @property
-    def test(self) -> dict[str, dict[str, Any]]:
-        """Test set -> its scores, the training dataset's own first."""
-        sets = {str(name): mapping(scores) for name, scores in mapping(self.results.get("test")).items()}
-        return dict(sorted(sets.items(), key=lambda item: item[0] != self.dataset))
+    def iterations_asked(self) -> Any:
+        """How many iterations the config asks for."""
+        trainer = as_mapping(self.config.get("trainer"))
+        return trainer.get("iterations")
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Dotted key -> value of all that makes a method; equal for Runs that differ in the seed alone."""
-        return {key: value for key, value in flatten(self.used_config).items() if find_role(key).separates_methods}
+    def used_config(self) -> dict[str, Any]:
+        """The config without the keys that have no part in this Run, such as those of a generator that it lacks."""
+        idle = find_idle_sections(self.config.get("method"), self.has_generator, self.has_hypergradient)
+        return drop_keys(self.config, NOT_SET + idle)
 
     @property
     def state(self) -> str:
         """finished, running, interrupted, failed, unknown or killed (says running; the process is gone)."""
         state = str(self.status.get("state", "unknown"))
-        asked = mapping(self.config.get("trainer")).get("iterations")
-        reached = self.results.get("iterations", asked)
-        if self.results.get("finished") and state in ("running", "finished", "unknown") and reached == asked:
+        reached = self.results.get("iterations", self.iterations_asked)
+        has_outcome = self.results.get("finished") and reached == self.iterations_asked
+        if has_outcome and state in ("running", "finished", "unknown"):
             return "finished"
-        here = self.status.get("host") == platform.node()
-        pid = self.status.get("pid")
-        if state == "running" and here and isinstance(pid, int) and not (0 < pid < MAX_PID and is_alive(pid, None)):
+        if state == "running" and is_process_gone(self.status):
             return state if is_locked(self.path / LOCK) else "killed"  # it may live in another container
         return state
 
-    def series(self, phase: str, name: str) -> list[tuple[float, float]]:
-        """(step, value) of one metric, in the order written; values that are not finite are left out."""
-        return [
-            (row["step"], row["value"])
-            for row in self.metrics
-            if row["phase"] == phase and row["name"] == name and math.isfinite(row["value"])
-        ]
-
-    def names(self, phase: str) -> list[str]:
-        """Metric names of a phase, in the order they first appear."""
-        return list(dict.fromkeys(row["name"] for row in self.metrics if row["phase"] == phase))
-
-    def nonfinite(self) -> dict[str, int]:
-        """What was not finite: steps skipped by each level, values of each metric; zeros left out."""
-        skipped = mapping(self.status.get("skipped")) or mapping(self.results.get("skipped"))
-        if not skipped:  # of a Run of an earlier version
-            latest = {row["name"]: row["value"] for row in self.metrics if row["phase"] == "system"}
-            skipped = {k.removeprefix("skipped_"): v for k, v in latest.items() if k.startswith("skipped_")}
-        skipped = rename_levels(skipped)
-        counts = {f"{level} steps skipped": int(number(count) or 0) for level, count in skipped.items()}
-        for row in self.metrics:
-            if not math.isfinite(row["value"]):
-                key = f"{row['phase']}/{row['name']} values"
-                counts[key] = counts.get(key, 0) + 1
-        return {name: count for name, count in counts.items() if count}
-
-    def _choice(self, group: str) -> str:
-        return str(self.results.get(group) or mapping(self.config.get(group)).get("name") or "?")
+    def _find_choice(self, group: str) -> str:
+        """Which member of a config group the Run was trained with."""
+        section = as_mapping(self.config.get(group))
+        found = self.results.get(group) or section.get("name")
+        return str(found or "?")
 
 
-def read_record(path: Path) -> Record:
-    """Read a Run directory. Raises UserError if it is none (no config.yaml)."""
-    run = Run.open(path)
-    faults: list[str] = []
-
-    def attempt(what: str, read: Callable[[], Any], otherwise: Any) -> Any:
-        try:
-            found = read()
-        except UserError as error:
-            faults.append(f"{what} cannot be read: {error}")
-            return otherwise
-        return found
-
-    tests = sorted(run.path.glob("test-*.csv"))
-    status = attempt("status.json", run.read_status, {})
-    results = attempt("results.json", lambda: run.read_results(checked=False), {})
-    metrics = attempt("metrics.csv", run.metrics, [])
-    cases = {file.stem[5:]: attempt(file.name, partial(_read_cases, file), []) for file in tests}
-    trained_on = attempt("splits.json", lambda: run.read_json("splits.json", checked=False), {})
-    return Record(
-        path=run.path,
-        config=OmegaConf.to_container(run.config),  # type: ignore[arg-type]
-        status=status,
-        results=results,
-        metrics=metrics,
-        cases=cases,
-        samples=last_samples(run.path),
-        faults=[*faults, *_contradictions(run, status, results, mapping(trained_on)), *_changes(run, faults)],
-    )
+def is_process_gone(status: dict[str, Any]) -> bool:
+    """Whether the process that a status names was one of this machine, and has ended."""
+    pid = status.get("pid")
+    was_here = status.get("host") == platform.node()
+    if not was_here or not isinstance(pid, int):
+        return False
+    is_possible = 0 < pid < MAX_PID
+    return not (is_possible and is_alive(pid, None))
 
 
-def _contradictions(run: Run, status: dict[str, Any], results: dict[str, Any], splits: dict[str, Any]) -> list[str]:
-    """What the files of a Run say against each other, although each can be read."""
-    found = []
-    if status.get("state") == "finished" and not (run.path / "results.json").exists():
-        found.append("results.json is gone: give the training's command again, which makes it anew")
-    digests = {str(part["data_sha256"]) for part in (results, splits) if part.get("data_sha256")}
-    if len(digests) > 1:
-        found.append("results.json and splits.json are of two trainings: their data_sha256 differ")
-    return found
+def find_test_scores(record: Record) -> dict[str, dict[str, Any]]:
+    """Test set -> its scores, the training dataset's own first."""
+    tests = as_mapping(record.results.get("test"))
+    names = sorted(tests, key=lambda name: name != record.dataset)
+    return {name: as_mapping(tests[name]) for name in names}
 
 
-def _changes(run: Run, told: list[str]) -> list[str]:
-    """At most one line, of the files that are not what the Run wrote, although they can be read."""
-    try:
-        changed = run.changed_files()
-    except UserError as error:  # the checksums themselves
-        return [str(error)]
-    names = [name for name in changed if not any(line.startswith(name) for line in told)]
-    return [f"not as the Run wrote them, by its {SUMS}, or gone: {', '.join(names)}"] if names else []
+def find_settings(record: Record) -> dict[str, Any]:
+    """Dotted key -> value of all that makes a method; equal for Runs that differ in the seed alone."""
+    flat = flatten_tree(record.used_config)
+    return {key: value for key, value in flat.items() if find_role(key).separates_methods}
 
 
-def last_samples(path: Path) -> list[Path]:
-    """The pictures in samples/ of the latest step, which is the last number in their names."""
-    files = sorted((path / "samples").glob("*.png"))
-    numbers = [re.findall(r"\d+", file.stem) for file in files]
-    steps = [int(found[-1]) if found else -1 for found in numbers]
-    return [file for file, step in zip(files, steps, strict=True) if step == max(steps)]
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """`value` if it is a mapping, else {}."""
-    return value if isinstance(value, dict) else {}
-
-
-def number(value: Any) -> float | None:
-    """`value` as a float within ±LARGEST, else None."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return found if abs(found) <= LARGEST else None
-
-
-def _without(tree: dict[str, Any], keys: Sequence[str], prefix: str = "") -> dict[str, Any]:
-    """The tree without these dotted keys."""
-    kept = {key: value for key, value in tree.items() if f"{prefix}{key}" not in keys}
-    return {
-        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
-        for key, value in kept.items()
-    }
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value; a list is one value, as JSON text."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
-    return flat
-
-
-def _read_cases(file: Path) -> list[dict[str, Any]]:
-    try:
-        require_regular(file, MAX_CASES)
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = [{key: value for key, value in row.items() if key} for row in csv.DictReader(stream)]
-    except (OSError, ValueError, csv.Error) as error:
-        raise damaged(file, f"it cannot be read ({error})") from error
-    return [{key: value if key == "id" else number(value) for key, value in row.items()} for row in rows]
+def count_nonfinite(record: Record) -> dict[str, int]:
+    """What was not finite: steps skipped by each level, values of each metric; zeros left out."""
+    skipped = as_mapping(record.status.get("skipped"))
+    if not skipped:
+        skipped = as_mapping(record.results.get("skipped"))
+    if not skipped:  # of a Run of an earlier version
+        skipped = record.metrics.find_skipped_steps()
+    counts = {}
+    for level, steps in rename_levels(skipped).items():
+        counts[f"{level} steps skipped"] = int(as_number(steps) or 0)
+    for name, values in record.metrics.count_nonfinite().items():
+        counts[f"{name} values"] = values
+    return {what: count for what, count in counts.items() if count}

@@ -7,7 +7,7 @@ import torch
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import is_full
-from genseg_betty.run.checksums import UNLIKE, Checksums, mend
+from genseg_betty.run.checksums import UNLIKE, Checksums, suggest_remedy
 from genseg_betty.run.sound_checkpoint import require_plain_values, require_sound_checkpoint
 
 
@@ -36,6 +36,8 @@ def read_checkpoint(path: Path, sums: Checksums, map_location: Any, mmap: bool) 
     """
     if not path.exists():
         return None
+
+    # The file is looked at before PyTorch reads it, and what PyTorch has read is looked at again.
     try:
         require_sound_checkpoint(path, in_memory=not mmap)
         if not mmap and not sums.matches(path):
@@ -45,8 +47,9 @@ def read_checkpoint(path: Path, sums: Checksums, map_location: Any, mmap: bool) 
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # damage may show as any of them
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        first_line = str(error).strip().split("\n")[0]
+        reason = first_line or type(error).__name__
         raise UserError(
-            f"the checkpoint {path} cannot be read ({reason}): the file is damaged, or not ours. {mend(path)}"
+            f"the checkpoint {path} cannot be read ({reason}): the file is damaged, or not ours. {suggest_remedy(path)}"
         ) from error
     return state

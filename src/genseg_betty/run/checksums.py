@@ -43,7 +43,7 @@ class Checksums:
 
         While the file is renamed both the old content and the new one are right: a kill may come before or after.
         """
-        before = self._read().get(self._name(path), ())
+        before = self._read_digests().get(self._find_name(path), ())
         with whole_file(path, "") as temporary:
             with temporary.open("r+b") as file:
                 if isinstance(content, bytes):
@@ -52,73 +52,99 @@ class Checksums:
                     content(file)
             digest = file_sha256(temporary)
             if before:
-                self._note({path: (*before, digest)})
-        self._note({path: (digest,)})
+                self._note_digests({path: (*before, digest)})
+        self._note_digests({path: (digest,)})
 
     def keep(self, *paths: Path) -> None:
         """Note what these files hold now that they are not to change any more. Raises OSError."""
-        self._note({path: (file_sha256(path),) for path in paths if path.is_file()})
+        digests_of = {}
+        for path in paths:
+            if path.is_file():
+                digests_of[path] = (file_sha256(path),)
+        self._note_digests(digests_of)
 
     def forget(self, *paths: Path) -> None:
         """Take out what was noted of files that change again. Raises OSError."""
-        if any(self._name(path) in self._read() for path in paths):
-            self._note(dict.fromkeys(paths, ()))
+        known = self._read_digests()
+        if any(self._find_name(path) in known for path in paths):
+            self._note_digests(dict.fromkeys(paths, ()))
 
     def matches(self, path: Path) -> bool:
         """Whether a file holds what was written, as far as that is known. Raises OSError."""
-        known = self._read().get(self._name(path))
+        known = self._read_digests().get(self._find_name(path))
         return known is None or file_sha256(path) in known
 
-    def changed_texts(self) -> list[str]:
+    def find_changed_texts(self) -> list[str]:
         """Names of the files, checkpoints left out, that are gone or hold something else than was written.
 
         Its own name is among them where it holds lines that are no checksums, or none.
         """
-        texts = [self.folder / name for name in self._read() if "/" not in name]
-        changed = [path.name for path in texts if not path.is_file() or not self.matches(path)]
-        lines = self._lines()
-        sound = lines is None or (lines and all(LINE.fullmatch(line) for line in lines))
-        return changed if sound else [*changed, SUMS]
+        changed = []
+        for name in self._read_digests():
+            path = self.folder / name
+            is_text = "/" not in name
+            if is_text and not self._is_unchanged(path):
+                changed.append(path.name)
+        if not self._is_sound():
+            changed.append(SUMS)
+        return changed
 
-    def _note(self, digests_of: Mapping[Path, tuple[str, ...]]) -> None:
-        known = self._read() | {self._name(path): digests for path, digests in digests_of.items()}
-        lines = []
-        for name, several in sorted(known.items()):
-            lines += [f"{digest}  {name}\n" for digest in several]
-        atomic_write(self.folder / SUMS, "".join(lines).encode())
+    def _is_unchanged(self, path: Path) -> bool:
+        return path.is_file() and self.matches(path)
 
-    def _read(self) -> dict[str, tuple[str, ...]]:
+    def _is_sound(self) -> bool:
+        """Whether each line of the file is a checksum, and there are some; so is a file that is not there."""
+        lines = self._read_lines()
+        if lines is None:
+            return True
+        return bool(lines) and all(LINE.fullmatch(line) for line in lines)
+
+    def _note_digests(self, digests_of: Mapping[Path, tuple[str, ...]]) -> None:
+        """Write the file anew with these digests; a file without any is taken out."""
+        known = self._read_digests()
+        for path, digests in digests_of.items():
+            known[self._find_name(path)] = digests
+        lines = ""
+        for name in sorted(known):
+            for digest in known[name]:
+                lines += f"{digest}  {name}\n"
+        atomic_write(self.folder / SUMS, lines.encode())
+
+    def _read_digests(self) -> dict[str, tuple[str, ...]]:
         """Name -> digests, one unless a process was killed in the middle of a write.
 
         Raises UserError for a file that is no list of them.
         """
         known: dict[str, tuple[str, ...]] = {}
-        for line in self._lines() or ():
-            if found := LINE.fullmatch(line):
-                known[found[2]] = (*known.get(found[2], ()), found[1])
+        for line in self._read_lines() or ():
+            found = LINE.fullmatch(line)
+            if found:
+                digest, name = found.groups()
+                known[name] = (*known.get(name, ()), digest)
         return known
 
-    def _lines(self) -> list[str] | None:
+    def _read_lines(self) -> list[str] | None:
         """The lines of the file; None where there is none. Raises UserError where it cannot be read."""
         file = self.folder / SUMS
         try:
-            return bounded_read(file, MAX_SUMS).decode("utf-8", errors="replace").splitlines()
+            content = bounded_read(file, MAX_SUMS)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise damaged(file, f"it cannot be read ({error})") from error
+            raise explain_damage(file, f"it cannot be read ({error})") from error
+        return content.decode("utf-8", errors="replace").splitlines()
 
-    def _name(self, path: Path) -> str:
+    def _find_name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
 
-def damaged(path: Path, reason: str) -> UserError:
+def explain_damage(path: Path, reason: str) -> UserError:
     """The error for a file of a Run that cannot be used as it is."""
     on_purpose = f" {ON_PURPOSE}" if reason == UNLIKE else ""
-    return UserError(f"{path} is damaged: {reason}. {mend(path)}{on_purpose}")
+    return UserError(f"{path} is damaged: {reason}. {suggest_remedy(path)}{on_purpose}")
 
 
-def mend(path: Path) -> str:
+def suggest_remedy(path: Path) -> str:
     """What to do about a file of a Run that is damaged."""
     otherwise = CHECKPOINT if path.suffix == ".pt" else "Put back a copy of it, or delete it."
     return MEND.get(path.name, otherwise)

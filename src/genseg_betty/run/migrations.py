@@ -1,13 +1,23 @@
-"""What Runs of earlier versions call otherwise, brought to the names of today when it is read.
+"""What Runs of earlier versions say otherwise, brought to the form of today when it is read.
 
-Levels were called by their stages; now by the keys of the config.
+Levels were called by their stages; now by the keys of the config. Generators had the losses of Pix2Pix, and no choice.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import TypeVar
 
-LEVEL_NAMES = {"generation": "generator", "discrimination": "discriminator", "segmentation": "segmenter"}
-SKIPPED = "skipped_"
+from omegaconf import DictConfig
+
+from genseg_betty.run.names import DISCRIMINATOR, GENERATOR, SEGMENTER, SKIPPED_PREFIX
+
+LEVEL_NAMES = {
+    "generation": GENERATOR,
+    "discrimination": DISCRIMINATOR,
+    "segmentation": SEGMENTER,
+}
+CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
+PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
 
 Value = TypeVar("Value")
 
@@ -19,6 +29,28 @@ def rename_levels(by_level: Mapping[str, Value]) -> dict[str, Value]:
 
 def rename_metric(name: str) -> str:
     """The name that a metric of metrics.csv has today: a level's loss, or the count of its skipped steps."""
-    prefix = SKIPPED if name.startswith(SKIPPED) else ""
+    prefix = SKIPPED_PREFIX if name.startswith(SKIPPED_PREFIX) else ""
     level = name.removeprefix(prefix)
     return prefix + LEVEL_NAMES.get(level, level)
+
+
+def migrate_config(config: DictConfig) -> DictConfig:
+    """A config of an earlier version in this one's form; one of this version as it is."""
+    found = config.get("generator")
+    is_older = isinstance(found, DictConfig) and "l1_weight" in found and "objective" not in found
+    if not is_older:
+        return config
+    config = copy.deepcopy(config)
+    generator = config.generator
+    l1_weight = generator.pop("l1_weight")
+    generator.objective = {"_target_": CONDITIONAL_GAN, "l1_weight": l1_weight}
+
+    # The kind of normalisation was a choice between one.
+    discriminator = {"_target_": PATCH_DISCRIMINATOR}
+    for key, value in (generator.get("discriminator") or {}).items():
+        if value != "instance":
+            discriminator[key] = value
+    generator.discriminator = discriminator
+    generator.branches = "learnable"
+    generator.kernels = [4, 6, 8]
+    return config

@@ -26,10 +26,12 @@ def read_plain_yaml(file: Path) -> str:
     text = bounded_read(file, MAX_BYTES).decode("utf-8")
     depth = values = 0
     for event in yaml.parse(text, yaml.SafeLoader):
-        values += isinstance(event, (yaml.ScalarEvent, *OPENING))
+        opens = isinstance(event, OPENING)
+        closes = isinstance(event, CLOSING)
+        values += opens or isinstance(event, yaml.ScalarEvent)
         if values > MAX_VALUES:
             raise ValueError(f"it holds more than {MAX_VALUES:,} keys and values, as no Run does")
-        depth += isinstance(event, OPENING) - isinstance(event, CLOSING)
+        depth += opens - closes
         if depth > MAX_DEPTH:
             raise ValueError(f"its lists and mappings lie more than {MAX_DEPTH} deep in each other, as in no Run")
         _require_plain(event)

@@ -16,6 +16,7 @@ from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.levels.stage import select_stages
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.run import Run
+from genseg_betty.run.names import DICE, GENERATOR, JACCARD
 from genseg_betty.terminal import harmless
 from genseg_betty.training.dry_run import check_stage_one
 from genseg_betty.training.memory_estimate import GIB, NetworkSize, estimate_memory, measure_networks
@@ -110,7 +111,7 @@ def report_results(run: Run, results: dict[str, Any]) -> None:
     """After the last step: the test scores, the steps that were not made, and the report."""
     lines = []
     for name, found in results["test"].items():
-        dice, jaccard = found["dice"], found["jaccard"]
+        dice, jaccard = found[DICE], found[JACCARD]
         lines.append(f"  {name}: Dice {dice:.3f}, Jaccard {jaccard:.3f} ({found['cases']} cases)")
     if lines:
         lines.insert(0, "test scores, at the size of each case's own mask:")
@@ -168,7 +169,7 @@ def _describe_cases(config: DictConfig, data: DataBundle) -> str:
 
 def _warn_of_memory(engine: PhasedEngine, sizes: dict[str, NetworkSize]) -> None:
     keys = ["trainer.batch_size", "image_size", "backbone.base_channels"]
-    if "generator" in sizes:
+    if GENERATOR in sizes:
         keys += ["generator.base_channels", "generator.searched=decoder"]
     if engine.plan.hypergradient != "none":
         keys.append("hypergradient=none")

@@ -14,11 +14,11 @@ from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
 from genseg_betty.generators.cells import Architecture
-from genseg_betty.levels.graph import WARMUP
 from genseg_betty.levels.segmentation import SegmenterLevel
 from genseg_betty.multilevel.engine import Diverged, Phase, PhasedEngine
 from genseg_betty.progress import Progress
 from genseg_betty.run import Run
+from genseg_betty.run.names import WARMUP_PHASE
 from genseg_betty.signals import interruption
 from genseg_betty.tracking import Tracker
 from genseg_betty.training.loop_checkpoints import LoopCheckpoints
@@ -84,7 +84,7 @@ class TrainingLoop:
 
     def summarise(self) -> dict[str, Any]:
         """The training's part of results.json."""
-        elsewhere = self.engine.done.get(WARMUP, 0) if self.trainer.warm_start else 0
+        elsewhere = self.engine.done.get(WARMUP_PHASE, 0) if self.trainer.warm_start else 0
         steps = max(self.engine.global_step - elsewhere, 1)
         validation = self.validation
         return {

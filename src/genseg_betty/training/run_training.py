@@ -24,7 +24,7 @@ from genseg_betty.inference.predictor import Predictor
 from genseg_betty.memory import reuse_freed
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
-from genseg_betty.run.resume import continues
+from genseg_betty.run.resume import can_continue
 from genseg_betty.signals import interruptible, interruption
 from genseg_betty.streams import unfailing_streams
 from genseg_betty.training.console import announce_run, find_unused_cases, report_results, tell_finished
@@ -69,7 +69,7 @@ def set_count(config: DictConfig, data: DataBundle) -> DictConfig:
 def _train_on(data: DataBundle, config: DictConfig) -> Run:
     splits = list_splits(data)
     method: Method = build_named(config.method)
-    if not continues(Path(config.run_dir).expanduser(), config.resume):
+    if not can_continue(Path(config.run_dir).expanduser(), config.resume):
         require_beginning(config, method.describe_warm_up(config, data))  # before the directory is touched
     with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
         if is_complete(run):

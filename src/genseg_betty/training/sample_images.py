@@ -13,6 +13,7 @@ from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.generation import Generation
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.randomness import seeded
+from genseg_betty.run.names import GENERATOR
 from genseg_betty.samples import image_pixels, mask_pixels, overlay, save_samples
 from genseg_betty.training.validation import predict_logits
 
@@ -23,7 +24,7 @@ ROWS = 4
 def draw_samples(folder: Path, step: int, engine: PhasedEngine, data: DataBundle) -> list[Path]:
     """Write `synthetic-<step>.png` (with a generator) and `validation-<step>.png` (with a trained segmenter)."""
     written = []
-    generation = getattr(engine, "generator", None)
+    generation = getattr(engine, GENERATOR, None)
     if generation is not None:
         synthetic = folder / f"synthetic-{step:06d}.png"
         _draw_synthetic(synthetic, generation, data.train)

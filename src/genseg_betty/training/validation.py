@@ -18,6 +18,18 @@ from genseg_betty.levels.stage import select_stages
 from genseg_betty.metrics import case_scores
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.run import Run
+from genseg_betty.run.names import (
+    ARCHITECTURE_PHASE,
+    GRADIENT_NORM,
+    LOSS,
+    MEMORY_BYTES,
+    SCORES,
+    SECONDS,
+    SYSTEM_PHASE,
+    VALIDATION_PHASE,
+    AlphaName,
+    name_skipped,
+)
 from genseg_betty.tracking import Tracker
 
 
@@ -57,11 +69,11 @@ class Validation:
     def validate(self, step: int, seconds: float) -> None:
         """Score the segmenter of this step; `seconds` is how long the training took so far."""
         self.last = self._score_segmenter()
-        self.tracker.log(step, "validation", self.last)
+        self.tracker.log(step, VALIDATION_PHASE, self.last)
         if self.architecture is not None:
             weights = name_weights(self.architecture)
-            self.tracker.log(step, "architecture", {**weights, **self._find_gradient_norm()})
-        self.tracker.log(step, "system", self._measure_system(seconds))
+            self.tracker.log(step, ARCHITECTURE_PHASE, {**weights, **self._find_gradient_norm()})
+        self.tracker.log(step, SYSTEM_PHASE, self._measure_system(seconds))
         score = self.last[self.data.metric]
         if score > self.best["score"]:
             self.best = {"score": score, "step": step}
@@ -85,19 +97,19 @@ class Validation:
         logits = predict_logits(self.segmenter.predictor(), images, self.batch_size, window)
         loss = self.segmenter.criterion(logits, held_out.masks.to(logits.device))
         scores = mean_scores(logits, held_out.masks, self.data.num_classes)
-        return {**scores, "loss": float(loss)}
+        return {**scores, LOSS: float(loss)}
 
     def _find_gradient_norm(self) -> dict[str, float]:
         """The norm of the last hypergradient; empty before the first one."""
         for level in select_stages(self.engine.levels):
             if level.logs_gradient and level.guard.gradient_norm is not None:
-                return {"gradient_norm": float(level.guard.gradient_norm)}
+                return {GRADIENT_NORM: float(level.guard.gradient_norm)}
         return {}
 
     def _measure_system(self, seconds: float) -> dict[str, float]:
-        measured = {"seconds": seconds, "memory_bytes": float(peak_memory(self.engine.device))}
+        measured = {SECONDS: seconds, MEMORY_BYTES: float(peak_memory(self.engine.device))}
         for name, count in count_skipped(self.engine).items():
-            measured[f"skipped_{name}"] = float(count)
+            measured[name_skipped(name)] = float(count)
         return measured
 
 
@@ -111,7 +123,7 @@ def mean_scores(logits: Tensor, masks: Tensor, num_classes: int) -> dict[str, fl
     predictions, truths = class_masks(logits).cpu().numpy(), masks.cpu().numpy()
     rows = [case_scores(p, t, num_classes) for p, t in zip(predictions, truths, strict=True)]
     means = {}
-    for name in ("dice", "jaccard"):
+    for name in SCORES:
         means[name] = float(np.mean([row[name] for row in rows]))
     return means
 
@@ -132,5 +144,6 @@ def name_weights(architecture: Architecture) -> dict[str, float]:
         is_transposed = half == "up"
         for cell, weights in enumerate(cells):
             for operation, weight in zip(architecture.operations, weights, strict=True):
-                named[f"{half}.{cell}.{operation_name(operation, transposed=is_transposed)}"] = weight
+                name = operation_name(operation, transposed=is_transposed)
+                named[str(AlphaName(half, str(cell), name))] = weight
     return named

@@ -12,11 +12,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.errors import UserError
-from genseg_betty.levels.graph import WARMUP
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.multilevel.level import Level
 from genseg_betty.run import Run
 from genseg_betty.run.migrations import rename_levels
+from genseg_betty.run.names import WARMUP_PHASE
 from genseg_betty.training.console import tell_origin, tell_unused
 from genseg_betty.training.saved_states import find_state_mismatches
 from genseg_betty.training.warm_up_description import (
@@ -28,7 +28,7 @@ from genseg_betty.training.warm_up_description import (
     write_canonically,
 )
 
-FILE = f"checkpoints/{WARMUP}.pt"
+FILE = f"checkpoints/{WARMUP_PHASE}.pt"
 FORM = 1  # of the file, and of what a description means: one more where an equal description gives another generator
 MEND = "name another Run, or leave trainer.warm_start out"
 
@@ -72,14 +72,14 @@ def begin_warm(run: Run, engine: PhasedEngine, described: Description | None) ->
         )
     for level in levels:
         _load_level(level, saved["levels"][level.name])
-    engine.done[WARMUP] = engine.global_step = steps
+    engine.done[WARMUP_PHASE] = engine.global_step = steps
     tell_origin(source, steps)
 
 
 def save_warm_up(run: Run, engine: PhasedEngine, described: Description) -> None:
     """Write checkpoints/warmup.pt."""
     levels = {level.name: level.state_dict() for level in _find_warmed_levels(engine)}
-    run.save_checkpoint(WARMUP, {"form": FORM, "description": described, "levels": levels})
+    run.save_checkpoint(WARMUP_PHASE, {"form": FORM, "description": described, "levels": levels})
 
 
 def find_origin(run: Run, engine: PhasedEngine, described: Description | None) -> dict[str, str] | None:
@@ -87,13 +87,13 @@ def find_origin(run: Run, engine: PhasedEngine, described: Description | None) -
     source = run.config.trainer.warm_start
     if described is None or not source:
         return None
-    made = {**described, "steps": engine.done[WARMUP]}  # a prolonged Separate would make more by itself
+    made = {**described, "steps": engine.done[WARMUP_PHASE]}  # a prolonged Separate would make more by itself
     return {"run": source, "sha256": hash_description(made)}
 
 
 def _find_warmed_levels(engine: PhasedEngine) -> list[Level]:
     """The levels that the warm-up trains."""
-    names = next(phase.leaves for phase in engine.plan.phases if phase.name == WARMUP)
+    names = next(phase.leaves for phase in engine.plan.phases if phase.name == WARMUP_PHASE)
     return [level for level in engine.levels if level.name in names]
 
 
@@ -110,7 +110,7 @@ def _read_warm_up(source: str, described: Description, map_location: Any = "cpu"
     """The content of warmup.pt of the Run `source`, its states unchecked. UserError unless it is described alike."""
     try:
         donor = Run.open(source)
-        saved = donor.load_checkpoint(WARMUP, map_location, mmap)
+        saved = donor.load_checkpoint(WARMUP_PHASE, map_location, mmap)
     except UserError as error:
         raise UserError(f"trainer.warm_start={source}: {error}") from error
     if saved is None:

@@ -15,6 +15,7 @@ from genseg_betty.data.formats.common import (
     ImageError,
     as_image,
     bounded,
+    describe_damage,
     whole_numbers,
 )
 

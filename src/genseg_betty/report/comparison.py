@@ -1,0 +1,147 @@
+"""Several Runs on one page: the dots of each seed, a picture of each method, and each Run to unfold."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Sequence
+
+from genseg_betty.report.elements import (
+    build_element,
+    build_figure,
+    build_heading,
+    build_note,
+    embed_picture,
+    escape_text,
+)
+from genseg_betty.report.groups import Group, group_runs, list_test_sets
+from genseg_betty.report.lead import build_lead
+from genseg_betty.report.record import Record, find_test_scores
+from genseg_betty.report.run_section import build_notices, build_run_section
+from genseg_betty.report.score_table import build_score_table
+from genseg_betty.report.values import as_number
+from genseg_betty.report.wording import format_score
+from genseg_betty.run.names import DICE
+
+MAX_GALLERY = 12
+"""The most pictures beside each other."""
+
+Scale = tuple[float, float]
+"""Both ends of a track: multiples of 0.05."""
+
+
+def build_comparison(records: Sequence[Record]) -> str:
+    """What the page shows of several Runs."""
+    groups = group_runs(records)
+    runs = f"{len(records)} Runs"
+    datasets = dict.fromkeys(record.dataset for record in records)
+    lead = f"{len(groups)} methods over {runs} on {', '.join(datasets)}"
+
+    # First what the Runs were compared for, last what only who looks for a fault unfolds.
+    body = build_heading(f"Comparison of {runs}", "h1")
+    body += build_note(lead, "lead")
+    body += _warn_of_unfinished(records)
+    body += build_heading("Scores")
+    body += build_score_table(groups, records)
+    body += _draw_all_dots(groups, records)
+    body += build_heading("Pictures")
+    body += _build_gallery(groups)
+    body += build_heading("Each Run")
+    for record in records:
+        body += _build_details(record)
+    return body
+
+
+def _warn_of_unfinished(records: Sequence[Record]) -> str:
+    unfinished = [record.name for record in records if record.state != "finished"]
+    if not unfinished:
+        return ""
+    names = ", ".join(unfinished)
+    return build_note(f"{len(unfinished)} of them not finished: {names}", "notice")
+
+
+def _draw_all_dots(groups: Sequence[Group], records: Sequence[Record]) -> str:
+    """For each test set, every seed's Dice as a dot and the mean as a bar, methods below each other."""
+    figures = ""
+    for test_set in list_test_sets(records):
+        caption = f"{test_set}: Dice of each seed, and the mean"
+        dots = _draw_dots(groups, test_set)
+        figures += build_figure(caption, build_element("div", dots, "dots"))
+    return build_element("div", figures, "split")
+
+
+def _draw_dots(groups: Sequence[Group], test_set: str) -> str:
+    """A track for each method, and the scale that they share."""
+    dice = [_find_dice(group, test_set) for group in groups]
+    every = list(itertools.chain.from_iterable(dice))
+    scale = _find_scale(every or [0.0, 1.0])
+
+    # Two columns of a grid: the labels, and the tracks with the scale below them.
+    rows = ""
+    for group, of_group in zip(groups, dice, strict=True):
+        label = escape_text(group.title)
+        rows += build_element("span", label, "label")
+        rows += build_element("span", _draw_marks(of_group, scale), "track")
+    ends = ""
+    for end in scale:
+        ends += build_element("span", f"{end:g}")
+    rows += build_element("span")
+    return rows + build_element("span", ends, "scale")
+
+
+def _find_dice(group: Group, test_set: str) -> list[float]:
+    """The Dice of each seed."""
+    scores = group.find_scores(test_set, DICE)
+    return list(scores.values())
+
+
+def _find_scale(scores: Sequence[float]) -> Scale:
+    """The ends of a track on which all scores lie."""
+    low = math.floor(min(scores) * 20 - 0.2) / 20
+    high = math.ceil(max(scores) * 20 + 0.2) / 20
+    return low, high
+
+
+def _draw_marks(scores: Sequence[float], scale: Scale) -> str:
+    """A dot for each score and a bar for their mean."""
+    marks = ""
+    for score in scores:
+        marks += _draw_mark("i", score, scale)
+    if scores:
+        mean = statistics.fmean(scores)
+        marks += _draw_mark("b", mean, scale)
+    return marks
+
+
+def _draw_mark(tag: str, score: float, scale: Scale) -> str:
+    low, high = scale
+    share = (score - low) / (high - low)
+    return build_element(tag, style=f"left:{share:.2%}")
+
+
+def _build_gallery(groups: Sequence[Group]) -> str:
+    """The pictures of the first Run of each method that has any."""
+    shown = ""
+    for group in groups[:MAX_GALLERY]:
+        record = next((record for record in group.records if record.samples), None)
+        if record is not None:
+            caption = f"{group.title}, seed {record.seed}"
+            shown += embed_picture(record.samples[0], caption)
+    if not shown:
+        return build_note("No sample pictures yet.", "missing")
+    return build_element("div", shown, "gallery")
+
+
+def _build_details(record: Record) -> str:
+    """Everything about one Run, folded away behind its name and scores."""
+    scores = []
+    for test_set, found in find_test_scores(record).items():
+        dice = as_number(found.get(DICE))
+        scores.append(f"{test_set} {format_score(dice)}")
+    told = ", ".join(scores) or record.state
+    title = escape_text(record.name)
+    title += build_element("small", escape_text(told))
+    content = build_element("summary", title)
+    content += build_lead(record)
+    content += build_notices(record)
+    content += build_run_section(record, "h3")
+    return build_element("details", content)

@@ -1,0 +1,125 @@
+"""Read a Run for a report: all that can be read, and a sentence for each piece that cannot."""
+
+import csv
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from genseg_betty.errors import UserError
+from genseg_betty.files import require_regular
+from genseg_betty.report.metric_rows import MetricRows
+from genseg_betty.report.record import Record
+from genseg_betty.report.values import as_mapping, as_number
+from genseg_betty.run import Run
+from genseg_betty.run.checksums import SUMS, explain_damage
+
+MAX_CASES = 2**27
+"""Bytes of one table of cases."""
+TABLE_OF_CASES = "test-"
+"""What the names of these tables begin with; the name of the test set follows."""
+
+
+def read_record(path: Path) -> Record:
+    """Read a Run directory. Raises UserError if it is none (no config.yaml)."""
+    run = Run.open(path)
+    faults: list[str] = []
+    status = _read_or_note(faults, "status.json", run.read_status, {})
+    results = _read_or_note(faults, "results.json", lambda: run.read_results(checked=False), {})
+    rows = _read_or_note(faults, "metrics.csv", run.metrics, [])
+    cases = _read_all_cases(faults, run.path)
+    splits = _read_or_note(faults, "splits.json", lambda: run.read_json("splits.json", checked=False), {})
+
+    # What no file says by itself.
+    contradictions = _find_contradictions(run, status, results, as_mapping(splits))
+    changes = _find_changes(run, faults)
+    return Record(
+        path=run.path,
+        config=OmegaConf.to_container(run.config),  # type: ignore[arg-type]
+        status=status,
+        results=results,
+        metrics=MetricRows(rows),
+        cases=cases,
+        samples=find_last_samples(run.path),
+        faults=[*faults, *contradictions, *changes],
+    )
+
+
+def _read_or_note(faults: list[str], what: str, read: Callable[[], Any], otherwise: Any) -> Any:
+    """What `read` finds; where it raises UserError, `otherwise`, with the reason added to `faults`."""
+    try:
+        return read()
+    except UserError as error:
+        faults.append(f"{what} cannot be read: {error}")
+        return otherwise
+
+
+def _read_all_cases(faults: list[str], path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Test set -> the rows of its table of cases."""
+    cases = {}
+    for file in sorted(path.glob(f"{TABLE_OF_CASES}*.csv")):
+        test_set = file.stem.removeprefix(TABLE_OF_CASES)
+        cases[test_set] = _read_or_note(faults, file.name, partial(_read_cases, file), [])
+    return cases
+
+
+def _read_cases(file: Path) -> list[dict[str, Any]]:
+    """One row a case: its id, and scores that are numbers or None. Raises UserError for a damaged file."""
+    try:
+        require_regular(file, MAX_CASES)
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error) as error:
+        raise explain_damage(file, f"it cannot be read ({error})") from error
+    return [_convert_case(row) for row in rows]
+
+
+def _convert_case(row: dict[str | Any, Any]) -> dict[str, Any]:
+    """The columns of a row that have a name, with numbers in place of text."""
+    converted = {}
+    for column, value in row.items():
+        if column:
+            converted[column] = value if column == "id" else as_number(value)
+    return converted
+
+
+def _find_contradictions(
+    run: Run, status: dict[str, Any], results: dict[str, Any], splits: dict[str, Any]
+) -> list[str]:
+    """What the files of a Run say against each other, although each can be read."""
+    found = []
+    if status.get("state") == "finished" and not (run.path / "results.json").exists():
+        found.append("results.json is gone: give the training's command again, which makes it anew")
+    digests = {str(part["data_sha256"]) for part in (results, splits) if part.get("data_sha256")}
+    if len(digests) > 1:
+        found.append("results.json and splits.json are of two trainings: their data_sha256 differ")
+    return found
+
+
+def _find_changes(run: Run, told: list[str]) -> list[str]:
+    """At most one line, of the files that are not what the Run wrote, although they can be read."""
+    try:
+        changed = run.find_changed_files()
+    except UserError as error:  # the checksums themselves
+        return [str(error)]
+    names = [name for name in changed if not any(line.startswith(name) for line in told)]
+    if not names:
+        return []
+    return [f"not as the Run wrote them, by its {SUMS}, or gone: {', '.join(names)}"]
+
+
+def find_last_samples(path: Path) -> list[Path]:
+    """The pictures in samples/ of the latest step, which is the last number in their names."""
+    files = sorted((path / "samples").glob("*.png"))
+    steps = [_find_step(file) for file in files]
+    last = max(steps, default=-1)
+    return [file for file, step in zip(files, steps, strict=True) if step == last]
+
+
+def _find_step(picture: Path) -> int:
+    """The last number in the name of a picture; -1 where there is none."""
+    numbers = re.findall(r"\d+", picture.stem)
+    return int(numbers[-1]) if numbers else -1
