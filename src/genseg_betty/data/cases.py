@@ -16,8 +16,9 @@ from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset, PhantomDataset
 from genseg_betty.data.source.files import Finding, merge_findings
 from genseg_betty.data.source.folds import Folds
+from genseg_betty.data.source.groups import case_ids
 from genseg_betty.data.source.labels import LabelMap
-from genseg_betty.data.source.pairing import Pairing, case_ids, layout, pair
+from genseg_betty.data.source.pairing import Pairing, layout, pair_files
 from genseg_betty.data.split.split_file import read_split_file
 from genseg_betty.data.split.test_part import take_test_part
 from genseg_betty.errors import UserError
@@ -90,7 +91,7 @@ def scan_dataset(config: Mapping[str, Any] | DictConfig, converting: bool = True
         raise UserError(f"dataset {plain['name']}: reader is {plain['reader']!r}; expected files or phantom")
     root = resolve_root(plain)
     converted = convert(plain["convert"], root) if plain.get("convert") and converting else Converted(root)
-    paired = pair(root, plain)
+    paired = pair_files(root, plain)
     findings = [*converted.findings, *diagnose(plain, paired.findings, len(paired.masks), root)]
     dataset = _from_files(root, plain, paired)
     notes = take_test_part(dataset, plain, paired, findings)

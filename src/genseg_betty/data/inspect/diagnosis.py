@@ -19,7 +19,8 @@ from genseg_betty.data.inspect.nested_folders import (
     list_pictures,
     repeated_layout,
 )
-from genseg_betty.data.source.files import Finding, fixed_folder
+from genseg_betty.data.source.files import Finding
+from genseg_betty.data.source.patterns import fixed_folder
 from genseg_betty.faults import list_examples
 
 MOST = 0.5  # share of the images that must have one cause

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.data.source.dataset import Dataset
-from genseg_betty.data.source.files import Finding, below_root
+from genseg_betty.data.source.files import Finding
 from genseg_betty.data.source.pairing import Pairing
+from genseg_betty.data.source.patterns import below_root
 from genseg_betty.data.split.name_list import Names, quoted_examples, read_list
 
 MAX_NAMED = 8  # names of a list in one message
