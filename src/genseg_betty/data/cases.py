@@ -73,7 +73,7 @@ def open_dataset(config: Mapping[str, Any] | DictConfig) -> Dataset:
     """
     dataset, findings = scan_dataset(config)
     if findings:
-        raise UserError(describe(dataset, findings))
+        raise UserError(describe_findings(dataset, findings))
     return dataset
 
 
@@ -122,7 +122,7 @@ def _content(root: Path) -> str:
     return f", only {list_examples(names, MAX_NAMED)}" if names else ""
 
 
-def describe(dataset: Dataset, findings: Sequence[Finding]) -> str:
+def describe_findings(dataset: Dataset, findings: Sequence[Finding]) -> str:
     """All faults of a dataset as one message, those of one kind in one line."""
     count = f"{len(findings)} fault{'s' if len(findings) > 1 else ''}"
     place = f" at {dataset.root}" if dataset.root else ""

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from genseg_betty.data.formats import bit_depth
-from genseg_betty.data.preprocessing import PERCENTILES
+from genseg_betty.data.intensities import PERCENTILES
 from genseg_betty.data.source.case import Case, Sample
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.folds import shuffled

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from genseg_betty.config.origins import SET
-from genseg_betty.data.preprocessing import PERCENTILES, is_eight_bit, is_gray
+from genseg_betty.data.intensities import PERCENTILES, is_eight_bit, is_gray
 from genseg_betty.data.source.case import Sample
 from genseg_betty.errors import UserError
 

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from genseg_betty.data.cache.ledger import code_version, settled_now, state_of
+from genseg_betty.data.cache.ledger import code_version, settled_now, stat_files
 from genseg_betty.data.cache.store import Cache, key_of
 from genseg_betty.data.formats import ImageError, read_header, read_image
 from genseg_betty.data.inspect.copies import groups_of_copies, pixel_digest
@@ -174,6 +174,6 @@ def _signature(case: Case) -> np.ndarray | None:
 
 def _state(path: Path) -> list[list[object]] | None:
     try:
-        return state_of(path)
+        return stat_files(path)
     except (OSError, ImageError):
         return None
