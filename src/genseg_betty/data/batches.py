@@ -10,12 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FOREGROUND_SHARE = 2 / 3  # of the patches of a volume, which are drawn about a voxel of the foreground
+FOREGROUND_SHARE = 2 / 3  # of the patches of a volume are drawn about a voxel of the foreground
 
 
 @dataclass
 class Batch:
-    """image [B, C, *] float32 in [-1, 1]; mask [B, *] int64 class indices; the case ids. * is h, w or d, h, w."""
+    """Images, masks and case ids of one step; * is h, w or d, h, w.
+
+    Attributes:
+        image: [B, C, *] float32 in [-1, 1].
+        mask: [B, *] int64 class indices.
+        ids: the case of each.
+    """
 
     image: Tensor
     mask: Tensor
@@ -46,9 +52,13 @@ class Batch:
 
 @dataclass
 class LabelledSet:
-    """Preprocessed cases in memory: images [N, C, *] float32, masks [N, *] int64; * is h, w or d, h, w.
+    """Preprocessed cases in memory; * is h, w or d, h, w.
 
-    `patch`: what a training step sees of volumes that are larger than the network's input.
+    Attributes:
+        ids: the case of each.
+        images: [N, C, *] float32.
+        masks: [N, *] int64.
+        patch: size of what a training step sees of volumes that are larger than the network's input; None: all.
     """
 
     ids: list[str]
@@ -69,12 +79,13 @@ class LabelledSet:
         return there
 
     def batch(self, indices: Tensor | list[int], seed: int = 0) -> Batch:
-        """The cases at these positions, in this order; of volumes that are larger a patch each, drawn by `seed`."""
+        """The cases at these positions, in this order; with `patch`, one patch of each, drawn by `seed`."""
         chosen: list[int] = torch.as_tensor(indices).tolist()
         source = torch.Generator().manual_seed(seed)
+        # Cases are taken one by one: a list of positions would have to go to the device, and be waited for.
         images = []
         masks = []
-        for index in chosen:  # one by one: a list of positions would have to go to the device, and be waited for
+        for index in chosen:
             image = self.images[index]
             mask = self.masks[index]
             if self.patch is not None:
@@ -104,9 +115,13 @@ def foreground_of(mask: Tensor) -> np.ndarray:
 def patch_at(
     shape: Sequence[int], foreground: np.ndarray, size: Sequence[int], source: torch.Generator
 ) -> tuple[slice, ...]:
-    """Where in a volume a patch of that size lies: in two of three draws about a voxel of the foreground, or anywhere.
+    """Draw where a patch lies in a volume: about a voxel of the foreground in two of three draws, else anywhere.
 
-    `foreground` is `foreground_of` its mask.
+    Args:
+        shape: of the volume.
+        foreground: `foreground_of` its mask.
+        size: of the patch.
+        source: what the draw is made with.
     """
     room = [side - want for side, want in zip(shape, size, strict=True)]
     starts = [_draw_below(free + 1, source) for free in room]
@@ -148,7 +163,7 @@ class StepSampler:
     seed: int
 
     def indices(self, step: int) -> Tensor:
-        """[batch_size] int64 positions of step 0, 1, 2, ..."""
+        """The positions [batch_size] int64 of a step, counted from 0."""
         first = step * self.batch_size
         last = first + self.batch_size - 1
         first_epoch = first // self.n

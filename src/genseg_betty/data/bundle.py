@@ -75,11 +75,14 @@ def prepare_bundle(
     validation = dataset.select_cases(splits.validation)
     used = train + validation
     facts, measured = _measure_cases(reader, used, len(train))
+
+    # Preprocessing is fitted on the training cases alone; the validation cases are read as they are.
     intensity = _choose_intensity(config.dataset, facts[: len(train)])
     preprocessing = _fit_preprocessing(reader, len(train), used, facts, measured, size, intensity, config.dataset)
     train_set = _read_set(reader, train, preprocessing)
     validation_set = _read_set(reader, validation, preprocessing)
     require_contrast(train_set, intensity)
+
     digests = {case.id: reader.digests.hash_case(case) for case in used}
     return DataBundle(
         preprocessing=preprocessing,

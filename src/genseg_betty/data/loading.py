@@ -77,11 +77,15 @@ def _open_dataset(config: DictConfig, cache: Cache, faults: list[str]) -> tuple[
         splits = split_or_note(dataset, config.dataset, config.seed, findings)
     except UserError as error:
         faults.append(str(error))
+
+    # The pairs may fit together and their files be damaged: those that are used are looked into.
     reader = CachedReader(dataset, cache)
     used = [*splits.train, *splits.validation, *splits.test]
     findings += reader.find_faults(used)
     if findings:
         faults.append(describe_findings(dataset, findings))
+
+    # All cases are turned to the orientation that most of the training cases have.
     reader.orientation = reader.places.usual(splits.train)
     dataset.notes += reader.places.notes()
     dataset.notes += note_turned_cases(reader, used, reader.orientation)

@@ -13,7 +13,7 @@ MAX_NAMED = 3  # kinds, or files, in one note
 
 @dataclass
 class Places:
-    """Gathered while the headers of a dataset are read, which happens once."""
+    """What the headers of a dataset say of places; gathered while they are read, once."""
 
     orientations: dict[str, str] = field(default_factory=dict)  # by case id, of the images whose place is stated
     turned: list[str] = field(default_factory=list)  # "LAS, not RAS" of each mask that is stored unlike its image
@@ -63,7 +63,8 @@ def note_of_turned(
 ) -> list[str]:
     """Sentences about images that are stored in another orientation than is wanted, or in one that is not known.
 
-    Those of another plane cannot be turned to it. Nothing is said where none is wanted.
+    `whose` names what has the wanted orientation. Images of another plane cannot be turned to it. Nothing is said
+    where none is wanted.
     """
     if wanted is None:
         return []
@@ -71,6 +72,8 @@ def note_of_turned(
     unlike = [own for own in orientations if own and own != wanted]
     turnable = [own for own in unlike if turn_to(own, wanted) is not None]
     crossing = [own for own in unlike if turn_to(own, wanted) is None]
+
+    # One sentence for each of the three, with what is done about it.
     every = f"of {len(orientations)} images of {name}"
     notes = []
     if turnable:

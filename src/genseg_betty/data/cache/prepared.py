@@ -116,6 +116,7 @@ class CachedReader:
         def prepare(case: Case) -> Arrays:
             return self._prepare_case(keys[case.id], case, preprocessing)
 
+        # The first case says how large the tensors are; from then on each is written to its place as it comes.
         images = torch.empty(0)
         masks = torch.empty(0, dtype=torch.int64)
         with one_thread_each():

@@ -180,6 +180,8 @@ def _unpack_entry(key: str, content: bytes) -> Entry:
     head = json.loads(bytes(body[:length]))
     if head["key"] != key:
         raise ValueError("the entry of another key")
+
+    # The arrays lie one behind the other, in the order of the head.
     arrays, offset = {}, length
     for name, kind, shape in head["arrays"]:
         dtype = np.dtype(kind)

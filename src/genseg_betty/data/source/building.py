@@ -21,6 +21,8 @@ def build_from_files(root: Path, config: Mapping[str, Any], paired: Pairing) -> 
         classes=config.get("classes"),
         threshold=config.get("threshold"),
     )
+
+    # Keys that the YAML leaves out have the defaults of a folder of images of one kind.
     split = config.get("split") or {}
     files = paired.tree.files
     return Dataset(

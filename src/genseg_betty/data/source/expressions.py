@@ -1,4 +1,4 @@
-"""Regular expressions of the user's on file names. One that would try endless ways is stopped, and told."""
+"""The user's regular expressions on file names; one that would try endless ways is stopped, and the user is told."""
 
 import json
 import re
@@ -29,6 +29,8 @@ def capture(key: str, pattern: str, texts: Sequence[str], seconds: float = SECON
     if not (may_be_endless and sys.executable and texts):
         found = [re.search(pattern, text) for text in texts]
         return [one[1] if one and one.re.groups else None for one in found]
+
+    # The other process is stopped when its time is over.
     command = [sys.executable, "-I", "-S", "-c", CHILD]
     question = json.dumps([pattern, list(texts)]).encode()
     try:

@@ -81,6 +81,8 @@ class FolderWalk:
         except (OSError, RuntimeError):  # Python 3.13 raises neither and takes such a link for one that dangles
             self._add_finding("unsafe", relative, "is a link that leads back to itself; remove it, or copy the file in")
             return
+
+        # What lies inside the root is taken, links too.
         if not real.is_relative_to(self._real_root):
             message = "is a link that leads out of the dataset's root and was not followed; copy the files in"
             self._add_finding("unsafe", relative, message)
@@ -100,6 +102,8 @@ class FolderWalk:
         except OSError as error:
             self._add_finding("unreadable", relative, f"cannot be listed ({error.strerror}); mend its permissions")
             return
+
+        # A name that cannot be printed is told in place of what it holds.
         for name in names:
             if _is_litter(name):
                 continue

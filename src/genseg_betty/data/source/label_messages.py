@@ -57,6 +57,7 @@ def describe_colours(values: np.ndarray, others: set[int], known: Sequence[int])
         others: those of them that are not declared.
         known: the declared ones.
     """
+    # Only the most frequent ones are named, with their pixels.
     pixels = _count_pixels(values, others)
     by_frequency = sorted(pixels, key=lambda colour: (-pixels[colour], colour))
     most_frequent = by_frequency[:MAX_SHOWN]
@@ -67,6 +68,7 @@ def describe_colours(values: np.ndarray, others: set[int], known: Sequence[int])
     further = len(others) - len(most_frequent)
     if further:
         shown += f" and {further} further colours"
+
     total = sum(pixels.values())
     expected = ", ".join(str(unpack(colour)) for colour in known)
     return (

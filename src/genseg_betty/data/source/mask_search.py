@@ -46,6 +46,8 @@ def fill_mask_patterns(
     stems: Sequence[str | None] = [stem_of(name) for name in images]
     if config.get("stem"):
         stems = capture_texts(config, "stem", [stem_of(name) for name in images])
+
+    # Each pattern is filled with the folder, the stem and the group of the image.
     filled = {}
     findings = []
     for name, stem in zip(images, stems, strict=True):

@@ -32,6 +32,8 @@ def note_files_left(tree: Tree, patterns: Sequence[str], taken: Collection[str])
     """What lies in a folder that a pattern names, and is neither image nor mask: files, and DICOM series."""
     folders = {fixed_folder(pattern) for pattern in patterns}
     folders.discard(".")
+
+    # A folder of DICOM slices is a series; everything else is a file.
     series = {name for name, path in tree.files.items() if path.is_dir()}
     free_series = []
     free_files = []
@@ -42,6 +44,7 @@ def note_files_left(tree: Tree, patterns: Sequence[str], taken: Collection[str])
             free_series.append(name)
         else:
             free_files.append(name)
+
     # The slices of a series are files of their own in the tree; they are told with their series, or taken with it.
     told_series = series & {*taken, *free_series}
     slices = _list_below(free_files, told_series)

@@ -39,6 +39,8 @@ class Tree:
         self.files = walk.files
         self.findings: list[Finding] = list(walk.findings)
         self._series = walk.series
+
+        # Each image asks for its mask by a stem: an index finds it without looking at all names.
         self._names = sorted(self.files)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._by_loose_stem: dict[str, list[str]] = defaultdict(list)

@@ -113,6 +113,7 @@ def _describe_too_few(dataset: Dataset, n_labelled: int | None, pool: Sequence[C
         mend = "add labelled images of another group, or mend dataset.group: training and validation may not share one"
     else:
         mend = "add labelled images"
+
     groups = _count_groups(dataset.cases)
     return (
         f"has {len(dataset.cases)} labelled cases in {groups} groups: {test} are the fixed test part and "

@@ -14,6 +14,8 @@ def take_own_parts(dataset: Dataset, n_labelled: int | None, n_test: int | None,
     validation = shuffled(dataset.own_split["validation"], seed)
     notes = _note_shared_groups(dataset)
     total = len(train) + len(validation)
+
+    # Both parts shrink in proportion, and neither to nothing.
     if n_labelled is not None and 2 <= n_labelled < total:
         share = n_labelled * len(validation) / total
         wanted = max(1, round(share))
@@ -25,6 +27,7 @@ def take_own_parts(dataset: Dataset, n_labelled: int | None, n_test: int | None,
             f"dataset.n_labelled={n_labelled} takes as many of the {total} labelled cases of dataset.split.file; "
             "dataset.n_labelled=null takes all"
         )
+
     return Splits(
         train=sorted(train),
         validation=sorted(validation),

@@ -32,6 +32,8 @@ def read_split_file(root: Path | None, file: str, ids: Collection[str]) -> tuple
         absolute = [str(place.absolute()) for place in places]
         looked = " and ".join(dict.fromkeys(absolute))
         return {}, [Finding("unreadable", file, f"is the file of dataset.split and not there; looked at {looked}")]
+
+    # A file that is no split of any kind is one fault; a split with wrong ids may have several.
     try:
         text = bounded_read(path, MAX_BYTES)
         content = json.loads(text, object_pairs_hook=_without_repetition)

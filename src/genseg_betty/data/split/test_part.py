@@ -70,6 +70,8 @@ def _read_groups(dataset: Dataset, pattern: str, faults: list[Finding]) -> set[s
             message = "is a link that leads out of the dataset's root and was not followed; copy the list in"
             faults.append(Finding("unsafe", file, message))
             continue
+
+        # Names that mean nothing are told, never passed over.
         try:
             found, unknown = names.chosen(read_list(path))
         except (OSError, ValueError) as error:
