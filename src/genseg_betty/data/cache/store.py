@@ -159,10 +159,19 @@ def _read_limit() -> int:
 
 
 def _pack_entry(key: str, note: Any, arrays: Mapping[str, np.ndarray]) -> list[bytes]:
+    """The bytes of an entry, in pieces: the head, JSON of what follows, and the arrays."""
     shapes = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
-    text = json.dumps({"key": key, "note": note, "arrays": shapes}).encode()
-    text += b" " * (-(HEAD.size + len(text)) % ALIGNMENT)
-    pieces = [text, *(array.tobytes() for array in arrays.values())]
+    head = {
+        "key": key,
+        "note": note,
+        "arrays": shapes,
+    }
+    text = json.dumps(head).encode()
+    padding = -(HEAD.size + len(text)) % ALIGNMENT
+    text += b" " * padding
+    pieces = [text]
+    for array in arrays.values():
+        pieces.append(array.tobytes())
     checksum = 0
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)
@@ -170,7 +179,7 @@ def _pack_entry(key: str, note: Any, arrays: Mapping[str, np.ndarray]) -> list[b
 
 
 def _unpack_entry(key: str, content: bytes) -> Entry:
-    """Raises ValueError, TypeError or KeyError where this is not an entry of that key, whole and unharmed."""
+    """Read an entry. Raises ValueError, TypeError or KeyError where it is not that of the key, whole and unharmed."""
     if len(content) < HEAD.size:
         raise ValueError("too short")
     magic, checksum, length = HEAD.unpack_from(content)

@@ -26,7 +26,7 @@ class Folds:
 
 
 def shuffled(names: Iterable[str], salt: str | int) -> list[str]:
-    """A seeded order that no library's generator can change and that adding a name leaves as it was."""
+    """The names in a seeded order, which no library's generator can change; a further name leaves it as it was."""
 
     def hash_name(name: str) -> bytes:
         salted = f"{salt}/{name}"
