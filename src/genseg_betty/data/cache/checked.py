@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from genseg_betty.data.cache.case_digests import files_of
 from genseg_betty.data.cache.ledger import Ledger, has_settled, size_of, stat_files
@@ -29,7 +30,7 @@ def check_once(
     places = Places()
     if dataset.root is None:
         return faults_before_training(dataset, used), places
-    files = []
+    files: list[Path] = []
     for case in dataset.cases:
         files += files_of(case)
     now = time.time()
