@@ -18,7 +18,8 @@ from genseg_betty.cli import main
 from genseg_betty.data.formats import EXTENSIONS, ImageError, read_header, read_image, read_mask
 from genseg_betty.data.inspect.check import check_dataset
 from genseg_betty.data.loading import load_data
-from genseg_betty.data.source.files import Finding, Tree
+from genseg_betty.data.source.files import Finding
+from genseg_betty.data.source.tree import Tree
 from genseg_betty.errors import UserError
 
 

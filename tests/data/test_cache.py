@@ -272,7 +272,7 @@ def test_a_file_rewritten_within_one_tick_fools_nobody(
 ) -> None:
     """A file system with a coarse clock: size and times of a file stay what they were when it is rewritten."""
     changed = time.time_ns()
-    monkeypatch.setattr(ledger_module, "state_of", lambda path: [[path.name, 5, changed, changed, 1]])
+    monkeypatch.setattr(ledger_module, "stat_files", lambda path: [[path.name, 5, changed, changed, 1]])
     path = tmp_path / "image.png"
     ledger = Ledger(cache, "root")
     for content in (b"first", b"other"):

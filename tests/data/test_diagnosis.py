@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from genseg_betty.config import load_dataset_config
-from genseg_betty.data.cases import describe, open_dataset, scan_dataset
+from genseg_betty.data.cases import describe_findings, open_dataset, scan_dataset
 from genseg_betty.errors import UserError
 
 NUMBERS = range(1, 13)
@@ -28,7 +28,7 @@ def draw(folder: Path, *templates: str) -> None:
 
 def told(root: Path, *keys: str) -> str:
     dataset, findings = scan_dataset(load_dataset_config("folder", root=root, overrides=keys))
-    return describe(dataset, findings)
+    return describe_findings(dataset, findings)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from data.dicoms import ENHANCED_CT, SPACING, VOLUME, enhanced, series, slice_file, without_preamble
 from genseg_betty.data.formats import ImageError, content_files, holds_series, read_header, read_image, read_mask
 from genseg_betty.data.inspect.check import check_dataset
-from genseg_betty.data.source.pairing import pair
+from genseg_betty.data.source.pairing import pair_files
 
 N = len(VOLUME)
 SEGMENTATION, STRUCTURES, REPORT, PRESENTATION = (
@@ -283,11 +283,11 @@ def test_series_that_no_pattern_takes_are_told(tmp_path: Path, dataset_yaml) -> 
     """Masks that are series themselves, series a folder further down, and one below a patient's."""
     for number, name in enumerate(("images/P0", "images/P0/scout", "images/P1/CT", "masks/P0")):
         series(tmp_path / name, VOLUME[:2], SeriesInstanceUID=f"1.{number}")
-    (note,) = pair(tmp_path, dataset_yaml("folder")).notes
+    (note,) = pair_files(tmp_path, dataset_yaml("folder")).notes
     left = "3 DICOM series in images, masks are no image and no mask by the patterns: images/P0/scout/, images/P1/CT/"
     assert note.startswith(f"{left} and masks/P0/; a pattern that ends in / takes such folders, as dataset.masks=")
     assert note.endswith("['masks/{stem}/']\" does")
-    taken = pair(tmp_path, dataset_yaml("folder", masks=["masks/{stem}/"], images=["images/*/", "images/*/*/"]))
+    taken = pair_files(tmp_path, dataset_yaml("folder", masks=["masks/{stem}/"], images=["images/*/", "images/*/*/"]))
     assert (taken.masks, len(taken.notes)) == ({"images/P0": ["masks/P0"]}, 0)
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from genseg_betty.data.batches import LabelledSet, StepSampler
-from genseg_betty.data.cache import ledger, prepared
+from genseg_betty.data.cache import checked, held_samples, ledger
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.derived_settings import derive_settings
 from genseg_betty.data.inspect.fingerprint import Settings
@@ -297,7 +297,7 @@ def test_cold_warm_and_no_cache_give_the_same(config_of, folder: Path, monkeypat
         context.setattr(Dataset, "load", refuse)
         context.setattr(Preprocessing, "image", refuse)
         context.setattr(Preprocessing, "mask", refuse)
-        context.setattr(prepared, "faults_before_training", refuse)
+        context.setattr(checked, "faults_before_training", refuse)
         context.setattr(ledger, "content_digest", refuse)
         warm = [contents(load_data(config)), contents(load_data(other_seed))]
     assert expected == cold == warm
@@ -433,7 +433,7 @@ def test_a_file_replaced_while_it_is_read_leaves_nothing_wrong_behind(config_of,
 def test_cases_beyond_the_memory_bound_are_read_twice(config_of, folder: Path, monkeypatch) -> None:
     write_sixteen_bit(folder)
     expected = without_cache(config_of(), monkeypatch)
-    monkeypatch.setattr(prepared, "HELD", 60_000)  # 40 x 40 pixels in float32 and their mask in int64: 19 200 bytes
+    monkeypatch.setattr(held_samples, "HELD", 60_000)  # 40 x 40 pixels in float32 and their mask in int64: 19 200 bytes
     assert contents(load_data(config_of())) == expected
 
 

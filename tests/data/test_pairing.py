@@ -12,11 +12,12 @@ from PIL import Image
 
 from genseg_betty.data.cases import open_dataset, scan_dataset
 from genseg_betty.data.formats import EXTENSIONS, Header
-from genseg_betty.data.source import files as module
 from genseg_betty.data.source.dataset import Dataset
-from genseg_betty.data.source.files import Tree, expand
+from genseg_betty.data.source.groups import case_groups
 from genseg_betty.data.source.masks import read_indices, require_fitting
-from genseg_betty.data.source.pairing import case_groups, layout
+from genseg_betty.data.source.pairing import layout
+from genseg_betty.data.source.patterns import compile_pattern, fill_pattern, normalise_pattern
+from genseg_betty.data.source.tree import Tree
 from genseg_betty.errors import UserError
 
 
@@ -57,8 +58,8 @@ def test_stem_picks_a_part_of_the_name(tmp_path: Path, dataset_yaml) -> None:
 
 def test_a_stem_with_wildcards_and_braces_stands_for_itself() -> None:
     names = {"stem": "a*{dir}?", "group": "{stem}"}
-    assert expand("{dir}/{group}/{stem}*.png", "in*", **names) == "in\0/{stem}/a\0{dir}\1*.png"
-    assert expand("{dir}/{group}/{stem}.png", "in") == "in/*/*.png"
+    assert fill_pattern("{dir}/{group}/{stem}*.png", "in*", **names) == "in\0/{stem}/a\0{dir}\1*.png"
+    assert fill_pattern("{dir}/{group}/{stem}.png", "in") == "in/*/*.png"
 
 
 def test_group_in_mask_patterns(tmp_path: Path, dataset_yaml) -> None:
@@ -234,7 +235,7 @@ ENDINGS = [
 
 def by_expression(tree: Tree, pattern: str) -> list[str]:
     """What a pattern matches, each file held against its regular expression."""
-    expression = module._expression(module._normal(pattern))
+    expression = compile_pattern(normalise_pattern(pattern))
     fitting = [name for name in sorted(tree.files) if expression.fullmatch(name)]
     if pattern.endswith("/"):
         return [name for name in fitting if (tree.root / name).is_dir()]
@@ -259,8 +260,8 @@ def odd_names(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 @pytest.mark.parametrize("stem", [*STEMS, "series", "séries", "se\u0301ries", "absent"])
 def test_a_name_without_wildcards_matches_as_its_expression_does(odd_names: Tree, stem: str) -> None:
-    hidden = expand("{stem}", ".", unicodedata.normalize("NFC", stem))
-    folders = ["", "./", "m/", "m/a/../", "m/a.png/", "M/", expand("{stem}", ".", "n*") + "/"]
+    hidden = fill_pattern("{stem}", ".", unicodedata.normalize("NFC", stem))
+    folders = ["", "./", "m/", "m/a/../", "m/a.png/", "M/", fill_pattern("{stem}", ".", "n*") + "/"]
     for pattern in [folder + hidden + ending for folder in folders for ending in [*ENDINGS, ".*", "/", ".png/", ".*/"]]:
         assert not re.search(r"[*?]", pattern.removesuffix("/").removesuffix(".*"))
         assert odd_names.match(pattern) == by_expression(odd_names, pattern), pattern
@@ -292,7 +293,7 @@ def test_extensions_differ_in_case_alone(tmp_path: Path) -> None:
     assert tree.match("a.*") == ["a.NII", "a.PNG", "a.nii.gz", "a.png"]
     assert tree.match("a.nii.*") == []
     assert tree.match("a.b.*") == ["a.b.png"]
-    assert tree.match(expand("{stem}.*", ".", "a*")) == ["a*.png"]
+    assert tree.match(fill_pattern("{stem}.*", ".", "a*")) == ["a*.png"]
     assert tree.match("e\u0301.tif") == tree.match("é.TIF") == ["é.tif"]
     assert tree.match("a.txt") == tree.match("a") == []
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from genseg_betty.data.preprocessing import SAMPLED, Preprocessing, image_size_of
+from genseg_betty.data.intensities import SAMPLED
+from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.errors import UserError
 
 

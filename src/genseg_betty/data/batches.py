@@ -4,17 +4,24 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-FOREGROUND_SHARE = 2 / 3  # of the patches of a volume, which are drawn about a voxel of the foreground
+FOREGROUND_SHARE = 2 / 3  # of the patches of a volume are drawn about a voxel of the foreground
 
 
 @dataclass
 class Batch:
-    """image [B, C, *] float32 in [-1, 1]; mask [B, *] int64 class indices; the case ids. * is h, w or d, h, w."""
+    """Images, masks and case ids of one step; * is h, w or d, h, w.
+
+    Attributes:
+        image: [B, C, *] float32 in [-1, 1].
+        mask: [B, *] int64 class indices.
+        ids: the case of each.
+    """
 
     image: Tensor
     mask: Tensor
@@ -22,11 +29,19 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        return Batch(self.image.to(device), self.mask.to(device), self.ids)
+        return Batch(
+            image=self.image.to(device),
+            mask=self.mask.to(device),
+            ids=self.ids,
+        )
 
     def clone(self) -> "Batch":
         """A copy with tensors of its own."""
-        return Batch(self.image.clone(), self.mask.clone(), list(self.ids))
+        return Batch(
+            image=self.image.clone(),
+            mask=self.mask.clone(),
+            ids=list(self.ids),
+        )
 
     def overwrite(self, other: "Batch") -> None:
         """Write the tensors of another batch of the same form over those of this one."""
@@ -37,9 +52,13 @@ class Batch:
 
 @dataclass
 class LabelledSet:
-    """Preprocessed cases in memory: images [N, C, *] float32, masks [N, *] int64; * is h, w or d, h, w.
+    """Preprocessed cases in memory; * is h, w or d, h, w.
 
-    `patch`: what a training step sees of volumes that are larger than the network's input.
+    Attributes:
+        ids: the case of each.
+        images: [N, C, *] float32.
+        masks: [N, *] int64.
+        patch: size of what a training step sees of volumes that are larger than the network's input; None: all.
     """
 
     ids: list[str]
@@ -52,25 +71,34 @@ class LabelledSet:
 
     def to(self, device: torch.device | str) -> "LabelledSet":
         """The same cases on another device."""
-        there = replace(self, images=self.images.to(device), masks=self.masks.to(device))
+        images = self.images.to(device)
+        masks = self.masks.to(device)
+        there = replace(self, images=images, masks=masks)
         if self.patch is not None:
             vars(there)["foregrounds"] = self.foregrounds  # found in main memory, before they are sent
         return there
 
     def batch(self, indices: Tensor | list[int], seed: int = 0) -> Batch:
-        """The cases at these positions, in this order; of volumes that are larger a patch each, drawn by `seed`."""
+        """The cases at these positions, in this order; with `patch`, one patch of each, drawn by `seed`."""
         chosen: list[int] = torch.as_tensor(indices).tolist()
-        ids = [self.ids[index] for index in chosen]
-        if self.patch is None:  # one by one: a list of positions would have to go to the device, and be waited for
-            image, mask = (torch.stack([whole[index] for index in chosen]) for whole in (self.images, self.masks))
-            return Batch(image, mask, ids)
         source = torch.Generator().manual_seed(seed)
-        images, masks = [], []
+        # Cases are taken one by one: a list of positions would have to go to the device, and be waited for.
+        images = []
+        masks = []
         for index in chosen:
-            place = patch_at(self.masks.shape[1:], self.foregrounds[index], self.patch, source)
-            images.append(self.images[index][(slice(None), *place)])
-            masks.append(self.masks[index][place])
-        return Batch(torch.stack(images), torch.stack(masks), ids)
+            image = self.images[index]
+            mask = self.masks[index]
+            if self.patch is not None:
+                place = patch_at(mask.shape, self.foregrounds[index], self.patch, source)
+                image = image[(slice(None), *place)]
+                mask = mask[place]
+            images.append(image)
+            masks.append(mask)
+        return Batch(
+            image=torch.stack(images),
+            mask=torch.stack(masks),
+            ids=[self.ids[index] for index in chosen],
+        )
 
     @cached_property
     def foregrounds(self) -> list[np.ndarray]:
@@ -80,23 +108,50 @@ class LabelledSet:
 
 def foreground_of(mask: Tensor) -> np.ndarray:
     """The positions of the foreground in a mask laid out flat: [K] int32."""
-    return np.flatnonzero(mask.cpu().numpy()).astype(np.int32)
+    positions = np.flatnonzero(mask.cpu().numpy())
+    return positions.astype(np.int32)
 
 
 def patch_at(
     shape: Sequence[int], foreground: np.ndarray, size: Sequence[int], source: torch.Generator
 ) -> tuple[slice, ...]:
-    """Where in a volume a patch of that size lies: in two of three draws about a voxel of the foreground, or anywhere.
+    """Draw where a patch lies in a volume: about a voxel of the foreground in two of three draws, else anywhere.
 
-    `foreground` is `foreground_of` its mask.
+    Args:
+        shape: of the volume.
+        foreground: `foreground_of` its mask.
+        size: of the patch.
+        source: what the draw is made with.
     """
     room = [side - want for side, want in zip(shape, size, strict=True)]
-    starts = [int(torch.randint(free + 1, (), generator=source)) for free in room]
-    if float(torch.rand((), generator=source)) < FOREGROUND_SHARE and len(foreground):
-        chosen = foreground[int(torch.randint(len(foreground), (), generator=source))]
-        voxel = [int(at) for at in np.unravel_index(chosen, tuple(shape))]
-        starts = [min(max(at - want // 2, 0), free) for at, want, free in zip(voxel, size, room, strict=True)]
-    return tuple(slice(start, start + want) for start, want in zip(starts, size, strict=True))
+    starts = [_draw_below(free + 1, source) for free in room]
+    draw = float(torch.rand((), generator=source))
+    if draw < FOREGROUND_SHARE and len(foreground):
+        chosen = foreground[_draw_below(len(foreground), source)]
+        voxel = np.unravel_index(chosen, tuple(shape))
+        starts = _centre_on(voxel, size, room)
+    place = []
+    for start, want in zip(starts, size, strict=True):
+        place.append(slice(start, start + want))
+    return tuple(place)
+
+
+def _draw_below(limit: int, source: torch.Generator) -> int:
+    """A number from 0 to limit - 1."""
+    drawn = torch.randint(limit, (), generator=source)
+    return int(drawn)
+
+
+def _centre_on(voxel: Sequence[np.integer[Any]], size: Sequence[int], room: Sequence[int]) -> list[int]:
+    """Where a patch of this size begins that lies about a voxel, moved to stay within the volume.
+
+    `room` is how far it can begin along each axis.
+    """
+    starts = []
+    for at, want, free in zip(voxel, size, room, strict=True):
+        start = int(at) - want // 2
+        starts.append(min(max(start, 0), free))
+    return starts
 
 
 @dataclass(frozen=True)
@@ -108,14 +163,19 @@ class StepSampler:
     seed: int
 
     def indices(self, step: int) -> Tensor:
-        """[batch_size] int64 positions of step 0, 1, 2, ..."""
+        """The positions [batch_size] int64 of a step, counted from 0."""
         first = step * self.batch_size
-        epochs = range(first // self.n, (first + self.batch_size - 1) // self.n + 1)
-        order = torch.cat([self._permutation(epoch) for epoch in epochs])
-        start = first - epochs[0] * self.n
+        last = first + self.batch_size - 1
+        first_epoch = first // self.n
+        last_epoch = last // self.n
+        epochs = range(first_epoch, last_epoch + 1)
+        order = torch.cat([self._permute(epoch) for epoch in epochs])
+        start = first - first_epoch * self.n
         return order[start : start + self.batch_size]
 
-    def _permutation(self, epoch: int) -> Tensor:
-        digest = hashlib.sha256(f"{self.seed}/{epoch}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    def _permute(self, epoch: int) -> Tensor:
+        text = f"{self.seed}/{epoch}"
+        digest = hashlib.sha256(text.encode()).digest()
+        seed = int.from_bytes(digest[:7], "big")
+        generator = torch.Generator().manual_seed(seed)
         return torch.randperm(self.n, generator=generator)

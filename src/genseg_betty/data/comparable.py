@@ -13,10 +13,16 @@ from genseg_betty.errors import UserError
 def require_alike(
     dataset: Dataset, cases: list[Case], trained: Dataset, trained_cases: list[Case], in_units: bool
 ) -> None:
-    """Raise UserError for a dataset of another kind than the one trained on; where intensities are compared `in_units`
-    of the files, for one of another scale as well.
+    """Raise UserError for a dataset that cannot be compared with the one trained on.
 
     Files that cannot be opened are told elsewhere, as is a training set without cases.
+
+    Args:
+        dataset: of images, where volumes were trained on, or the other way round, it is refused.
+        cases: those of it that are tested on.
+        trained: the dataset that is trained on.
+        trained_cases: those of it that are trained on.
+        in_units: whether intensities are compared in the units of the files; another scale is refused then.
     """
     if not trained_cases:
         return
@@ -39,8 +45,10 @@ def require_kind(shape: Sequence[int], spatial_dims: int) -> None:
 
 
 def require_same_kind(dataset: Dataset, cases: list[Case], spatial_dims: int) -> None:
-    """`require_kind` of a dataset by its first case, which holds one kind. Files that cannot be opened are told
-    elsewhere."""
+    """`require_kind` of a dataset, which holds one kind, by its first case.
+
+    Files that cannot be opened are told elsewhere.
+    """
     with suppress(ImageError):
         shape = _first_shape(dataset, cases)
         try:
@@ -51,7 +59,8 @@ def require_same_kind(dataset: Dataset, cases: list[Case], spatial_dims: int) ->
 
 def _require_same_scale(dataset: Dataset, cases: list[Case], trained: Dataset, trained_cases: list[Case]) -> None:
     with suppress(ImageError):
-        own, other = dataset.scale(cases), trained.scale(trained_cases)
+        own = dataset.scale(cases)
+        other = trained.scale(trained_cases)
         try:
             require_comparable(own, other)
         except UserError as error:

@@ -14,7 +14,7 @@ MAX_NAMED = 3  # kinds, or files, in one note
 
 @dataclass
 class Places:
-    """Gathered while the headers of a dataset are read, which happens once."""
+    """What the headers of a dataset say of places; gathered while they are read, once."""
 
     orientations: dict[str, str] = field(default_factory=dict)  # by case id, of the images whose place is stated
     turned: list[str] = field(default_factory=list)  # "LAS, not RAS" of each mask that is stored unlike its image
@@ -22,25 +22,31 @@ class Places:
 
     def add_image(self, case_id: str, header: Header) -> None:
         """Take note of the image of a case."""
-        if orientation := orientation_of(header):
+        orientation = orientation_of(header)
+        if orientation:
             self.orientations[case_id] = orientation
 
     def add_turned_mask(self, mask: Header, image: Header) -> None:
         """Take note of a mask that is stored in another orientation than its image."""
-        self.turned.append(f"{orientation_of(mask)}, not {orientation_of(image)}")
+        found = orientation_of(mask)
+        wanted = orientation_of(image)
+        self.turned.append(f"{found}, not {wanted}")
 
     def notes(self) -> list[str]:
         """Sentences about masks that were turned and headers that contradict themselves."""
         notes = []
         if self.turned:
+            kinds = _list_kinds(self.turned)
             notes.append(
                 f"{len(self.turned)} masks are stored in another orientation than their images "
-                f"({_named(self.turned)}) and were turned"
+                f"({kinds}) and were turned"
             )
         if self.doubts:
-            more = f", and {len(self.doubts) - MAX_NAMED} more" if len(self.doubts) > MAX_NAMED else ""
             shown = "; ".join(sorted(self.doubts)[:MAX_NAMED])
-            notes.append(f"{len(self.doubts)} files contradict themselves about their voxels: {shown}{more}")
+            further = len(self.doubts) - MAX_NAMED
+            if further > 0:
+                shown += f", and {further} more"
+            notes.append(f"{len(self.doubts)} files contradict themselves about their voxels: {shown}")
         return notes
 
     def usual(self, case_ids: Iterable[str]) -> str | None:
@@ -58,34 +64,43 @@ def note_of_turned(
 ) -> list[str]:
     """Sentences about images that are stored in another orientation than is wanted, or in one that is not known.
 
-    Those of another plane cannot be turned to it. Nothing is said where none is wanted.
+    `whose` names what has the wanted orientation. Images of another plane cannot be turned to it. Nothing is said
+    where none is wanted.
     """
     if wanted is None:
         return []
+    unknown = orientations.count(None)
     unlike = [own for own in orientations if own and own != wanted]
-    others = [own for own in unlike if turn_to(own, wanted) is not None]
+    turnable = [own for own in unlike if turn_to(own, wanted) is not None]
     crossing = [own for own in unlike if turn_to(own, wanted) is None]
-    unknown = sum(own is None for own in orientations)
+
+    # One sentence for each of the three, with what is done about it.
+    every = f"of {len(orientations)} images of {name}"
     notes = []
-    if others:
+    if turnable:
+        kinds = _list_kinds(turnable)
         notes.append(
-            f"{len(others)} of {len(orientations)} images of {name} are stored in another orientation "
-            f"({_named(others)}) than {whose} ({wanted}) and are turned to it"
+            f"{len(turnable)} {every} are stored in another orientation "
+            f"({kinds}) than {whose} ({wanted}) and are turned to it"
         )
     if crossing:
+        kinds = _list_kinds(crossing)
         notes.append(
-            f"{len(crossing)} of {len(orientations)} images of {name} lie in another plane ({_named(crossing)}) than "
+            f"{len(crossing)} {every} lie in another plane ({kinds}) than "
             f"{whose} ({wanted}) and are taken as they are stored"
         )
     if unknown:
         notes.append(
-            f"{unknown} of {len(orientations)} images of {name} do not say how they lie in space and are taken to be "
-            f"stored as {whose} ({wanted})"
+            f"{unknown} {every} do not say how they lie in space and are taken to be stored as {whose} ({wanted})"
         )
     return notes
 
 
-def _named(kinds: Sequence[str]) -> str:
+def _list_kinds(kinds: Sequence[str]) -> str:
+    """The most frequent kinds, each once."""
     counts = Counter(kinds)
-    usual = sorted(counts, key=lambda kind: (-counts[kind], kind))
-    return "; ".join(usual[:MAX_NAMED]) + ("; ..." if len(usual) > MAX_NAMED else "")
+    by_frequency = sorted(counts, key=lambda kind: (-counts[kind], kind))
+    shown = by_frequency[:MAX_NAMED]
+    if len(by_frequency) > len(shown):
+        shown.append("...")
+    return "; ".join(shown)

@@ -17,7 +17,8 @@ def scale_of_files(paths: Iterable[Path], declared: Scale | None = None) -> Scal
 
     Raises ImageError for a file that cannot be opened.
     """
-    return EIGHT_BIT if all(bit_depth(path) == 8 for path in paths) else declared
+    are_eight_bit = all(bit_depth(path) == 8 for path in paths)
+    return EIGHT_BIT if are_eight_bit else declared
 
 
 def rescaled(image: np.ndarray, own: Scale | None, other: Scale | None) -> np.ndarray:
@@ -28,15 +29,20 @@ def rescaled(image: np.ndarray, own: Scale | None, other: Scale | None) -> np.nd
     require_comparable(own, other)
     if own is None or other is None or own == other:
         return image
-    (black, white), (low, high) = own, other
-    return ((image.astype(np.float64) - black) * ((high - low) / (white - black)) + low).astype(np.float32)
+    black, white = own
+    low, high = other
+    factor = (high - low) / (white - black)
+    above_black = image.astype(np.float64) - black
+    return (above_black * factor + low).astype(np.float32)
 
 
 def require_comparable(own: Scale | None, other: Scale | None) -> None:
     """Raises UserError where one scale is known and the other is not."""
     if (own is None) != (other is None):
+        found = _in_words(own)
+        expected = _in_words(other)
         raise UserError(
-            f"its intensities are {_in_words(own)}, those trained on are {_in_words(other)}, so they do not compare; "
+            f"its intensities are {found}, those trained on are {expected}, so they do not compare; "
             "declare black and white of the files that are not 8-bit as dataset.range=[low, high], those trained on "
             "before training"
         )
@@ -45,4 +51,7 @@ def require_comparable(own: Scale | None, other: Scale | None) -> None:
 def _in_words(scale: Scale | None) -> str:
     if scale is None:
         return "of more than 8 bits and of no declared range"
-    return "8-bit" if scale == EIGHT_BIT else "within {:g} to {:g}".format(*scale)
+    if scale == EIGHT_BIT:
+        return "8-bit"
+    black, white = scale
+    return f"within {black:g} to {white:g}"

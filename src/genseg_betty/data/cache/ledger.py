@@ -38,17 +38,19 @@ class Ledger:
         self._digests: dict[str, tuple[State, str]] = {}
         self._findings: dict[str, Any] = {}
         self._changed = False
-        self._merge()
+        self._merge_written()
 
     def digest(self, path: Path) -> bytes:
         """`formats.content_digest` of a path, which is read only if it changed. Raises OSError."""
-        state = state_of(path)
+        state = stat_files(path)
         known = self._digests.get(str(path))
-        if known and known[0] == state:
-            return bytes.fromhex(known[1])
+        if known:
+            known_state, known_digest = known
+            if known_state == state:
+                return bytes.fromhex(known_digest)
         now = time.time()
         digest = content_digest(path)
-        if settled(state, now):
+        if has_settled(state, now):
             self._digests[str(path)] = (state, digest.hex())
             self._changed = True
         return digest
@@ -65,36 +67,41 @@ class Ledger:
     def save(self) -> None:
         """Write it down, with what others have written meanwhile."""
         if self._changed:
-            self._merge()
-            self._cache.put(self._key, {"digests": self._digests, "findings": self._findings})
+            self._merge_written()
+            known = {"digests": self._digests, "findings": self._findings}
+            self._cache.put(self._key, known)
             self._changed = False
 
-    def _merge(self) -> None:
+    def _merge_written(self) -> None:
         entry = self._cache.get(self._key)
-        if entry is not None:
-            digests = {path: (state, digest) for path, (state, digest) in entry.note["digests"].items()}
-            self._digests = digests | self._digests
-            self._findings = entry.note["findings"] | self._findings
+        if entry is None:
+            return
+        written: dict[str, tuple[State, str]] = {}
+        for path, (state, digest) in entry.note["digests"].items():
+            written[path] = (state, digest)
+        self._digests = written | self._digests
+        self._findings = entry.note["findings"] | self._findings
 
 
-def state_of(path: Path) -> State:
+def stat_files(path: Path) -> State:
     """What the file system says of the files behind an image: all of a series' folder, a header and its data.
 
     Raises OSError, ImageError.
     """
     files = sorted(path.iterdir()) if path.is_dir() else content_files(path)
-    return [_state(file) for file in files]
+    return [_stat_file(file) for file in files]
 
 
-def settled(state: State, now: float) -> bool:
+def has_settled(state: State, now: float) -> bool:
     """Whether these files had last changed well before `now`, in seconds since the epoch."""
-    return all(max(modified, changed) < (now - SETTLING) * 1e9 for _, _, modified, changed, _ in state)
+    limit = (now - SETTLING) * 1e9
+    return all(max(modified, changed) < limit for _, _, modified, changed, _ in state)
 
 
 def settled_now(states: Iterable[State]) -> bool:
     """Whether all these files have not changed of late."""
     now = time.time()
-    return all(settled(state, now) for state in states)
+    return all(has_settled(state, now) for state in states)
 
 
 def size_of(state: State) -> int:
@@ -102,9 +109,15 @@ def size_of(state: State) -> int:
     return sum(size for _, size, *_ in state)
 
 
-def _state(file: Path) -> list[Any]:
+def _stat_file(file: Path) -> list[Any]:
     status = os.stat(file)
-    return [file.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return [
+        file.name,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+    ]
 
 
 @cache
@@ -118,5 +131,6 @@ def code_version() -> str:
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             digest.update(f"{name} {version(name)}\0".encode())
-    digest.update(f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}".encode())
+    capability = torch.backends.cpu.get_cpu_capability()
+    digest.update(f"{platform.machine()} {capability}".encode())
     return digest.hexdigest()

@@ -1,36 +1,33 @@
 """The cases of a dataset as the network sees them: read from their files, or from the cache what was read before."""
 
-import hashlib
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genseg_betty.data.cache.ledger import Ledger, code_version, settled, size_of, state_of
+from genseg_betty.data.cache.case_digests import CaseDigests, files_of
+from genseg_betty.data.cache.checked import check_once
+from genseg_betty.data.cache.held_samples import HeldSamples
+from genseg_betty.data.cache.ledger import Ledger, code_version
 from genseg_betty.data.cache.store import Cache, key_of
 from genseg_betty.data.cache.threads import map_ahead, one_thread_each
-from genseg_betty.data.formats import ImageError, split_name
+from genseg_betty.data.formats import split_name
 from genseg_betty.data.inspect.case_facts import CaseFacts
-from genseg_betty.data.inspect.check import faults_before_training
 from genseg_betty.data.places import Places
 from genseg_betty.data.preprocessing import Intensity, Preprocessing
 from genseg_betty.data.source.case import Case, Sample
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.files import Finding
-from genseg_betty.data.source.labels import LabelValue
-from genseg_betty.data.splits import fingerprints
-from genseg_betty.errors import UserError
+from genseg_betty.data.source.label_values import LabelValue
 
 NOT_IN_CACHE_KEY = {
     *("name", "root", "cases", "unlabelled", "metric", "published_test", "folds", "own_split", "recipe"),
     *("published_split", "copies", "near_copies"),
 }
-SMALL = 150_000_000  # bytes up to which a dataset is checked as a whole, so that another draw of cases finds it checked
-HELD = 2**30  # bytes of decoded cases that wait in memory for their preprocessing; the others are decoded twice
+
+Arrays = dict[str, np.ndarray]  # the preprocessed "image" and "mask" of a case
 
 
 class CachedReader:
@@ -42,77 +39,45 @@ class CachedReader:
     def __init__(self, dataset: Dataset, cache: Cache) -> None:
         self.dataset = dataset
         self.orientation: str | None = None  # None: as they are stored
-        self.places = Places()  # what `faults` found
+        self.places = Places()  # what `find_faults` found
         self._cache = cache if dataset.root else Cache(None)  # what is drawn is drawn anew
-        reading = {one.name: repr(getattr(dataset, one.name)) for one in fields(dataset)}
-        self._reading = {name: text for name, text in reading.items() if name not in NOT_IN_CACHE_KEY}
+        self._reading = _describe_reading(dataset)
         self._code = code_version()
         self._ledger = Ledger(self._cache, self._code, str(dataset.root))
-        self._digests: dict[str, list[bytes]] = {}  # by case id: of its image and masks
+        self.digests = CaseDigests(dataset, self._ledger)
         self._keys: dict[str, str] = {}  # by case id
-        self._held: dict[str, Sample] = {}  # by case id, in the smallest integers that hold them
-        self._held_bytes = 0
+        self._held = HeldSamples(len(dataset.classes))
 
     def save(self) -> None:
         """Keep what was found out for the next run."""
         self._ledger.save()
 
-    def faults(self, used: Iterable[str]) -> list[Finding]:
-        """`faults_before_training`, which is asked again only if a file changed or something was wrong before.
-
-        What it finds of places is in `places` afterwards.
-        """
-        self.places = Places()
-        if self.dataset.root is None:
-            return faults_before_training(self.dataset, used)
-        files = [path for case in self.dataset.cases for path in _files(case)]
-        now = time.time()
-        try:
-            states = [state_of(path) for path in files]
-        except (OSError, ImageError):  # told by the check
-            return faults_before_training(self.dataset, used, self.places)
-        if sum(map(size_of, states)) <= SMALL:
-            used = [case.id for case in self.dataset.cases]
-        key = key_of("sound", self._reading, [str(path) for path in files], states, sorted(used))
-        if known := self._ledger.recall(key):
-            self.places = Places(**known)
-            return []
-        found = faults_before_training(self.dataset, used, self.places)
-        if not found and all(settled(state, now) for state in states):
-            self._ledger.note(key, self.places.to_dict())
+    def find_faults(self, used: Iterable[str]) -> list[Finding]:
+        """The faults of the dataset, by `check_once`; what is found of places is in `places` afterwards."""
+        found, self.places = check_once(self.dataset, used, self._ledger, self._reading)
         return found
 
-    def contents(self, cases: Iterable[Case]) -> dict[str, str]:
-        """`splits.fingerprints` of cases, which reads only files that it has not seen as they are now."""
-        cases = list(cases)
-        if self.dataset.root is None:
-            return fingerprints(self.dataset, cases)
-        for case, digests in zip(cases, map_ahead(self._read_digests, cases), strict=True):
-            self._digests[case.id] = digests
-        return {case.id: self._digests[case.id][0].hex() for case in cases}
-
-    def digest(self, case: Case) -> bytes:
-        """`Dataset.digest`, as `contents` reads."""
-        if self.dataset.root is None:
-            return self.dataset.digest(case)
-        if case.id not in self._digests:
-            self._digests[case.id] = self._read_digests(case)
-        return hashlib.sha256(b"".join(self._digests[case.id])).digest()
-
-    def facts(self, cases: Sequence[Case]) -> list[CaseFacts]:
+    def read_facts(self, cases: Sequence[Case]) -> list[CaseFacts]:
         """What each case holds. Raises UserError for one that cannot be read."""
-        keys = [self._key(case) for case in cases]
-        known = {key: facts for key in keys if (facts := self._ledger.recall(key))}
-        missing = [(key, case) for key, case in zip(keys, cases, strict=True) if key not in known]
-        read = map_ahead(self._read_facts, [case for _, case in missing])
-        for (key, case), (sample, facts) in zip(missing, read, strict=True):
-            self._hold(case, sample, facts.eight_bit)
-            known[key] = asdict(facts)
-            if self._unchanged(case):
+        keys = [self._key_of(case) for case in cases]
+        known = {}
+        missing = []
+        for key, case in zip(keys, cases, strict=True):
+            facts = self._ledger.recall(key)
+            if facts:
+                known[key] = facts
+            else:
+                missing.append((key, case))
+
+        read = map_ahead(self._load_with_facts, [case for _, case in missing])
+        for (key, case), (sample, found) in zip(missing, read, strict=True):
+            self._held.add(case, sample, found.eight_bit)
+            known[key] = asdict(found)
+            if self.digests.are_unchanged([case]):
                 self._ledger.note(key, known[key])
         return [CaseFacts.from_dict(known[key]) for key in keys]
 
-    def fit(
+    def fit_preprocessing(
         self,
         cases: Sequence[Case],
         facts: Sequence[CaseFacts],
@@ -124,116 +89,131 @@ class CachedReader:
     ) -> Preprocessing:
         """`Preprocessing.fit` on these cases, whose facts are known: only what is not 8-bit is read for it."""
         classes = self.dataset.classes
-        key = key_of("fit", [self._key(case) for case in cases], image_size, channels, intensity, spacing)
-        if known := self._ledger.recall(key):
-            return replace(Preprocessing.from_dict(known), classes=classes, label_values=label_values)
-        # Where a single image is not 8-bit the percentiles of all are asked for.
-        stood_in = intensity in ("8-bit", None) and all(one.eight_bit for one in facts)
-        stood_in = stood_in or isinstance(intensity, tuple)
-        pairs = zip(cases, facts, strict=True)
-        images = (one.stand_in() if one.eight_bit and stood_in else self._sample(case).image for case, one in pairs)
+        case_keys = [self._key_of(case) for case in cases]
+        key = key_of("fit", case_keys, image_size, channels, intensity, spacing)
+        known = self._ledger.recall(key)
+        if known:
+            noted = Preprocessing.from_dict(known)
+            return replace(noted, classes=classes, label_values=label_values)
+        images = self._images_for_fit(cases, facts, intensity)
         fitted = Preprocessing.fit(images, image_size, channels, classes, label_values, intensity, spacing)
         scale = self.dataset.scale(cases) if fitted.intensity else None
         fitted = replace(fitted, scale=scale, orientation=self.orientation)
-        if all(map(self._unchanged, cases)):
+        if self.digests.are_unchanged(cases):
             self._ledger.note(key, fitted.to_dict())
         return fitted
 
-    def tensors(self, cases: Sequence[Case], preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    def read_tensors(self, cases: Sequence[Case], preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
         """Images [N, C, h, w] float32 and masks [N, h, w] int64 of cases, at least one; volumes have a D before h.
 
         Files are decoded and resized by several threads, each case by one.
         """
-        images, masks = torch.empty(0), torch.empty(0, dtype=torch.int64)
         decided = preprocessing.to_dict()
-        keys = [key_of("tensors", self._key(case), decided) for case in cases]
+        keys = {}
+        for case in cases:
+            keys[case.id] = key_of("tensors", self._key_of(case), decided)
+
+        def prepare(case: Case) -> Arrays:
+            return self._prepare_case(keys[case.id], case, preprocessing)
+
+        # The first case says how large the tensors are; from then on each is written to its place as it comes.
+        images = torch.empty(0)
+        masks = torch.empty(0, dtype=torch.int64)
         with one_thread_each():
-            found = map_ahead(lambda pair: self._prepared(*pair, preprocessing), zip(keys, cases, strict=True))
+            prepared = map_ahead(prepare, cases)
             if preprocessing.spatial_dims == 3:
-                found = _padded(list(found), preprocessing.image_size)
-            for index, (case, arrays) in enumerate(zip(cases, found, strict=True)):
+                prepared = _pad_to_one_size(list(prepared), preprocessing.image_size)
+            for index, arrays in enumerate(prepared):
+                image, mask = arrays["image"], arrays["mask"]
                 if index == 0:
-                    images = torch.empty((len(cases), *arrays["image"].shape))
-                    masks = torch.empty((len(cases), *arrays["mask"].shape), dtype=torch.int64)
-                images.numpy()[index] = arrays["image"]
-                masks.numpy()[index] = arrays["mask"]
-                self._release(case)
+                    images = torch.empty((len(cases), *image.shape))
+                    masks = torch.empty((len(cases), *mask.shape), dtype=torch.int64)
+                images.numpy()[index] = image
+                masks.numpy()[index] = mask
+                self._held.release(cases[index])
         return images, masks
 
-    def _prepared(self, key: str, case: Case, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
-        if entry := self._cache.get(key):
+    def _prepare_case(self, key: str, case: Case, preprocessing: Preprocessing) -> Arrays:
+        """Preprocess a case, or take it from the cache."""
+        entry = self._cache.get(key)
+        if entry:
             return entry.arrays
-        sample = self._sample(case)
+        sample = self._take_sample(case)
         assert sample.mask is not None
-        kind = np.uint8 if preprocessing.num_classes <= 256 else np.int64
         image = preprocessing.image(sample.image, sample.spacing).numpy()
-        mask = preprocessing.mask(sample.mask, sample.spacing).numpy().astype(kind)
-        if self._unchanged(case):
+        mask = preprocessing.mask(sample.mask, sample.spacing).numpy()
+        if preprocessing.num_classes <= 256:
+            mask = mask.astype(np.uint8)
+        if self.digests.are_unchanged([case]):
             self._cache.put(key, image=image, mask=mask)
         return {"image": image, "mask": mask}
 
-    def _key(self, case: Case) -> str:
+    def _images_for_fit(
+        self, cases: Sequence[Case], facts: Sequence[CaseFacts], intensity: Intensity | None
+    ) -> Iterator[np.ndarray]:
+        """The images to fit on; where no percentiles are asked for, one pixel stands in for an 8-bit image."""
+        needs_pixels = _asks_for_percentiles(facts, intensity)
+        for case, one in zip(cases, facts, strict=True):
+            if one.eight_bit and not needs_pixels:
+                yield one.stand_in()
+            else:
+                yield self._take_sample(case).image
+
+    def _key_of(self, case: Case) -> str:
         """The key of what a case holds: of its files' contents and all that decides how they are read."""
         if case.id not in self._keys:
-            endings = ["/" if path.is_dir() else split_name(path.name)[1].lower() for path in _files(case)]
-            self._keys[case.id] = key_of(
-                "case", self._code, self._reading, endings, self.orientation, self.digest(case).hex()
-            )
+            endings = []
+            for path in files_of(case):
+                extension = split_name(path.name)[1]
+                endings.append("/" if path.is_dir() else extension.lower())
+            contents = self.digests.hash_case(case).hex()
+            self._keys[case.id] = key_of("case", self._code, self._reading, endings, self.orientation, contents)
         return self._keys[case.id]
 
-    def _unchanged(self, case: Case) -> bool:
-        """Whether the files still hold what `_key` says: of others nothing is kept under it."""
-        return self.dataset.root is None or self._read_digests(case) == self._digests[case.id]
-
-    def _read_digests(self, case: Case) -> list[bytes]:
-        digests = []
-        for path in _files(case):
-            try:
-                digests.append(self._ledger.digest(path))
-            except OSError as error:
-                raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        return digests
-
-    def _read_facts(self, case: Case) -> tuple[Sample, CaseFacts]:
-        sample = self._load(case)
+    def _load_with_facts(self, case: Case) -> tuple[Sample, CaseFacts]:
+        sample = self._load_sample(case)
         return sample, CaseFacts.of_sample(sample, len(self.dataset.classes))
 
-    def _hold(self, case: Case, sample: Sample, eight_bit: bool) -> None:
-        assert sample.mask is not None
-        image = sample.image.astype(np.uint8) if eight_bit else sample.image
-        packed = Sample(image, sample.mask.astype(np.min_scalar_type(len(self.dataset.classes))), sample.spacing)
-        if self._held_bytes + _bytes(packed) <= HELD:
-            self._held[case.id] = packed
-            self._held_bytes += _bytes(packed)
+    def _take_sample(self, case: Case) -> Sample:
+        return self._held.get(case) or self._load_sample(case)
 
-    def _release(self, case: Case) -> None:
-        if sample := self._held.pop(case.id, None):
-            self._held_bytes -= _bytes(sample)
-
-    def _sample(self, case: Case) -> Sample:
-        return self._held.get(case.id) or self._load(case)
-
-    def _load(self, case: Case) -> Sample:
-        return self.dataset.load(case).in_orientation(self.orientation)
+    def _load_sample(self, case: Case) -> Sample:
+        stored = self.dataset.load(case)
+        return stored.in_orientation(self.orientation)
 
 
-def _padded(volumes: list[dict[str, np.ndarray]], least: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:
-    """Volumes brought to one size, that of the largest along each axis and at least `least`, by the darkest intensity
-    and background around them."""
-    sizes = [np.array(one["mask"].shape) for one in volumes]
-    size = np.maximum.reduce([np.array(least), *sizes])
+def _describe_reading(dataset: Dataset) -> dict[str, str]:
+    """All of a dataset that decides what is read of a file."""
+    reading = {}
+    for one in fields(dataset):
+        if one.name not in NOT_IN_CACHE_KEY:
+            reading[one.name] = repr(getattr(dataset, one.name))
+    return reading
+
+
+def _asks_for_percentiles(facts: Sequence[CaseFacts], intensity: Intensity | None) -> bool:
+    """Whether `Preprocessing.fit` looks at the values of all images; where one of them is not 8-bit, it may."""
+    if isinstance(intensity, tuple):
+        return False
+    if intensity in ("8-bit", None):
+        return not all(one.eight_bit for one in facts)
+    return True
+
+
+def _pad_to_one_size(volumes: Sequence[Arrays], least: Sequence[int]) -> Iterator[Arrays]:
+    """Bring volumes to one size, that of the largest along each axis and at least `least`.
+
+    The darkest intensity is put around the images, and background around the masks.
+    """
+    size = np.array(least)
     for one in volumes:
-        missing = size - one["mask"].shape
-        around = [(int(total) // 2, int(total) - int(total) // 2) for total in missing]
+        size = np.maximum(size, one["mask"].shape)
+    for one in volumes:
+        around = []
+        for missing in size - one["mask"].shape:
+            before = int(missing) // 2
+            around.append((before, int(missing) - before))
         yield {
             "image": np.pad(one["image"], [(0, 0), *around], constant_values=-1),
             "mask": np.pad(one["mask"], around),
         }
-
-
-def _files(case: Case) -> tuple[Path, ...]:
-    return (case.image, *case.masks)
-
-
-def _bytes(sample: Sample) -> int:
-    return sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)

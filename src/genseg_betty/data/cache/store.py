@@ -67,16 +67,16 @@ class Cache:
         with suppress(RuntimeError):  # a user without a home
             home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
             folder = Path(place) if place else Path(home) / "genseg-betty"
-            return cls(folder.expanduser().absolute(), _limit())
+            return cls(folder.expanduser().absolute(), _read_limit())
         return cls(None)
 
     def get(self, key: str) -> Entry | None:
         """The entry of that key (see `key_of`); None if there is none, or a damaged one."""
         if self.folder is None:
             return None
-        path = self._path(key)
+        path = self._path_of(key)
         try:
-            entry = _unpacked(key, path.read_bytes())
+            entry = _unpack_entry(key, path.read_bytes())
         except (OSError, ValueError, TypeError, KeyError):  # each of them is how damage may show
             return None
         with suppress(OSError):  # the entries that are used stay
@@ -87,8 +87,8 @@ class Cache:
         """Keep JSON and arrays of numbers under that key."""
         if self.folder is None or self._refused:
             return
-        pieces = _packed(key, note, arrays)
-        path = self._path(key)
+        pieces = _pack_entry(key, note, arrays)
+        path = self._path_of(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, lambda file: file.writelines(pieces), sync=False)
@@ -112,7 +112,7 @@ class Cache:
         if not self._written:
             return
         self._written = 0
-        entries = sorted(self._entries())
+        entries = sorted(self._list_entries())
         total = sum(size for _, size, _ in entries)
         if total <= self.limit:
             return
@@ -123,7 +123,7 @@ class Cache:
                 path.unlink()
             total -= size
 
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
+    def _list_entries(self) -> Iterator[tuple[float, int, Path]]:
         """When each entry was last used, its bytes and its path; abandoned temporary files are removed."""
         assert self.folder is not None
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
@@ -134,7 +134,7 @@ class Cache:
                 elif path.name.endswith(TEMPORARY) and time.time() - status.st_mtime > ABANDONED:
                     path.unlink()
 
-    def _path(self, key: str) -> Path:
+    def _path_of(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / key[:2] / f"{key}.entry"
 
@@ -145,7 +145,7 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _limit() -> int:
+def _read_limit() -> int:
     text = os.environ.get("GENSEG_CACHE_GB") or str(DEFAULT_GB)
     try:
         limit = float(text)
@@ -158,19 +158,28 @@ def _limit() -> int:
     return int(limit * 1e9)
 
 
-def _packed(key: str, note: Any, arrays: Mapping[str, np.ndarray]) -> list[bytes]:
+def _pack_entry(key: str, note: Any, arrays: Mapping[str, np.ndarray]) -> list[bytes]:
+    """The bytes of an entry, in pieces: the head, JSON of what follows, and the arrays."""
     shapes = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
-    text = json.dumps({"key": key, "note": note, "arrays": shapes}).encode()
-    text += b" " * (-(HEAD.size + len(text)) % ALIGNMENT)
-    pieces = [text, *(array.tobytes() for array in arrays.values())]
+    head = {
+        "key": key,
+        "note": note,
+        "arrays": shapes,
+    }
+    text = json.dumps(head).encode()
+    padding = -(HEAD.size + len(text)) % ALIGNMENT
+    text += b" " * padding
+    pieces = [text]
+    for array in arrays.values():
+        pieces.append(array.tobytes())
     checksum = 0
     for piece in pieces:
         checksum = zlib.crc32(piece, checksum)
     return [HEAD.pack(MAGIC, checksum, len(text)), *pieces]
 
 
-def _unpacked(key: str, content: bytes) -> Entry:
-    """Raises ValueError, TypeError or KeyError where this is not an entry of that key, whole and unharmed."""
+def _unpack_entry(key: str, content: bytes) -> Entry:
+    """Read an entry. Raises ValueError, TypeError or KeyError where it is not that of the key, whole and unharmed."""
     if len(content) < HEAD.size:
         raise ValueError("too short")
     magic, checksum, length = HEAD.unpack_from(content)
@@ -180,6 +189,8 @@ def _unpacked(key: str, content: bytes) -> Entry:
     head = json.loads(bytes(body[:length]))
     if head["key"] != key:
         raise ValueError("the entry of another key")
+
+    # The arrays lie one behind the other, in the order of the head.
     arrays, offset = {}, length
     for name, kind, shape in head["arrays"]:
         dtype = np.dtype(kind)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from genseg_betty.data.preprocessing import PERCENTILES, is_eight_bit, is_gray
+from genseg_betty.data.intensities import PERCENTILES, is_eight_bit, is_gray
 from genseg_betty.data.source.case import Sample
 
 SAMPLED = 2**14  # pixels of one image from which its percentiles are taken, about

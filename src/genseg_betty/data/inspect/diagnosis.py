@@ -18,7 +18,8 @@ from genseg_betty.data.inspect.nested_folders import (
     list_pictures,
     repeat_layout,
 )
-from genseg_betty.data.source.files import Finding, fixed_folder
+from genseg_betty.data.source.files import Finding
+from genseg_betty.data.source.patterns import fixed_folder
 from genseg_betty.faults import list_examples
 
 ADVICE = {

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from genseg_betty.data.cache.ledger import State, code_version, settled_now, state_of
+from genseg_betty.data.cache.ledger import State, code_version, settled_now, stat_files
 from genseg_betty.data.cache.store import Cache, key_of
 from genseg_betty.data.formats import ImageError, read_header
 from genseg_betty.data.source.case import Case
@@ -154,6 +154,6 @@ def _read_signature(case: Case) -> np.ndarray | None:
 def _find_state(path: Path) -> State | None:
     """The state of an image's files; None where they cannot be asked for it."""
     try:
-        return state_of(path)
+        return stat_files(path)
     except (OSError, ImageError):
         return None

@@ -13,7 +13,7 @@ from torch import Tensor
 from genseg_betty.data.formats import read_image
 from genseg_betty.data.formats.jpeg import require_few_scans
 from genseg_betty.data.inspect.alignment import shrink_images
-from genseg_betty.data.preprocessing import LUMA, PERCENTILES
+from genseg_betty.data.intensities import LUMA, PERCENTILES
 
 SIDE = 64  # pixels a side of the thumbnail
 LARGE = 8 * SIDE  # pixels along the shorter side from which a JPEG is decoded at a fraction of its size

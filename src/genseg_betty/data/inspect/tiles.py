@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from genseg_betty.data.formats import bit_depth
 from genseg_betty.data.inspect.lettering import escape_text, load_font
-from genseg_betty.data.preprocessing import PERCENTILES
+from genseg_betty.data.intensities import PERCENTILES
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.samples import PALETTE, TRUTH

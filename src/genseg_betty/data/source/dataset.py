@@ -14,7 +14,8 @@ from genseg_betty.data.formats import Header, ImageError, content_digest, read_h
 from genseg_betty.data.scale import EIGHT_BIT, Scale, scale_of_files
 from genseg_betty.data.source.case import Case, Sample
 from genseg_betty.data.source.folds import Folds, fold_groups, held_out_groups
-from genseg_betty.data.source.labels import LabelMap, LabelValue
+from genseg_betty.data.source.label_values import LabelValue
+from genseg_betty.data.source.labels import LabelMap
 from genseg_betty.data.source.masks import read_indices
 from genseg_betty.errors import UserError
 
@@ -113,6 +114,11 @@ class Dataset:
         sizes = Counter(case.group for case in self.cases if case.group not in published)
         chosen = fold_groups(sizes, self.folds) if self.folds else held_out_groups(sizes)
         return [case.id for case in self.cases if case.group in chosen]
+
+    def select_cases(self, ids: Iterable[str]) -> list[Case]:
+        """The cases of these ids, in the order of the dataset."""
+        chosen = set(ids)
+        return [case for case in self.cases if case.id in chosen]
 
     def published_groups(self) -> set[str]:
         """The groups that the publisher tests on."""

@@ -1,4 +1,4 @@
-"""Regular expressions of the user's on file names. One that would try endless ways is stopped, and told."""
+"""The user's regular expressions on file names; one that would try endless ways is stopped, and the user is told."""
 
 import json
 import re
@@ -27,8 +27,9 @@ def capture(key: str, pattern: str, texts: Sequence[str], seconds: float = SECON
     """
     may_be_endless = ENDLESS.search(pattern) is not None
     if not (may_be_endless and sys.executable and texts):
-        found = [re.search(pattern, text) for text in texts]
-        return [one[1] if one and one.re.groups else None for one in found]
+        return [_find_group(pattern, text) for text in texts]
+
+    # The other process is stopped when its time is over.
     command = [sys.executable, "-I", "-S", "-c", CHILD]
     question = json.dumps([pattern, list(texts)]).encode()
     try:
@@ -40,3 +41,11 @@ def capture(key: str, pattern: str, texts: Sequence[str], seconds: float = SECON
         ) from None
     captured: list[str | None] = json.loads(answer.stdout)
     return captured
+
+
+def _find_group(pattern: str, text: str) -> str | None:
+    """What the first parenthesis finds; None where there is no parenthesis, or nothing is found."""
+    found = re.search(pattern, text)
+    if found is None or found.re.groups == 0:
+        return None
+    return found[1]

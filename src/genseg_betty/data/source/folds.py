@@ -26,8 +26,13 @@ class Folds:
 
 
 def shuffled(names: Iterable[str], salt: str | int) -> list[str]:
-    """A seeded order that no library's generator can change and that adding a name leaves as it was."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{salt}/{name}".encode()).digest())
+    """The names in a seeded order, which no library's generator can change; a further name leaves it as it was."""
+
+    def hash_name(name: str) -> bytes:
+        salted = f"{salt}/{name}"
+        return hashlib.sha256(salted.encode()).digest()
+
+    return sorted(names, key=hash_name)
 
 
 def held_out_count(cases: int) -> int:
@@ -42,18 +47,24 @@ def held_out_groups(sizes: Mapping[str, int]) -> set[str]:
     chosen of several, and two are left where there are three: one to train, one to validate on.
     """
     target = held_out_count(sum(sizes.values()))
-    most = max(1, len(sizes) - 2) if len(sizes) > 1 else 0
+    most = 0
+    if len(sizes) > 1:
+        most = max(1, len(sizes) - 2)
     order = shuffled(sizes, "test")
     chosen: set[str] = set()
     taken = 0
     for group in order:
-        if taken + sizes[group] <= target and len(chosen) < most:
+        if len(chosen) < most and taken + sizes[group] <= target:
             chosen.add(group)
             taken += sizes[group]
+
     rest = [group for group in order if group not in chosen]
-    smallest = min(rest, key=lambda group: sizes[group], default=None)
-    nearer = smallest is not None and taken + sizes[smallest] - target < target - taken
-    if smallest is not None and len(chosen) < most and (nearer or not chosen):
+    if not rest or len(chosen) >= most:
+        return chosen
+    smallest = min(rest, key=lambda group: sizes[group])
+    missing = target - taken
+    exceeding = sizes[smallest] - missing
+    if not chosen or exceeding < missing:
         chosen.add(smallest)
     return chosen
 
@@ -61,19 +72,29 @@ def held_out_groups(sizes: Mapping[str, int]) -> set[str]:
 def fold_groups(sizes: Mapping[str, int], folds: Folds) -> set[str]:
     """The groups of one fold, out of all (name -> cases, in the cases' order). Raises TooFew for too many folds."""
     count = len(sizes) if folds.count == "all" else folds.count
-    if len(sizes) < max(2, count):
-        mend = f"set dataset.folds between 2 and {len(sizes)}, or all" if len(sizes) > 1 else "add labelled images"
-        raise TooFew(
-            f"has {len(sizes)} groups to cut into dataset.folds={folds.count}; expected as many or more: {mend}"
-        )
-    if not 0 <= folds.index < count:
-        raise TooFew(f"has {count} folds, and dataset.fold is {folds.index}; expected 0 to {count - 1}")
+    _require_folds(len(sizes), count, folds)
     if folds.count == "all":
-        return {list(sizes)[folds.index]}
+        names = list(sizes)
+        return {names[folds.index]}
+
+    # The largest group first, each into the part that is emptiest by then.
+    order = shuffled(sizes, "folds")
+    order.sort(key=lambda group: -sizes[group])
     parts: list[set[str]] = [set() for _ in range(count)]
     filled = [0] * count
-    for group in sorted(shuffled(sizes, "folds"), key=lambda group: -sizes[group]):  # the largest first
+    for group in order:
         emptiest = filled.index(min(filled))
         parts[emptiest].add(group)
         filled[emptiest] += sizes[group]
     return parts[folds.index]
+
+
+def _require_folds(groups: int, count: int, folds: Folds) -> None:
+    """Raise TooFew where the groups cannot be cut into `count` folds, or the fold is none of them."""
+    if groups < max(2, count):
+        mend = "add labelled images"
+        if groups > 1:
+            mend = f"set dataset.folds between 2 and {groups}, or all"
+        raise TooFew(f"has {groups} groups to cut into dataset.folds={folds.count}; expected as many or more: {mend}")
+    if not 0 <= folds.index < count:
+        raise TooFew(f"has {count} folds, and dataset.fold is {folds.index}; expected 0 to {count - 1}")

@@ -23,11 +23,14 @@ def read_indices(path: Path, labels: LabelMap, image: Header | None, scaled: boo
     ImageError as `fit_on_image`, the readers and `LabelMap.decode`.
     """
     values = read_colours(path) if labels.in_colour else read_mask(path)
-    if image is not None:
-        own = read_header(path) if image.spacing or image.affine is not None else Header(values.shape)
-        values = turned(values, fit_on_image(replace(own, shape=values.shape), image, scaled))
-    indices, blurred = labels.decode(values)
-    if image is not None and indices.shape != image.shape:
+    if image is None:
+        return labels.decode(values)
+    header = Header(values.shape)
+    if image.spacing or image.affine is not None:
+        header = replace(read_header(path), shape=values.shape)
+    turn = fit_on_image(header, image, scaled)
+    indices, blurred = labels.decode(turned(values, turn))
+    if indices.shape != image.shape:
         indices = _resize_nearest(indices, image.shape)
     return indices, blurred
 
@@ -41,23 +44,31 @@ def fit_on_image(mask: Header, image: Header, scaled: bool) -> Turn | None:
     both_state_it = mask.affine is not None and image.affine is not None
     placed = both_state_it and len(mask.shape) == len(image.shape)
     turn = turn_onto(mask, image) if placed else None
-    if not _is_fitting(turned_sides(mask.shape, turn), image.shape, scaled):
+    mask_sides = turned_sides(mask.shape, turn)
+    if not _is_fitting(mask_sides, image.shape, scaled):
         require_fitting(mask.shape, image.shape, scaled)
         raise _describe_elsewhere(mask, image)  # it fits as it is stored, but not as it is said to lie
     on_image = rescaled_header(turned_header(mask, turn), image.shape)
     _require_same_spacing(on_image, image, mask)
-    mask_sides = turned_sides(mask.shape, turn)
-    stretches = [side / own for side, own in zip(image.shape, mask_sides, strict=True)]
-    coarser = max(1.0, *stretches)  # a voxel of a scaled mask covers several of its image
-    if placed and not lie_together(on_image, image, NEAR * coarser):
+    if not placed:
+        return turn
+
+    # A voxel of a scaled mask covers several of its image, so the two may lie further apart.
+    coarser = 1.0
+    for side, own in zip(image.shape, mask_sides, strict=True):
+        coarser = max(coarser, side / own)
+    if not lie_together(on_image, image, NEAR * coarser):
         raise _describe_elsewhere(mask, image)
     return turn
 
 
 def _require_same_spacing(on_image: Header, image: Header, mask: Header) -> None:
-    if not (on_image.spacing and image.spacing and mask.spacing) or are_alike(on_image.spacing, image.spacing):
+    if not (on_image.spacing and image.spacing and mask.spacing):
         return
-    found, expected = spacing_in_words(mask.spacing), spacing_in_words(image.spacing)
+    if are_alike(on_image.spacing, image.spacing):
+        return
+    found = spacing_in_words(mask.spacing)
+    expected = spacing_in_words(image.spacing)
     raise ImageError(
         "spacing_mismatch",
         f"its voxels are {found} mm (x, y, z) and those of its image {expected}; expected equal ones: one of the "
@@ -66,9 +77,11 @@ def _require_same_spacing(on_image: Header, image: Header, mask: Header) -> None
 
 
 def _describe_elsewhere(mask: Header, image: Header) -> ImageError:
+    found = in_words(mask)
+    expected = in_words(image)
     return ImageError(
         "spacing_mismatch",
-        f"lies elsewhere in space than its image: {in_words(mask)}, the image {in_words(image)} (axes; first and last "
+        f"lies elsewhere in space than its image: {found}, the image {expected} (axes; first and last "
         "voxel, x to the right, y to the front, z up); expected one place up to half a voxel. If their voxels belong "
         "together one by one, copy the image's header (affine, origin and direction) to the mask; if not, resample it",
     )
@@ -79,11 +92,11 @@ def require_fitting(mask: Sequence[int], image: Sequence[int], scaled: bool) -> 
     if _is_fitting(mask, image, scaled):
         return
     flat = len(mask) == len(image) == 2
-    alike = flat and _has_aspect(mask, image)
+    first, *others = image
     hint = ""
-    if len(image) == len(mask) + 1 and tuple(image[1:]) == tuple(mask) and image[0] in CHANNELS:
-        hint = f"; an array of {image[0]} channels is expected as [height, width, {image[0]}], channels last"
-    elif alike:
+    if first in CHANNELS and others == list(mask):
+        hint = f"; an array of {first} channels is expected as [height, width, {first}], channels last"
+    elif flat and _has_aspect(mask, image):
         hint = "; where masks are published scaled, dataset.scaled_masks=true does so"
     elif scaled and flat:
         hint = "; dataset.scaled_masks does so where the proportions are equal"
@@ -94,7 +107,8 @@ def _is_fitting(mask: Sequence[int], image: Sequence[int], scaled: bool) -> bool
     """Whether two sizes are equal, or of one aspect where masks are `scaled`."""
     if tuple(mask) == tuple(image):
         return True
-    return scaled and len(mask) == len(image) == 2 and _has_aspect(mask, image)
+    flat = len(mask) == len(image) == 2
+    return scaled and flat and _has_aspect(mask, image)
 
 
 def _has_aspect(mask: Sequence[int], image: Sequence[int]) -> bool:

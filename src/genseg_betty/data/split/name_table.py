@@ -1,7 +1,7 @@
 """Tables of names, as spreadsheets save them: fields, titles, and which rows and columns name what is tested."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 PIECE = re.compile(r'"[^"]*"|[^",;\t]+|.')  # what stands in quotes, plain text, a separator
@@ -16,8 +16,10 @@ LONGEST_TITLE = 60  # letters
 DECLARATION = re.compile(r"(?i)sep=.?")  # Excel's first line, which names the separator
 TESTED = {"test", "testing"}
 LEARNED = {"train", "training", "val", "valid", "validation", "dev"}
+PARTS = {*TESTED, *LEARNED, ""}
 FLAG_TITLE = re.compile(r"(?i)(is[ _]?)?test(ed|ing)?")
-YES, NO = {"1", "1.0", "yes", "true", "y", "x"}, {"0", "0.0", "no", "false", "n", ""}
+YES = {"1", "1.0", "yes", "true", "y", "x"}
+NO = {"0", "0.0", "no", "false", "n", ""}
 
 Meaning = Callable[[str], str | None]
 
@@ -32,7 +34,12 @@ def cut_fields(line: str, separators: Sequence[str] = SEPARATORS) -> list[str]:
             fields.append([])
         else:
             fields[-1].append(piece)
-    return ["".join(pieces).strip().strip("\"'").strip() for pieces in fields]
+    return [_strip_quotes("".join(pieces)) for pieces in fields]
+
+
+def _strip_quotes(text: str) -> str:
+    inside = text.strip().strip("\"'")
+    return inside.strip()
 
 
 def is_title_row(row: Sequence[str]) -> bool:
@@ -50,20 +57,38 @@ def tested_columns(titles: Sequence[str], rows: Sequence[Sequence[str]], meant: 
     """
     choice = _find_choice(titles, rows)
     if choice:
-        rows = [row for row in rows if _field(row, choice.column).casefold() in choice.tested]
+        rows = [row for row in rows if choice.is_tested(row)]
     width = max(len(row) for row in (titles, *rows))
-    columns = [index for index in range(width) if not (choice and index == choice.column)]
-    # A column without a title may hold names as well, but for the first: that is the number of the line.
-    named = [index for index in columns if _is_title(_field(titles, index)) or (index and not _field(titles, index))]
-    holding = [index for index in named if any(map(meant, _column(rows, index)))]
-    kept = [[(index, _field(row, index)) for index in holding or named] for row in rows]
-    for row in kept:
-        _require_one_group(titles, row, meant)
-    return [[field for _, field in row] for row in kept]
+    columns = list(range(width))
+    if choice:
+        columns.remove(choice.column)
+    named = [index for index in columns if _may_hold_names(titles, index)]
+    holding = []
+    for index in named:
+        if any(map(meant, _list_column(rows, index))):
+            holding.append(index)
+    kept = holding or named
+
+    fields = []
+    for row in rows:
+        _require_one_group(titles, row, kept, meant)
+        fields.append([_field_at(row, index) for index in kept])
+    return fields
 
 
 def _is_title(field: str) -> bool:
-    return len(field) <= LONGEST_TITLE and TITLE.fullmatch(field) is not None
+    if len(field) > LONGEST_TITLE:
+        return False
+    return TITLE.fullmatch(field) is not None
+
+
+def _may_hold_names(titles: Sequence[str], index: int) -> bool:
+    """Whether a column is one of names by its title.
+
+    A column without a title may hold names as well, but for the first: that is the number of the line.
+    """
+    title = _field_at(titles, index)
+    return _is_title(title) or (index > 0 and title == "")
 
 
 @dataclass(frozen=True)
@@ -73,32 +98,42 @@ class _Choice:
     column: int
     tested: Collection[str]
 
+    def is_tested(self, row: Sequence[str]) -> bool:
+        return _field_at(row, self.column).casefold() in self.tested
+
 
 def _find_choice(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> _Choice | None:
     """A column of parts (train, test) or of flags (test: 1, 0); None where there is none."""
     for index, title in enumerate(titles):
-        values = {field.casefold() for field in _column(rows, index)}
-        if values & TESTED and values <= TESTED | LEARNED | {""}:
+        values = {field.casefold() for field in _list_column(rows, index)}
+        if values & TESTED and values <= PARTS:
             return _Choice(index, TESTED)
         if FLAG_TITLE.fullmatch(title) and values & YES and values <= YES | NO:
             return _Choice(index, YES)
     return None
 
 
-def _require_one_group(titles: Sequence[str], row: Sequence[tuple[int, str]], meant: Meaning) -> None:
-    groups = {meant(field): (index, field) for index, field in row if meant(field) is not None}
-    if len(groups) > 1:
-        (first, a), (second, b), *_ = groups.values()
-        raise ValueError(
-            f"its columns '{_field(titles, first)}' and '{_field(titles, second)}' name different groups ('{a}' and "
-            f"'{b}' in one line); expected one column of names, so remove the others"
-        )
+def _require_one_group(titles: Sequence[str], row: Sequence[str], columns: Iterable[int], meant: Meaning) -> None:
+    """Raise ValueError where the columns of a row name different groups."""
+    places: dict[str, int] = {}  # the last column that names each group
+    for index in columns:
+        group = meant(_field_at(row, index))
+        if group is not None:
+            places[group] = index
+    if len(places) < 2:
+        return
+    first, second, *_ = places.values()
+    raise ValueError(
+        f"its columns '{_field_at(titles, first)}' and '{_field_at(titles, second)}' "
+        f"name different groups ('{_field_at(row, first)}' and '{_field_at(row, second)}' in one line); "
+        "expected one column of names, so remove the others"
+    )
 
 
-def _column(rows: Sequence[Sequence[str]], index: int) -> list[str]:
-    return [_field(row, index) for row in rows]
+def _list_column(rows: Sequence[Sequence[str]], index: int) -> list[str]:
+    return [_field_at(row, index) for row in rows]
 
 
-def _field(row: Sequence[str], index: int) -> str:
+def _field_at(row: Sequence[str], index: int) -> str:
     """A field; empty where the line is shorter."""
     return row[index] if index < len(row) else ""

@@ -24,59 +24,98 @@ def read_split_file(root: Path | None, file: str, ids: Collection[str]) -> tuple
     `file` is looked for below the dataset's root, then as the path that it is. Every id must be one of `ids`,
     which are in Unicode NFC, and stand in one part only; no part may be empty.
     """
-    places = [*([root / file] if root else []), Path(os.path.expanduser(file))]
-    path = next((place for place in places if os.path.isfile(place)), None)  # False of a name that is too long, too
+    places = [Path(os.path.expanduser(file))]
+    if root:
+        places.insert(0, root / file)
+    path = _find_file(places)
     if path is None:
-        looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
+        absolute = [str(place.absolute()) for place in places]
+        looked = " and ".join(dict.fromkeys(absolute))
         return {}, [Finding("unreadable", file, f"is the file of dataset.split and not there; looked at {looked}")]
+
+    # A file that is no split of any kind is one fault; a split with wrong ids may have several.
     try:
-        parts = _parts(json.loads(bounded_read(path, MAX_BYTES), object_pairs_hook=_without_repetition))
+        text = bounded_read(path, MAX_BYTES)
+        content = json.loads(text, object_pairs_hook=_without_repetition)
+        parts = _take_parts(content)
     except (OSError, ValueError, RecursionError) as error:
         return {}, [Finding("unreadable", file, f"cannot be read ({error}); {EXPECTED}")]
-    return parts, [Finding(code, file, message) for code, message in _faults(parts, ids)]
+    return parts, _find_faults(file, parts, ids)
+
+
+def _find_file(places: Sequence[Path]) -> Path | None:
+    for place in places:
+        if os.path.isfile(place):  # False of a name that is too long, too
+            return place
+    return None
 
 
 def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """The keys of an object. Raises ValueError for one that is there twice, of which JSON would keep the last."""
-    keys = [key for key, _ in pairs]
-    repeated = [key for key, count in Counter(keys).items() if count > 1]
+    counts = Counter(key for key, _ in pairs)
+    repeated = _list_repeated(counts)
     if repeated:
-        raise ValueError(f"it holds the key {list_examples(repeated)} more than once")
+        listed = list_examples(repeated)
+        raise ValueError(f"it holds the key {listed} more than once")
     return dict(pairs)
 
 
-def _parts(content: Any) -> dict[str, list[str]]:
+def _list_repeated(counts: Mapping[str, int]) -> list[str]:
+    return [text for text, count in counts.items() if count > 1]
+
+
+def _take_parts(content: Any) -> dict[str, list[str]]:
+    """The ids of each part, in Unicode NFC. Raises ValueError for what is no split."""
     if not isinstance(content, Mapping):
         raise ValueError("it holds no keys")
     wrong = [part for part in PARTS if not _is_list_of_text(content.get(part))]
     if wrong:
-        raise ValueError(f"{', '.join(wrong)}: missing, or no list of text")
-    return {part: [unicodedata.normalize("NFC", id) for id in content[part]] for part in PARTS}
+        names = ", ".join(wrong)
+        raise ValueError(f"{names}: missing, or no list of text")
+    parts = {}
+    for part in PARTS:
+        parts[part] = [unicodedata.normalize("NFC", id) for id in content[part]]
+    return parts
 
 
 def _is_list_of_text(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(id, str) for id in value)
 
 
-def _faults(parts: Mapping[str, Sequence[str]], ids: Collection[str]) -> list[tuple[str, str]]:
-    counts = Counter(id for part in PARTS for id in parts[part])
+def _find_faults(file: str, parts: Mapping[str, Sequence[str]], ids: Collection[str]) -> list[Finding]:
+    """What is wrong with the ids of each part: unknown ones, repeated ones, and parts without any."""
+    counts: Counter[str] = Counter()
+    for part in PARTS:
+        counts.update(parts[part])
     unknown = [id for id in counts if id not in ids]
-    repeated = [id for id, count in counts.items() if count > 1]
+    repeated = _list_repeated(counts)
+    empty = [part for part in PARTS if not parts[part]]
+
     faults = []
     if unknown:
-        example = f", such as {min(ids)}" if ids else ""
         listed = list_examples(unknown, MAX_LISTED)
-        message = f"names cases that are not there: {listed}; expected ids of labelled images{example}"
-        faults.append(("missing_image", message))
+        message = f"names cases that are not there: {listed}; expected ids of labelled images"
+        if ids:
+            message += f", such as {min(ids)}"
+        faults.append(Finding("missing_image", file, message))
     if repeated:
         # The places of those that are not shown would take long to find where all are repeated.
-        repeated[:MAX_LISTED] = [f"{id} ({_parts_of_case(parts, id)})" for id in repeated[:MAX_LISTED]]
+        for index, id in enumerate(repeated[:MAX_LISTED]):
+            places = _list_places(parts, id)
+            repeated[index] = f"{id} ({places})"
         listed = list_examples(repeated, MAX_LISTED)
-        faults.append(("unreadable", f"names cases more than once: {listed}; expected each in one part"))
-    if empty := [part for part in PARTS if not parts[part]]:
-        faults.append(("too_few", f"names no case for {' and '.join(empty)}; expected one or more in each part"))
+        message = f"names cases more than once: {listed}; expected each in one part"
+        faults.append(Finding("unreadable", file, message))
+    if empty:
+        names = " and ".join(empty)
+        message = f"names no case for {names}; expected one or more in each part"
+        faults.append(Finding("too_few", file, message))
     return faults
 
 
-def _parts_of_case(parts: Mapping[str, Sequence[str]], id: str) -> str:
-    return ", ".join(part for part in PARTS for found in parts[part] if found == id)
+def _list_places(parts: Mapping[str, Sequence[str]], id: str) -> str:
+    """The parts that name a case, each as often as it does."""
+    places = []
+    for part in PARTS:
+        places += [part] * parts[part].count(id)
+    return ", ".join(places)
