@@ -14,7 +14,11 @@ from genseg_betty.data.phantom.vessel import draw_vessels
 from genseg_betty.data.source.case import Sample
 from genseg_betty.errors import UserError
 
-SUBJECTS = {"lung": draw_lungs, "lesion": draw_lesion, "vessel": draw_vessels}
+SUBJECTS = {
+    "lung": draw_lungs,
+    "lesion": draw_lesion,
+    "vessel": draw_vessels,
+}
 KINDS = tuple(SUBJECTS)
 DOMAINS = ("source", "shifted")
 MIN_SIZE = 32  # pixels; below it a vessel is thinner than one
@@ -29,12 +33,12 @@ def draw_phantom(kind: str, domain: str, size: int, seed: int, index: int) -> Sa
     """
     _require_fitting(kind, domain, size, seed, index)
     entropy = (KINDS.index(kind), DOMAINS.index(domain), seed, index)
-    canvas = Canvas(np.random.default_rng(entropy), size)
+    rng = np.random.default_rng(entropy)
     draw_subject = SUBJECTS[kind]
-    image, mask = draw_subject(canvas, shifted=domain == "shifted")
-    levels = clip_to_unit(image) * 255
-    levels = np.rint(levels).astype(np.float32)
-    return Sample(levels.reshape(size, size, -1), mask.astype(np.int64))
+    image, mask = draw_subject(Canvas(rng, size), shifted=domain == "shifted")
+    levels = np.rint(clip_to_unit(image) * 255)
+    pixels = levels.astype(np.float32).reshape(size, size, -1)
+    return Sample(pixels, mask.astype(np.int64))
 
 
 def _require_fitting(kind: str, domain: str, size: int, seed: int, index: int) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
+from genseg_betty.data.phantom.colours import Colour
 from genseg_betty.data.phantom.pose import Array, Pose
 
 Range = tuple[float, float]
-Colour = tuple[float, float, float]  # RGB in [0, 1]
 
 FULL_TURN = 2 * np.pi
 SUPERSAMPLING = 3  # strokes are drawn that much larger and averaged down, for smooth edges
@@ -66,7 +66,8 @@ class Canvas:
     def draw_count(self, limits: Range) -> int:
         """A random whole number from the first limit to the second, both included."""
         least, most = limits
-        count = self.rng.integers(int(least), int(most) + 1)
+        behind = int(most) + 1
+        count = self.rng.integers(int(least), behind)
         return int(count)
 
     def flip_coin(self, probability: float) -> bool:
@@ -77,7 +78,8 @@ class Canvas:
         """One of the colours, a little off: [3]."""
         last = len(colours) - 1
         colour = colours[self.draw_count((0, last))]
-        return np.array(colour) + self.rng.normal(0, 0.025, 3)
+        deviation = self.rng.normal(0, 0.025, 3)
+        return np.array(colour) + deviation
 
     def draw_pose(self, degrees: float, scale: Range, aspect: Range, shift: float) -> Pose:
         """A pose with every part uniform in its range; `aspect` stretches x alone."""
@@ -91,9 +93,10 @@ class Canvas:
     def draw_noise(self, cells: int) -> Array:
         """Smooth noise [size, size] of mean 0 and deviation about 1 with `cells` bumps a side."""
         side = cells + 2
-        coarse = self.rng.standard_normal((side, side), dtype=np.float32) * 1.3
-        picture = Image.fromarray(coarse)
-        smooth = picture.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        coarse = self.rng.standard_normal((side, side), dtype=np.float32)
+        picture = Image.fromarray(coarse * 1.3)
+        size = (self.size, self.size)
+        smooth = picture.resize(size, Image.Resampling.BICUBIC)
         return np.asarray(smooth)
 
     def soft_step(self, distance: Array, softness: float = 0.0) -> Array:
@@ -139,23 +142,6 @@ def _find_pixels(strokes: Sequence[Stroke], side: int, pose: Pose | None) -> lis
 def clip_to_unit(values: Array) -> Array:
     """The values, those below 0 raised to 0 and those above 1 lowered to 1."""
     return np.clip(values, 0, 1)
-
-
-def make_colour(red: float, green: float, blue: float) -> Array:
-    """A colour to mix with float32 pictures."""
-    return np.array((red, green, blue), dtype=np.float32)
-
-
-def paint_over(image: Array, colour: Array | float, coverage: Array, opacity: float = 1.0) -> Array:
-    """Lay a colour, or a coloured picture [H, W, 3], on the image [H, W, 3] where `coverage` [H, W] says."""
-    share = coverage[..., None]
-    beneath = image * (1 - opacity * share)
-    return beneath + colour * opacity * share
-
-
-def tint_plane(plane: Array, colour: Colour | Array) -> Array:
-    """The picture [H, W, 3] of a plane [H, W] in that colour."""
-    return plane[..., None] * colour
 
 
 def bell_curve(*distances: Array) -> Array:

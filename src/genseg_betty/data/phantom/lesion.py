@@ -3,18 +3,8 @@
 import numpy as np
 
 from genseg_betty.data.phantom.camera import add_blur_and_grain, expose_colours
-from genseg_betty.data.phantom.canvas import (
-    FULL_TURN,
-    Array,
-    Canvas,
-    Stroke,
-    bell_curve,
-    clip_to_unit,
-    make_colour,
-    make_segment,
-    paint_over,
-    tint_plane,
-)
+from genseg_betty.data.phantom.canvas import FULL_TURN, Array, Canvas, Stroke, bell_curve, clip_to_unit, make_segment
+from genseg_betty.data.phantom.colours import make_colour, paint_over, tint_plane
 from genseg_betty.data.phantom.lesion_domains import SHIFTED, SOURCE, LesionDomain
 from genseg_betty.data.phantom.pose import Pose, point_towards
 
@@ -42,10 +32,11 @@ def _draw_outline(canvas: Canvas, domain: LesionDomain, x: Array, y: Array) -> A
     angle = np.arctan2(y, x)
     radius = np.ones_like(angle)
     for wave in range(2, 7):
-        size = canvas.rng.standard_normal() * domain.lobes
-        size = np.float32(size / np.sqrt(wave - 1))
+        deviation = canvas.rng.standard_normal() * domain.lobes
+        size = np.float32(deviation / np.sqrt(wave - 1))
         phase = np.float32(canvas.draw_angle())
-        radius += size * np.cos(wave * angle + phase)
+        turned = wave * angle + phase
+        radius += size * np.cos(turned)
     radius = np.clip(radius, 0.45, 1.5)
     roughness = 0.025 * canvas.draw_noise(20)
     return radius - np.hypot(x, y) + roughness
@@ -64,8 +55,9 @@ def _draw_skin(canvas: Canvas, domain: LesionDomain) -> Array:
     redness = strength * canvas.draw_noise(5)
     count = canvas.draw_count((4, 12))
     furrows = [_draw_furrow(canvas) for _ in range(count)]
-    depth = 1.5 * canvas.draw_number(domain.texture)
-    relief = relief + depth * canvas.draw_strokes(furrows)
+    strength = 1.5 * canvas.draw_number(domain.texture)
+    lines = canvas.draw_strokes(furrows)
+    relief = relief + strength * lines
     image = tone + relief[..., None]
     image = image + tint_plane(redness, BLOOD)
     return image.astype(np.float32)
@@ -74,7 +66,8 @@ def _draw_skin(canvas: Canvas, domain: LesionDomain) -> Array:
 def _draw_furrow(canvas: Canvas) -> Stroke:
     start = canvas.rng.uniform(-1.1, 1.1, 2)
     angle = canvas.draw_offset(np.pi)
-    points = make_segment(start, 0.9 * point_towards(angle))
+    along = 0.9 * point_towards(angle)
+    points = make_segment(start, along)
     return Stroke(points, 0.012)
 
 
@@ -84,24 +77,32 @@ def _add_pigment(canvas: Canvas, domain: LesionDomain, image: Array, inside: Arr
     mottle = _draw_mottle(canvas, domain)
     darkening = 1 + 0.8 * mottle[..., None]
     colour = two_tones * darkening
+    colour = colour.astype(np.float32)
 
     # The skin shows through at the edge, and where pigment is thin.
     softness = canvas.draw_number(domain.softness)
     edge = canvas.soft_step(inside, 2.5 * softness)
     depth = canvas.draw_number(domain.depth)
-    cover = edge * (depth - 0.5 * mottle)
-    if canvas.flip_coin(0.3):  # regression: pigment lost in a patch
-        lost = clip_to_unit(canvas.draw_noise(3) - 0.5)
-        cover = cover * (1 - 0.5 * lost)
+    uneven_depth = depth - 0.5 * mottle
+    cover = edge * uneven_depth
+    if canvas.flip_coin(0.3):
+        cover = cover * _draw_regression(canvas)
 
     image = _add_halo(canvas, domain, image, inside)
     cover = clip_to_unit(cover)
-    return paint_over(image, colour.astype(np.float32), cover)
+    return paint_over(image, colour, cover)
+
+
+def _draw_regression(canvas: Canvas) -> Array:
+    """The share of the pigment [H, W] that is left where it is lost in a patch."""
+    patch = canvas.draw_noise(3) - 0.5
+    return 1 - 0.5 * clip_to_unit(patch)
 
 
 def _mix_two_tones(canvas: Canvas, domain: LesionDomain) -> Array:
     """Two of the domain's pigments [H, W, 3] that run into each other."""
-    pigments = canvas.rng.permutation(np.array(domain.pigment))
+    pigments = np.array(domain.pigment)
+    pigments = canvas.rng.permutation(pigments)
     deviations = canvas.rng.normal(0, 0.015, (2, 3))
     first, second = pigments[:2] + deviations
     blend = 0.5 + 0.6 * canvas.draw_noise(3)
@@ -138,14 +139,15 @@ def _draw_hair(canvas: Canvas) -> Stroke:
     angle = canvas.draw_angle()
     length = canvas.draw_number((0.3, 1.0))
     bend = canvas.draw_offset(0.4)
-    across = bend * along**2
-    curve = np.stack([length * along, across], axis=1)
+    x = length * along
+    y = bend * along**2
+    curve = np.stack([x, y], axis=1)
     cos = np.cos(angle)
     sin = np.sin(angle)
     turn = np.array([[cos, sin], [-sin, cos]])
     place = canvas.rng.uniform(-0.8, 0.8, 2)
-    width = canvas.draw_number((0.01, 0.025))
-    return Stroke(curve @ turn + place, width)
+    points = curve @ turn + place
+    return Stroke(points, canvas.draw_number((0.01, 0.025)))
 
 
 def _add_markings(canvas: Canvas, domain: LesionDomain, pose: Pose, image: Array) -> Array:
@@ -155,17 +157,23 @@ def _add_markings(canvas: Canvas, domain: LesionDomain, pose: Pose, image: Array
     if canvas.flip_coin(domain.markings):
         image = _add_ruler(canvas, image)
     if canvas.flip_coin(domain.markings):
-        gloss = clip_to_unit(canvas.draw_noise(14) - 1.6)
-        image = image + 0.35 * gloss[..., None]
+        image = _add_gloss(canvas, image)
     return image
+
+
+def _add_gloss(canvas: Canvas, image: Array) -> Array:
+    """White spots of wet skin."""
+    peaks = canvas.draw_noise(14) - 1.6
+    gloss = 0.35 * clip_to_unit(peaks)
+    return image + gloss[..., None]
 
 
 def _add_ink(canvas: Canvas, pose: Pose, image: Array) -> Array:
     """Four dots around the lesion."""
     angles = canvas.rng.uniform(0, FULL_TURN, 4)
-    places = pose.to_picture(1.5 * point_towards(angles))
+    places = 1.5 * point_towards(angles)
     dots = []
-    for place in places:
+    for place in pose.to_picture(places):
         points = make_segment(place, (0.05, 0.05))
         dots.append(Stroke(points, 0.07))
     coverage = canvas.draw_strokes(dots)
@@ -193,11 +201,16 @@ def _take_picture(canvas: Canvas, domain: LesionDomain, image: Array) -> Array:
     imbalance = 0.02 + 0.4 * domain.lighting
     image = expose_colours(canvas, image, light, imbalance, domain.gamma)
     if canvas.flip_coin(domain.rim):
-        radius = canvas.draw_number((1.12, 1.3))
-        inside = radius - np.hypot(*canvas.grid)
-        lens = canvas.soft_step(inside, 0.15)
-        image = image * lens[..., None]
+        image = _add_rim(canvas, image)
     return add_blur_and_grain(canvas, image, domain.blur, domain.grain)
+
+
+def _add_rim(canvas: Canvas, image: Array) -> Array:
+    """Darken what lies outside the round lens."""
+    radius = canvas.draw_number((1.12, 1.3))
+    from_centre = np.hypot(*canvas.grid)
+    lens = canvas.soft_step(radius - from_centre, 0.15)
+    return image * lens[..., None]
 
 
 def _draw_light(canvas: Canvas, domain: LesionDomain) -> Array:
@@ -206,5 +219,6 @@ def _draw_light(canvas: Canvas, domain: LesionDomain) -> Array:
     right, down = canvas.rng.normal(0, domain.lighting, 2)
     slope = 1 + right * x + down * y
     falloff = 0.06 * (x**2 + y**2)
-    unevenness = domain.lighting * 0.4
-    return slope - falloff + unevenness * canvas.draw_noise(2)
+    strength = domain.lighting * 0.4
+    unevenness = strength * canvas.draw_noise(2)
+    return slope - falloff + unevenness

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from genseg_betty.data.phantom.canvas import Colour, Range
+from genseg_betty.data.phantom.canvas import Range
+from genseg_betty.data.phantom.colours import Colour
 
 FAIR_SKIN = (
     (0.93, 0.76, 0.7),

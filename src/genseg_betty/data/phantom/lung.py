@@ -16,7 +16,13 @@ from genseg_betty.data.phantom.vessel_tree import Tip, VesselTree
 
 HILUM = (0.17, -0.08)  # where the lung's vessels enter, from the midline
 LUNG_VESSELS = VesselTree(length=0.05, bend=0.2, taper=0.92, fork=0.18, least=0.009)
-HALF_WIDTHS = {-1.1: 0.2, -0.9: 0.24, -0.76: 0.55, -0.6: 1.0, -0.4: 1.1}  # of neck and shoulders at height y
+HALF_WIDTHS = {  # of the body, by height y
+    -1.1: 0.2,  # neck
+    -0.9: 0.24,
+    -0.76: 0.55,  # shoulders
+    -0.6: 1.0,
+    -0.4: 1.1,
+}
 
 
 def draw_lungs(canvas: Canvas, shifted: bool) -> tuple[Array, Array]:
@@ -36,8 +42,10 @@ def _draw_tissue(canvas: Canvas, patient: Patient) -> Array:
     y = patient.y
     depth = _draw_half_width(canvas, y) - patient.side
     in_body = depth > 0
-    edge = np.sqrt(clip_to_unit(depth / 0.5))
-    image = np.where(in_body, 0.12 + 0.52 * edge, 0.02)
+    towards_edge = clip_to_unit(depth / 0.5)
+    thickness = np.sqrt(towards_edge)
+    tissue = 0.12 + 0.52 * thickness
+    image = np.where(in_body, tissue, 0.02)
 
     # The belly is thicker than the chest, and no body is even.
     towards_belly = 0.06 * np.clip(y, -0.5, 1)
@@ -51,10 +59,15 @@ def _draw_tissue(canvas: Canvas, patient: Patient) -> Array:
 def _draw_half_width(canvas: Canvas, y: Array) -> Array:
     """Distance of the body's edge from the midline at each height."""
     torso = canvas.draw_number((0.8, 0.95))
-    below = {-0.1: torso + 0.04, 0.4: torso, 1.1: torso + 0.08}
-    edge = HALF_WIDTHS | below
-    heights = list(edge.keys())
-    half_width = np.interp(y, heights, list(edge.values()))
+    below_arms = {
+        -0.1: torso + 0.04,
+        0.4: torso,
+        1.1: torso + 0.08,
+    }
+    outline = HALF_WIDTHS | below_arms
+    heights = list(outline.keys())
+    half_widths = list(outline.values())
+    half_width = np.interp(y, heights, half_widths)
     return half_width.astype(np.float32)
 
 
@@ -63,9 +76,11 @@ def _draw_breasts(canvas: Canvas, patient: Patient) -> Array:
     size = canvas.draw_number((0.24, 0.34))
     from_top = patient.y - low + size
     across = (patient.side - 0.45) / 1.2
-    within = size * 1.3 - np.hypot(across, from_top)
-    outline = canvas.soft_step(within, 0.05)
-    return 0.09 * outline * canvas.soft_step(from_top, 0.5)
+    from_middle = np.hypot(across, from_top)
+    radius = size * 1.3
+    outline = canvas.soft_step(radius - from_middle, 0.05)
+    fading = canvas.soft_step(from_top, 0.5)
+    return 0.09 * outline * fading
 
 
 def _draw_skeleton(canvas: Canvas, domain: LungDomain, patient: Patient) -> Array:
@@ -75,8 +90,9 @@ def _draw_skeleton(canvas: Canvas, domain: LungDomain, patient: Patient) -> Arra
     image += _draw_heart(canvas, patient)
     image -= _draw_windpipe(canvas, patient)
     brightness = canvas.draw_number((0.1, 0.17))
-    clavicles = _draw_clavicles(canvas)
-    return image + brightness * canvas.draw_strokes(clavicles, patient.pose)
+    strokes = _draw_clavicles(canvas)
+    clavicles = canvas.draw_strokes(strokes, patient.pose)
+    return image + brightness * clavicles
 
 
 def _draw_ribs(canvas: Canvas, domain: LungDomain, patient: Patient) -> Array:
@@ -84,17 +100,21 @@ def _draw_ribs(canvas: Canvas, domain: LungDomain, patient: Patient) -> Array:
     anatomy = patient.anatomy
     side = patient.side
     y = patient.y
+
+    # The heart outshines the ribs.
     around_lungs = canvas.soft_step(patient.inside + 0.07, 0.04)
     within_lungs = canvas.soft_step(patient.inside, 0.04)
-    cage = 0.35 * around_lungs + 0.65 * within_lungs  # the heart outshines them
+    cage = 0.35 * around_lungs + 0.65 * within_lungs
 
-    height = y - 0.1 * side - 0.75 * side**3
+    fall = 0.75 * side**3
+    height = y - 0.1 * side - fall
     behind = _draw_arches(height, anatomy.rib_spacing, anatomy.rib_phase)
     height = y + 0.65 * side
     spacing = anatomy.rib_spacing * 1.15
     front = _draw_arches(height, spacing, 2 * anatomy.rib_phase)
     brightness = canvas.draw_number(domain.ribs)
-    return brightness * cage * (behind + 0.45 * front)
+    arches = behind + 0.45 * front
+    return brightness * cage * arches
 
 
 def _draw_arches(height: Array, spacing: float, phase: float) -> Array:
@@ -106,7 +126,8 @@ def _draw_arches(height: Array, spacing: float, phase: float) -> Array:
 
 def _draw_spine(canvas: Canvas, patient: Patient) -> Array:
     column = canvas.soft_step(0.085 - patient.side, 0.05)
-    vertebrae = 0.06 + 0.02 * np.sin(patient.y * 38)
+    wave = np.sin(patient.y * 38)
+    vertebrae = 0.06 + 0.02 * wave
     above_pelvis = canvas.soft_step(0.5 - patient.y, 0.5)
     return column * vertebrae * above_pelvis
 
@@ -128,8 +149,8 @@ def _draw_clavicles(canvas: Canvas) -> list[Stroke]:
     rise = canvas.draw_number((0.02, 0.16))
     along = np.linspace(0, 1, 12)
     outwards = 0.1 + 0.65 * along
-    bend = 0.05 * np.sin(FULL_TURN * along)
-    height = -0.5 - rise * along + bend
+    wave = np.sin(FULL_TURN * along)
+    height = -0.5 - rise * along + 0.05 * wave
     right = np.stack([-outwards, height], axis=1)
     left = np.stack([outwards, height], axis=1)
     return [Stroke(right, 0.055), Stroke(left, 0.055)]
@@ -143,7 +164,8 @@ def _fill_with_air(canvas: Canvas, domain: LungDomain, patient: Patient, image: 
     through = canvas.draw_number(domain.lung) - 0.5
     lung = canvas.soft_step(patient.inside, 0.035)
     brightness = through - 0.1 + 0.08 * patient.y
-    image = image * (1 + lung * brightness)
+    darkening = 1 + lung * brightness
+    image = image * darkening
     return image + lung * dense * 0.6
 
 
@@ -156,7 +178,8 @@ def _draw_vessels_and_hilum(canvas: Canvas, patient: Patient) -> Array:
     down = (patient.y - hilum_y) / 0.17
     hilum = bell_curve(across, down)
     dense = 0.13 * vessels + 0.2 * hilum
-    return dense + 0.03 * canvas.draw_noise(24)
+    unevenness = 0.03 * canvas.draw_noise(24)
+    return dense + unevenness
 
 
 def _draw_opacity(canvas: Canvas, domain: LungDomain, patient: Patient) -> Array:
@@ -181,7 +204,8 @@ def _draw_lung_vessels(canvas: Canvas) -> list[Stroke]:
             width = canvas.draw_number((0.025, 0.04))
             root = Tip(np.array(HILUM), heading, width)
             for points, width in LUNG_VESSELS.grow_strokes(canvas.rng, root):
-                strokes.append(Stroke(points * (sign, 1), width))
+                mirrored = points * (sign, 1)
+                strokes.append(Stroke(mirrored, width))
     return strokes
 
 
@@ -196,7 +220,8 @@ def _add_stomach_gas(canvas: Canvas, patient: Patient, image: Array) -> Array:
     height = canvas.draw_number((0.03, 0.08))
     across = (patient.x - centre_x) / width
     down = (patient.y - centre_y) / height
-    from_centre = np.sqrt(across**2 + down**2)
+    squares = across**2 + down**2
+    from_centre = np.sqrt(squares)
     darkness = canvas.draw_number((0.1, 0.3))
     bubble = canvas.soft_step(1 - from_centre, 0.3)
     return image - darkness * bubble
@@ -204,12 +229,14 @@ def _add_stomach_gas(canvas: Canvas, patient: Patient, image: Array) -> Array:
 
 def _expose_film(canvas: Canvas, domain: LungDomain, pose: Pose, image: Array) -> Array:
     """Exposure, bias field, blur and grain; then what lies on the film."""
-    image = image + domain.bias * canvas.draw_noise(2)
+    bias = domain.bias * canvas.draw_noise(2)
+    image = image + bias
     lit = clip_to_unit(image * 1.12)
     image = np.power(lit, canvas.draw_number(domain.gamma))
     image = add_blur_and_grain(canvas, image, domain.blur, domain.grain)
-    objects = draw_film_objects(canvas, domain, pose)
-    image = image + (0.97 - image) * canvas.draw_strokes(objects)
+    strokes = draw_film_objects(canvas, domain, pose)
+    objects = canvas.draw_strokes(strokes)
+    image = image + (0.97 - image) * objects
     if canvas.flip_coin(domain.collimation):
         image = add_black_bands(canvas, image)
     return image

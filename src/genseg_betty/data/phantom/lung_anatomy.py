@@ -73,7 +73,8 @@ class Anatomy:
 
         across = np.minimum(outer - side, side - inner)
         down = np.minimum(dome - y, y - top)
-        return np.minimum(across, down).astype(np.float32)
+        depth = np.minimum(across, down)
+        return depth.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,17 @@ class Patient:
     def draw_random(cls, canvas: Canvas, domain: LungDomain) -> "Patient":
         """A random patient of the domain, in a random pose."""
         anatomy = Anatomy.draw_random(canvas, domain)
-        pose = canvas.draw_pose(domain.degrees, domain.scale, domain.aspect, domain.shift)
+        pose = canvas.draw_pose(
+            domain.degrees,
+            domain.scale,
+            domain.aspect,
+            domain.shift,
+        )
         x, y = pose.to_subject(*canvas.grid)
         x = x + 0.012 * canvas.draw_noise(3)
         y = y + 0.012 * canvas.draw_noise(3)
-        return cls(anatomy, pose, x, y, inside=anatomy.measure_depth(x, y))
+        inside = anatomy.measure_depth(x, y)
+        return cls(anatomy, pose, x, y, inside)
 
     @cached_property
     def side(self) -> Array:

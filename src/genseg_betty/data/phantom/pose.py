@@ -34,9 +34,12 @@ class Pose:
         sin = np.sin(self.angle)
         turned_x = cos * x - sin * y
         turned_y = sin * x + cos * y
-        return np.stack([turned_x, turned_y], axis=1) + self.shift
+        turned = np.stack([turned_x, turned_y], axis=1)
+        return turned + self.shift
 
 
 def point_towards(angles: Array | float) -> Array:
     """Unit vectors [..., 2] in these directions, in radians."""
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    x = np.cos(angles)
+    y = np.sin(angles)
+    return np.stack([x, y], axis=-1)

@@ -5,17 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from genseg_betty.data.phantom.camera import add_blur_and_grain, expose_colours
-from genseg_betty.data.phantom.canvas import (
-    Array,
-    Canvas,
-    Range,
-    Stroke,
-    clip_to_unit,
-    make_colour,
-    make_segment,
-    paint_over,
-    tint_plane,
-)
+from genseg_betty.data.phantom.canvas import Array, Canvas, Range, Stroke, clip_to_unit, make_segment
+from genseg_betty.data.phantom.colours import make_colour, paint_over, tint_plane
 from genseg_betty.data.phantom.pose import point_towards
 from genseg_betty.data.phantom.vessel_domains import SHIFTED, SOURCE, VesselDomain
 from genseg_betty.data.phantom.vessel_tree import Tip, VesselTree
@@ -37,7 +28,8 @@ def draw_vessels(canvas: Canvas, shifted: bool) -> tuple[Array, Array]:
     """Image [H, W, 3] in [0, 1] and mask [H, W] bool."""
     domain = SHIFTED if shifted else SOURCE
     x, y = canvas.grid
-    centre_x, centre_y = canvas.rng.uniform(-domain.shift, domain.shift, 2)
+    shift = domain.shift
+    centre_x, centre_y = canvas.rng.uniform(-shift, shift, 2)
     from_centre = np.hypot(x - centre_x, y - centre_y)
     from_centre = from_centre.astype(np.float32)
     radius = canvas.draw_number(domain.radius)
@@ -55,8 +47,9 @@ def draw_vessels(canvas: Canvas, shifted: bool) -> tuple[Array, Array]:
     image = _take_picture(canvas, domain, image, from_centre)
 
     scope = canvas.soft_step(view, 0.06)
-    mask = (covered >= OPAQUE) & (view > 0)
-    return image * scope[..., None], mask
+    image = image * scope[..., None]
+    is_vessel = covered >= OPAQUE
+    return image, is_vessel & (view > 0)
 
 
 def _draw_tissue(canvas: Canvas, domain: VesselDomain) -> Array:
@@ -64,7 +57,8 @@ def _draw_tissue(canvas: Canvas, domain: VesselDomain) -> Array:
     tone = canvas.draw_tone(domain.tissue)
     strength = canvas.draw_number(domain.texture)
     lobes = canvas.draw_noise(5) + canvas.draw_noise(14)
-    relief = strength * (lobes + 0.6 * canvas.draw_noise(32))
+    speckle = 0.6 * canvas.draw_noise(32)
+    relief = strength * (lobes + speckle)
     image = tone + tint_plane(relief, RELIEF)
 
     # The capillaries are thinner than whatever counts as a vessel.
@@ -87,11 +81,12 @@ def _add_tree(canvas: Canvas, domain: VesselDomain, image: Array) -> tuple[Array
     is_vein = canvas.flip_coin(domain.veins)
     colour = np.array(VEIN if is_vein else ARTERY)
     colour = colour + canvas.rng.normal(0, 0.03, 3)
+    colour = colour.astype(np.float32)
     middle = canvas.blur_image(coverage, 2) - 0.6
     reflection = 0.3 * clip_to_unit(middle)
     contrast = canvas.draw_number(domain.contrast) * coverage
     unevenness = 1 + 0.08 * canvas.draw_noise(8)
-    image = paint_over(image, colour.astype(np.float32), contrast * unevenness)
+    image = paint_over(image, colour, contrast * unevenness)
     return image + reflection[..., None], coverage
 
 
@@ -101,7 +96,8 @@ def _plant_tree(canvas: Canvas, domain: VesselDomain) -> tuple[VesselTree, Tip]:
     aim = canvas.rng.uniform(-0.45, 0.45, 2)
     right, down = aim - start
     heading = np.arctan2(down, right)
-    tree = replace(VESSELS, bend=canvas.draw_number(domain.bend))
+    bend = canvas.draw_number(domain.bend)
+    tree = replace(VESSELS, bend=bend)
     width = canvas.draw_number(domain.width)
     return tree, Tip(start, heading, width)
 
@@ -126,7 +122,8 @@ def _draw_spots(canvas: Canvas, number: Range, length: tuple[float, float]) -> A
     strokes = []
     for place in canvas.rng.uniform(-0.8, 0.8, (count, 2)):
         points = make_segment(place, length)
-        strokes.append(Stroke(points, canvas.draw_number((0.03, 0.08))))
+        width = canvas.draw_number((0.03, 0.08))
+        strokes.append(Stroke(points, width))
     return canvas.draw_strokes(strokes)
 
 
@@ -135,8 +132,8 @@ def _add_laser(canvas: Canvas, image: Array) -> Array:
     tip = canvas.rng.uniform(-0.3, 0.3, 2)
     tip_x, tip_y = tip
     entry = (canvas.draw_offset(1), 1.3)
-    fibre = Stroke(np.array([tip, entry]), 0.12)
-    coverage = canvas.draw_strokes([fibre])
+    points = np.array([tip, entry])
+    coverage = canvas.draw_strokes([Stroke(points, 0.12)])
     image = paint_over(image, FIBRE, coverage)
 
     x, y = canvas.grid
@@ -150,7 +147,8 @@ def _add_laser(canvas: Canvas, image: Array) -> Array:
 def _take_picture(canvas: Canvas, domain: VesselDomain, image: Array, from_centre: Array) -> Array:
     """The scope's light, which falls off from the centre of view; white balance, exposure, blur and grain."""
     falloff = 1.08 - 0.3 * from_centre**2
-    light = falloff + domain.lighting * canvas.draw_noise(2)
+    unevenness = domain.lighting * canvas.draw_noise(2)
+    light = falloff + unevenness
     imbalance = 0.02 + 0.3 * domain.lighting
     image = expose_colours(canvas, image, light, imbalance, domain.gamma)
     return add_blur_and_grain(canvas, image, domain.blur, domain.grain)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from genseg_betty.data.phantom.canvas import Colour, Range
+from genseg_betty.data.phantom.canvas import Range
+from genseg_betty.data.phantom.colours import Colour
 
 PINK_TISSUE = (
     (0.85, 0.5, 0.36),

@@ -42,7 +42,8 @@ class VesselTree:
             steps = self._count_steps(tip.width)
             if steps < 2:
                 continue
-            turns = lfilter([self.bend], [1, -KEPT_TURN], rng.standard_normal(steps))
+            noise = rng.standard_normal(steps)
+            turns = lfilter([self.bend], [1, -KEPT_TURN], noise)
             headings = tip.heading + turns
             points = self._walk_from(tip.place, headings)
             strokes += self._cut_strokes(points, tip.width, steps)
@@ -51,7 +52,8 @@ class VesselTree:
             forks = rng.random(steps) < self.fork
             for step in np.flatnonzero(forks):
                 sign = rng.choice([-1, 1])
-                heading = headings[step] + sign * rng.uniform(0.5, 1.1)
+                turn = sign * rng.uniform(0.5, 1.1)
+                heading = headings[step] + turn
                 width = tip.width * self.taper**step
                 width *= rng.uniform(0.5, 0.8)
                 tips.append(Tip(points[step], heading, width))
