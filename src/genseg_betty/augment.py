@@ -53,6 +53,7 @@ class Augmentation:
         pair_border: str = "border",
         spacing: Sequence[float] | None = None,
     ) -> None:
+        # All faults are told at once.
         faults = _find_faults(rotate, flip, translate)
         faults += _find_faults_of_border("mask_border", mask_border)
         faults += _find_faults_of_border("pair_border", pair_border)
@@ -95,6 +96,7 @@ class Augmentation:
         """
         from monai.transforms.utils import create_translate
 
+        # Everything follows from one seed, which torch's generator of the CPU gives.
         seed = int(torch.randint(2**31, ()))
         random = np.random.RandomState(seed)
         dims = len(size)

@@ -140,6 +140,7 @@ def find_foreign_parts(config: DictConfig, part: str) -> Iterator[str]:
 
 
 def _fault_of_target(part: str, target: Any) -> str | None:
+    """Why the constructor that a section names is not accepted; None where it is."""
     if not isinstance(target, str) or not TARGET.fullmatch(target):
         return "expected package.module.Class"
     module, _, name = target.rpartition(".")

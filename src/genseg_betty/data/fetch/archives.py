@@ -111,6 +111,7 @@ def _refuse_other_kinds(file: Source, kind: str) -> None:
 
 
 def _read_zip(file: Source) -> Iterator[Member]:
+    """The regular files of a zip, which its list of contents names before any of them is read."""
     with zipfile.ZipFile(file) as archive:
         for count, member in enumerate(archive.infolist(), start=1):
             name = member.filename
@@ -129,6 +130,7 @@ def _read_zip(file: Source) -> Iterator[Member]:
 
 
 def _read_tar(file: Source) -> Iterator[Member]:
+    """The regular files of a tar, each behind its header, as they come."""
     stream = _Metered(_decompress_file(file))
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as archive:
         for count in itertools.count(1):

@@ -90,6 +90,7 @@ def bring_entry(entry: Entry, root: Path, screen: Screen) -> None:
 
 
 def _unpack_entry(entry: Entry, path: Path, into: Path, screen: Screen) -> None:
+    """Unpack an archive and remove it; a damaged one is removed too, unless its checksum is the publisher's."""
     tell = partial(screen.step, f"unpacking {entry.file}")
     scratch = path.with_name(".unpacking")
     try:

@@ -18,6 +18,7 @@ class Screen:
     """Tells on stderr how far a fetch is: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        # A terminal gets a bar that is drawn anew; any other stream gets lines.
         stream = stream or sys.stderr
         self._console = Console(file=stream, highlight=False)
         self._bars: bars.Progress | None = None

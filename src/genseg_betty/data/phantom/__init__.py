@@ -42,6 +42,7 @@ def draw_phantom(kind: str, domain: str, size: int, seed: int, index: int) -> Sa
 
 
 def _require_fitting(kind: str, domain: str, size: int, seed: int, index: int) -> None:
+    """Raise UserError naming every argument that does not fit."""
     faults = []
     if kind not in KINDS:
         known = ", ".join(KINDS)
