@@ -36,7 +36,7 @@ from genseg_betty.data.batches import LabelledSet
 from genseg_betty.data.cache.ledger import SETTLING
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.loading import load_data
-from genseg_betty.data.phantom import render
+from genseg_betty.data.phantom import draw_phantom
 from genseg_betty.data.source.case import Case
 from genseg_betty.device import resolve_device
 from genseg_betty.losses import segmentation_loss
@@ -75,7 +75,7 @@ def lay_out(arguments: argparse.Namespace, root: Path) -> tuple[str, list[Case]]
 
 def draw(root: Path, name: str, size: int, index: int) -> None:
     """A lesion as JPEG, its mask as PNG: the formats of ISIC."""
-    sample = render("lesion", "source", size, 0, index)
+    sample = draw_phantom("lesion", "source", size, 0, index)
     Image.fromarray(sample.image.astype(np.uint8)).save(root / "images" / f"{name}.jpg", quality=95)
     assert sample.mask is not None
     Image.fromarray((255 * sample.mask).astype(np.uint8)).save(root / "masks" / f"{name}.png")

@@ -26,7 +26,7 @@ def test_pair_matches_scipy(border: str) -> None:
     mask = blobs()
     image = torch.rand(3, 2, 40, 56, dtype=torch.float64) * 2 - 1
     torch.manual_seed(5)
-    matrices = augment.draw(3, 40, 56).numpy()
+    matrices = augment.draw_moves(3, 40, 56).numpy()
     torch.manual_seed(5)
     moved_image, moved_mask = augment.pair(image, mask)
     torch.manual_seed(5)
@@ -65,7 +65,7 @@ def test_nothing_asked_changes_nothing() -> None:
 
 
 def test_rotation_keeps_the_centre_and_its_range() -> None:
-    matrices = Augmentation(rotate=20, flip=(), translate=0).draw(500, 31, 51)
+    matrices = Augmentation(rotate=20, flip=(), translate=0).draw_moves(500, 31, 51)
     centre = torch.tensor([15.0, 25.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(matrices @ centre, centre.expand(500, 3))
     angles = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]))
@@ -75,7 +75,7 @@ def test_rotation_keeps_the_centre_and_its_range() -> None:
 
 
 def test_translation_is_a_fraction_of_each_side() -> None:
-    shifts = Augmentation(rotate=0, flip=(), translate=0.1).draw(500, 100, 200)[:, :2, 2]
+    shifts = Augmentation(rotate=0, flip=(), translate=0.1).draw_moves(500, 100, 200)[:, :2, 2]
     for axis, limit in ((0, 10), (1, 20)):
         assert 0.9 * limit < shifts[:, axis].max() <= limit
         assert -limit <= shifts[:, axis].min() < -0.9 * limit
@@ -86,7 +86,7 @@ def test_order_is_random() -> None:
 
     The inverse matrices say the same of the other order. A random order leaves the box both ways.
     """
-    matrices = Augmentation(rotate=180, flip=(), translate=0.1).draw(1000, 101, 101)
+    matrices = Augmentation(rotate=180, flip=(), translate=0.1).draw_moves(1000, 101, 101)
     centre = torch.tensor([50.0, 50.0, 1.0], dtype=torch.float64)
     for moves in (matrices, torch.linalg.inv(matrices)):
         distance = (moves @ centre - centre).abs().amax(dim=1)
@@ -183,7 +183,7 @@ def test_volumes_match_scipy() -> None:
     image = torch.rand(3, 1, *size, dtype=torch.float64) * 2 - 1
     augment = Augmentation(rotate=25, flip=(0, 1, 2), translate=0.2, pair_border="border")
     torch.manual_seed(6)
-    matrices = augment.draw(3, *size).numpy()
+    matrices = augment.draw_moves(3, *size).numpy()
     torch.manual_seed(6)
     moved_image, moved_mask = augment.pair(image, mask)
     for index, matrix in enumerate(matrices):
@@ -206,16 +206,16 @@ def test_flips_of_volumes_are_named_as_those_of_images(axis: int, dimension: int
 def test_volumes_of_thick_slices_turn_as_bodies_do() -> None:
     """Distances in mm stay, which they would not if slices 5 mm apart were turned like pixels."""
     steps = torch.tensor([5.0, 1.0, 0.8], dtype=torch.float64)
-    moved = Augmentation(rotate=30, flip=(), translate=0, spacing=steps.tolist()).draw(50, 9, 31, 51)[:, :3, :3]
+    moved = Augmentation(rotate=30, flip=(), translate=0, spacing=steps.tolist()).draw_moves(50, 9, 31, 51)[:, :3, :3]
     turns = moved * steps[:, None] / steps  # of mm to mm
     torch.testing.assert_close(turns @ turns.mT, torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
     torch.testing.assert_close(torch.linalg.det(turns), torch.ones(50, dtype=torch.float64))
-    plain = Augmentation(rotate=30, flip=(), translate=0).draw(50, 9, 31, 51)[:, :3, :3]
+    plain = Augmentation(rotate=30, flip=(), translate=0).draw_moves(50, 9, 31, 51)[:, :3, :3]
     assert (plain * steps[:, None] / steps @ (plain * steps[:, None] / steps).mT - torch.eye(3)).abs().max() > 0.5
 
 
 def test_rotation_of_volumes_turns_about_every_axis() -> None:
-    matrices = Augmentation(rotate=20, flip=(), translate=0).draw(200, 9, 31, 51)
+    matrices = Augmentation(rotate=20, flip=(), translate=0).draw_moves(200, 9, 31, 51)
     centre = torch.tensor([4.0, 15.0, 25.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(matrices @ centre, centre.expand(200, 4))
     turns = matrices[:, :3, :3]

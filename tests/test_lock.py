@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from genseg_betty.errors import UserError
-from genseg_betty.lock import Holder, Lock, boot_id, is_locked, namespace
+from genseg_betty.lock import Holder, Lock, boot_id, is_locked, pid_namespace
 from surroundings import PROCESSES, contend
 
 PROCESSES_AT_ONCE, ROUNDS = 6, 12
@@ -59,8 +59,8 @@ def test_a_holder_in_another_container_is_alive_while_it_has_the_systems_lock(tm
         (replace(CONTAINER, boot="of before"), False),  # this host, before it was started again
         (replace(CONTAINER, host="elsewhere", boot="another"), True),  # of a machine that cannot be asked
         (replace(CONTAINER, locked=False), True),  # a filesystem without locks
-        (replace(CONTAINER, locked=False, space=namespace()), False),
-        (replace(CONTAINER, locked=False, space=namespace(), pid=os.getpid(), started=None), True),
+        (replace(CONTAINER, locked=False, space=pid_namespace()), False),
+        (replace(CONTAINER, locked=False, space=pid_namespace(), pid=os.getpid(), started=None), True),
         (replace(CONTAINER, locked=False, boot=None, space=None), False),  # of an earlier version
     ],
 )

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from genseg_betty.memory import _glibc
+from genseg_betty.memory import _find_glibc
 
 COUNT = """
 import json, resource, torch
@@ -28,7 +28,7 @@ peak = held()
 memory.return_freed()
 print(json.dumps({"faults": again, "returned": peak - held()}))
 """
-pytestmark = pytest.mark.skipif(_glibc() is None, reason="the C library is not glibc")
+pytestmark = pytest.mark.skipif(_find_glibc() is None, reason="the C library is not glibc")
 
 
 def counted(setting):
@@ -39,7 +39,7 @@ def counted(setting):
 def test_freed_memory_serves_the_next_tensors():
     assert counted("memory.reuse_freed()")["faults"] < 1000  # of 196608 pages
     # What glibc does by itself varies; this is what it does at the start, when it maps each tensor anew.
-    assert counted("memory._glibc().mallopt(memory.M_MMAP_THRESHOLD, 2**20)")["faults"] > 100000
+    assert counted("memory._find_glibc().mallopt(memory.M_MMAP_THRESHOLD, 2**20)")["faults"] > 100000
 
 
 def test_much_spare_memory_is_given_back():

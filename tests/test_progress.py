@@ -79,7 +79,7 @@ def test_a_continued_run_counts_on_and_measures_only_itself(
 
 def test_default_stream_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress({"joint": 1}) as progress:
-        progress.message("[best] checkpoint written")
+        progress.print_message("[best] checkpoint written")
         progress.step("joint", 1, {"segmenter": 0.5})
     out, err = capsys.readouterr()
     assert out == ""
@@ -92,7 +92,7 @@ def test_a_terminal_is_drawn_at_most_five_times_a_second() -> None:
     with Progress({"warmup": 1000, "joint": 10}, stream=stream, clock=clock) as progress:
         asked = train(progress, clock, "warmup", range(1, 1001), 0.001)
         assert asked <= 7
-        progress.message("above the bar")
+        progress.print_message("above the bar")
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
     assert "above the bar" in text
     assert "1000/1000" in text

@@ -7,7 +7,16 @@ import pytest
 import torch
 from PIL import Image, ImageFont
 
-from genseg_betty.samples import CELL, PREDICTION, TRUTH, enlargement, image_pixels, mask_pixels, overlay, save_samples
+from genseg_betty.samples import (
+    CELL,
+    PREDICTION,
+    TRUTH,
+    choose_enlargement,
+    image_pixels,
+    mask_pixels,
+    outline_masks,
+    save_samples,
+)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -42,14 +51,14 @@ def test_more_classes_than_colours_are_never_black() -> None:
 
 @pytest.mark.parametrize(("sides", "factor"), [((64, 64), 2), ((100, 300), 2), ((128, 128), 1), ((512, 1), 128)])
 def test_enlargement_reaches_the_least_cell(sides: tuple[int, int], factor: int) -> None:
-    assert enlargement(*sides) == factor
+    assert choose_enlargement(*sides) == factor
 
 
 def test_overlay_draws_both_outlines_and_nothing_else() -> None:
     truth, prediction = torch.zeros(128, 128, dtype=torch.long), torch.zeros(128, 128, dtype=torch.long)
     truth[10:20, 10:20] = 1
     prediction[60:63, 60:63] = 1
-    pixels = overlay(torch.zeros(1, 128, 128), truth, prediction)
+    pixels = outline_masks(torch.zeros(1, 128, 128), truth, prediction)
     green, red = (pixels == TRUTH).all(axis=2), (pixels == PREDICTION).all(axis=2)
     assert green.sum() == 4 * 10 - 4
     assert red.sum() == 8
@@ -61,14 +70,14 @@ def test_overlay_draws_both_outlines_and_nothing_else() -> None:
 def test_overlay_shows_the_border_between_two_classes() -> None:
     truth = torch.ones(128, 128, dtype=torch.long)
     truth[:, 64:] = 2
-    green = (overlay(torch.zeros(3, 128, 128), truth, torch.zeros_like(truth)) == TRUTH).all(axis=2)
+    green = (outline_masks(torch.zeros(3, 128, 128), truth, torch.zeros_like(truth)) == TRUTH).all(axis=2)
     assert green[:, 63:65].all()
     assert green.sum() == 2 * 128
 
 
 def test_overlay_of_empty_masks_is_the_image() -> None:
     empty = torch.zeros(32, 40, dtype=torch.long)
-    pixels = overlay(torch.ones(1, 32, 40), empty, empty)
+    pixels = outline_masks(torch.ones(1, 32, 40), empty, empty)
     assert pixels.shape == (128, 160, 3)
     assert (pixels == 255).all()
 

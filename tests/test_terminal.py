@@ -33,7 +33,7 @@ def test_what_would_steer_is_shown_as_its_code(
     say(text)
     assert capsys.readouterr().out == f"{shown}\n"
     stream = io.StringIO()
-    Progress({"joint": 1}, stream=stream).message(text)
+    Progress({"joint": 1}, stream=stream).print_message(text)
     assert stream.getvalue() == f"{shown}\n"
     with harmless_warnings():
         assert shown in warnings.formatwarning(text, UserWarning, "file", 1)

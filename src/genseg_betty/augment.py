@@ -53,16 +53,10 @@ class Augmentation:
         pair_border: str = "border",
         spacing: Sequence[float] | None = None,
     ) -> None:
-        faults = []
-        if not 0 <= rotate <= 180:
-            faults.append(f"augment.rotate={rotate}: expected degrees within 0 to 180")
-        if not 0 <= translate < 1:
-            faults.append(f"augment.translate={translate}: expected a fraction of the side, 0 <= translate < 1")
-        if len(set(flip)) != len(flip) or not set(flip) <= {0, 1, 2}:
-            faults.append(f"augment.flip={list(flip)}: expected axes out of [0, 1, 2], each once, or []")
-        for name, border in (("mask_border", mask_border), ("pair_border", pair_border)):
-            if border not in BORDERS:
-                faults.append(f"augment.{name}={border}: expected one of {', '.join(BORDERS)}")
+        # All faults are told at once.
+        faults = _find_faults(rotate, flip, translate)
+        faults += _find_faults_of_border("mask_border", mask_border)
+        faults += _find_faults_of_border("pair_border", pair_border)
         if faults:
             raise UserError("\n".join(faults))
         self.rotate = rotate
@@ -75,33 +69,48 @@ class Augmentation:
     def mask(self, mask: Tensor) -> Tensor:
         """Mask [B, H, W] or [B, D, H, W] of class indices -> augmented mask, same shape, type and device; no new
         labels."""
-        return _move_mask(mask, self._send_moves(mask), self.mask_border)
+        moves = self._send_moves(mask)
+        return _move_mask(mask, moves, self.mask_border)
 
     def pair(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Image [B, C, *] in [-1, 1] and mask [B, *], moved by the same draw; the image linearly."""
         moves = self._send_moves(mask)
-        moved = _resample(image + 1, moves, "bilinear", self.pair_border) - 1  # so that "zeros" is black
-        return moved, _move_mask(mask, moves, self.pair_border)
+        shifted = image + 1  # so that "zeros" is black
+        moved = _resample_values(shifted, moves, "bilinear", self.pair_border)
+        return moved - 1, _move_mask(mask, moves, self.pair_border)
 
     def _send_moves(self, mask: Tensor) -> Tensor:
-        """Draw one move an image of `mask` and send it to the mask's device: [B, n, n + 1], see `_normalise`."""
-        shape = tuple(mask.shape)
-        return send_from_host(lambda: _normalise(self.draw(*shape), shape[1:]), mask.device)
+        """Draw one move an image of `mask`, and send them to its device: [B, n, n + 1], see `_normalise_moves`."""
+        count, *size = mask.shape
 
-    def draw(self, count: int, *size: int) -> Tensor:
+        def draw_normalised() -> Tensor:
+            matrices = self.draw_moves(count, *size)
+            return _normalise_moves(matrices, size)
+
+        return send_from_host(draw_normalised, mask.device)
+
+    def draw_moves(self, count: int, *size: int) -> Tensor:
         """Matrices [count, n + 1, n + 1], float64: (row, column, 1) of a result's pixel -> that of its source.
 
         `size` is (H, W) or (D, H, W); of volumes the slice comes before row and column.
         """
         from monai.transforms.utils import create_translate
 
-        random = np.random.RandomState(int(torch.randint(2**31, ())))
+        # Everything follows from one seed, which torch's generator of the CPU gives.
+        seed = int(torch.randint(2**31, ()))
+        random = np.random.RandomState(seed)
+        dims = len(size)
         centre = [(side - 1) / 2 for side in size]
-        to_centre, back = (create_translate(len(size), [sign * at for at in centre]) for sign in (1, -1))
-        moves = [to_centre @ self._draw_one(random, size) @ back for _ in range(count)]
+        opposite = [-at for at in centre]
+        to_centre = create_translate(dims, centre)
+        back = create_translate(dims, opposite)
+        moves = []
+        for _ in range(count):
+            about_centre = self._draw_move(random, size)
+            moves.append(to_centre @ about_centre @ back)
         return torch.from_numpy(np.stack(moves))
 
-    def _draw_one(self, random: np.random.RandomState, size: Sequence[int]) -> np.ndarray:
+    def _draw_move(self, random: np.random.RandomState, size: Sequence[int]) -> np.ndarray:
         """One image's matrix about its centre.
 
         The first operation stands leftmost: a pixel of the result is traced back through the last operation
@@ -110,36 +119,89 @@ class Augmentation:
         from monai.transforms.utils import create_rotate, create_scale, create_translate
 
         dims = len(size)
-        angles = [math.radians(random.uniform(-self.rotate, self.rotate)) for _ in range(2 * dims - 3)]
-        signs = [-1.0 if axis in self.flip and random.rand() < 0.5 else 1.0 for axis in (2, 0, 1)[-dims:]]
-        shift = [side * random.uniform(-self.translate, self.translate) for side in size]
-        steps = np.array([*(self.spacing or (1.0,) * dims), 1.0])
-        turn = create_rotate(dims, angles) * steps / steps[:, None]  # from voxels to mm, and back
-        operations = [turn, create_scale(dims, signs), create_translate(dims, shift)]
-        first, second, third = random.permutation(3)
-        return operations[first] @ operations[second] @ operations[third]
+        angles_of_turn = 2 * dims - 3  # one in the plane, three in space
+        most = self.rotate
+        degrees = [random.uniform(-most, most) for _ in range(angles_of_turn)]
+        signs = self._draw_signs(random, dims)
+        most = self.translate
+        shift = [side * random.uniform(-most, most) for side in size]
+
+        # A turn goes from voxels to mm, and back.
+        spacing = self.spacing or (1.0,) * dims
+        steps = np.array([*spacing, 1.0])
+        angles = [math.radians(angle) for angle in degrees]
+        turn = create_rotate(dims, angles) * steps
+        turn = turn / steps[:, None]
+
+        mirror = create_scale(dims, signs)
+        operations = [turn, mirror, create_translate(dims, shift)]
+        order = random.permutation(3)
+        first, second, third = [operations[number] for number in order]
+        return first @ second @ third
+
+    def _draw_signs(self, random: np.random.RandomState, dims: int) -> list[float]:
+        """-1 for each axis that is mirrored, else 1; of volumes the slices come first."""
+        axes = (2, 0, 1)[-dims:]
+        signs = []
+        for axis in axes:
+            mirrored = axis in self.flip and random.rand() < 0.5
+            signs.append(-1.0 if mirrored else 1.0)
+        return signs
+
+
+def _find_faults(rotate: float, flip: Sequence[int], translate: float) -> list[str]:
+    """A line for each of these arguments that is out of range."""
+    faults = []
+    if not 0 <= rotate <= 180:
+        faults.append(f"augment.rotate={rotate}: expected degrees within 0 to 180")
+    if not 0 <= translate < 1:
+        faults.append(f"augment.translate={translate}: expected a fraction of the side, 0 <= translate < 1")
+    axes = set(flip)
+    if len(axes) != len(flip) or not axes <= {0, 1, 2}:
+        faults.append(f"augment.flip={list(flip)}: expected axes out of [0, 1, 2], each once, or []")
+    return faults
+
+
+def _find_faults_of_border(name: str, border: str) -> list[str]:
+    if border in BORDERS:
+        return []
+    known = ", ".join(BORDERS)
+    return [f"augment.{name}={border}: expected one of {known}"]
 
 
 def _move_mask(mask: Tensor, moves: Tensor, border: str) -> Tensor:
     """Nearest neighbour, so that no class index appears that was not there."""
-    return _resample(mask[:, None], moves, "nearest", border)[:, 0]
+    moved = _resample_values(mask[:, None], moves, "nearest", border)
+    return moved[:, 0]
 
 
-def _normalise(matrices: Tensor, size: Sequence[int]) -> Tensor:
+def _normalise_moves(matrices: Tensor, size: Sequence[int]) -> Tensor:
     """Matrices in pixels [B, n + 1, n + 1] -> in the coordinates of `affine_grid`, -1..1 and x first: [B, n, n + 1].
 
-    On the CPU, where the matrices are drawn: MONAI's own transform would do this on the GPU, and wait for it.
+    This runs on the CPU, where the matrices are drawn: MONAI's own transform would do it on the GPU, and wait for it.
     """
     from monai.networks.utils import to_norm_affine
 
     dims = len(size)
-    moves = to_norm_affine(matrices, size, size, align_corners=True)[:, :dims].flip(1)
-    return torch.cat([moves[..., :dims].flip(2), moves[..., dims:]], dim=2)
+    normalised = to_norm_affine(matrices, size, size, align_corners=True)
+    moves = normalised[:, :dims].flip(1)
+    turn = moves[..., :dims].flip(2)
+    shift = moves[..., dims:]
+    return torch.cat([turn, shift], dim=2)
 
 
-def _resample(values: Tensor, moves: Tensor, mode: str, border: str) -> Tensor:
-    """Values [B, C, *] where `moves` lead; in float64, which autocast and TF32 leave alone: both would move pixels by
-    rounding the coordinates."""
-    grid = functional.affine_grid(moves, list(values.shape), align_corners=True)
-    moved = functional.grid_sample(values.double(), grid, mode, border, align_corners=True)
+def _resample_values(values: Tensor, moves: Tensor, mode: str, border: str) -> Tensor:
+    """Values [B, C, *] where `moves` lead.
+
+    Computed in float64, which autocast and TF32 leave alone: both would move pixels by rounding the coordinates.
+    """
+    shape = list(values.shape)
+    grid = functional.affine_grid(moves, shape, align_corners=True)
+    moved = functional.grid_sample(
+        values.double(),
+        grid,
+        mode=mode,
+        padding_mode=border,
+        align_corners=True,
+    )
     return moved.to(values.dtype)

@@ -32,5 +32,8 @@ class ConfigError(UserError):
 
     def __init__(self, problems: Sequence[str], title: str = "in the configuration") -> None:
         self.problems = tuple(dict.fromkeys(problems))
-        count = f"{len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}"
-        super().__init__("\n".join([f"{count} {title}:", *(f"  - {problem}" for problem in self.problems)]))
+        count = len(self.problems)
+        noun = "problems" if count > 1 else "problem"
+        lines = [f"{count} {noun} {title}:"]
+        lines += [f"  - {problem}" for problem in self.problems]
+        super().__init__("\n".join(lines))

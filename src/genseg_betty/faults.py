@@ -1,23 +1,27 @@
 """Faults of one kind told once: with their number, the first few files, and the advice, which is the same for all."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 EXAMPLES = 3  # files named of one kind
 
-_NAME = r"[^\s,;:()']*[^\s,;:()'.]"
-# What differs between two faults of one kind: quoted names, paths, file names and numbers.
-_VARYING = re.compile(
-    rf"'[^']*'|\S*/{_NAME}|[\w{{}}*-][^\s,;:()']*\.[a-z*]\w{{0,5}}\b|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-)
+# What differs between two faults of one kind.
+_QUOTED = r"'[^']*'"
+_PATH = r"\S*/[^\s,;:()']*[^\s,;:()'.]"
+_FILE = r"[\w{}*-][^\s,;:()']*\.[a-z*]\w{0,5}\b"
+_NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+_VARYING = re.compile("|".join([_QUOTED, _PATH, _FILE, _NUMBER]))
 
 
 def list_first(names: Sequence[str], most: int = EXAMPLES) -> str:
     """ "a", "a, b", "a, b, c and 37 more"."""
     shown = ", ".join(names[:most])
     hidden = len(names) - most
-    return f"{shown} and {hidden} more" if hidden > 0 else shown
+    if hidden <= 0:
+        return shown
+    return f"{shown} and {hidden} more"
 
 
 def list_examples(names: Sequence[str], most: int = EXAMPLES) -> str:
@@ -25,7 +29,8 @@ def list_examples(names: Sequence[str], most: int = EXAMPLES) -> str:
     if len(names) < 2 or len(names) > most:
         return list_first(names, most)
     *others, last = names
-    return f"{', '.join(others)} and {last}"
+    listed = ", ".join(others)
+    return f"{listed} and {last}"
 
 
 def merge_alike(faults: Sequence[tuple[str, str]], noun: str = "files") -> list[str]:
@@ -36,10 +41,11 @@ def merge_alike(faults: Sequence[tuple[str, str]], noun: str = "files") -> list[
             alone; where they do, the first is shown for all.
         noun: what the files are.
     """
-    kinds: dict[str, list[tuple[str, str]]] = {}
+    kinds: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for file, message in faults:
-        kinds.setdefault(_template(file, message), []).append((file, message))
-    return [_tell(alike, noun) for alike in kinds.values()]
+        kind = _find_kind(file, message)
+        kinds[kind].append((file, message))
+    return [_tell_kind(alike, noun) for alike in kinds.values()]
 
 
 def list_below(title: str, lines: Sequence[str]) -> str:
@@ -47,16 +53,22 @@ def list_below(title: str, lines: Sequence[str]) -> str:
     return "\n  - ".join([title, *lines])
 
 
-def _template(file: str, message: str) -> str:
+def _find_kind(file: str, message: str) -> str:
     """The message without names and numbers; names with spaces in them are known from the file."""
     stem = PurePosixPath(file).stem
-    return _VARYING.sub("…", message.replace(stem, "0") if " " in stem else message)
+    if " " in stem:
+        message = message.replace(stem, "0")
+    return _VARYING.sub("…", message)
 
 
-def _tell(alike: Sequence[tuple[str, str]], noun: str) -> str:
+def _tell_kind(alike: Sequence[tuple[str, str]], noun: str) -> str:
     file, message = alike[0]
     if len(alike) == 1:
         return f"{file}: {message}"
-    names = list_examples([name for name, _ in alike])
-    first = "" if all(other == message for _, other in alike) else "; the first"
-    return f"{len(alike)} {noun} ({names}){first}: {message}"
+    files = [name for name, _ in alike]
+    messages = {other for _, other in alike}
+    listed = list_examples(files)
+    heading = f"{len(alike)} {noun} ({listed})"
+    if len(messages) > 1:
+        heading += "; the first"
+    return f"{heading}: {message}"

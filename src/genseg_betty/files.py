@@ -45,7 +45,8 @@ def whole_file(path: Path, suffix: str | None = None, sync: bool = True) -> Iter
     nothing is left, and `path` is as it was. Raises OSError.
     """
     if suffix is None:
-        suffix = "".join(path.suffixes[-2:]) if path.suffix.lower() == ".gz" else path.suffix
+        is_packed = path.suffix.lower() == ".gz"
+        suffix = "".join(path.suffixes[-2:]) if is_packed else path.suffix
     temporary, held = _held_file(path.parent, suffix)
     try:
         yield temporary
@@ -58,7 +59,7 @@ def whole_file(path: Path, suffix: str | None = None, sync: bool = True) -> Iter
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:
-    """Delete what killed processes left in these folders of files that they were writing; living ones are not hurt."""
+    """Delete the unfinished files that killed processes left in these folders; those of living processes stay."""
     for folder in dict.fromkeys(folders):
         for file in folder.glob(f".*{TEMPORARY}*"):
             with suppress(OSError), file.open("r+b") as opened:
@@ -78,9 +79,10 @@ def _is_abandoned(descriptor: int) -> bool:
 
 
 def _held_file(folder: Path, suffix: str) -> tuple[Path, int]:
-    """A new file of a hidden name, and its descriptor, which holds a lock: a kill lets go of it."""
+    """A new file of a hidden name, and its descriptor, which holds a lock until it is closed or the process ends."""
     while True:
-        path = folder / f".{secrets.token_hex(8)}{TEMPORARY}{suffix}"
+        stem = f".{secrets.token_hex(8)}{TEMPORARY}"
+        path = folder / f"{stem}{suffix}"
         held = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         with suppress(OSError):  # a filesystem without locks
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -139,21 +141,23 @@ def whole_lines(path: Path) -> list[str]:
     """The lines of a text file, without a last one that a kill has torn (no newline at its end)."""
     with path.open(encoding="utf-8", newline="\n") as file:
         lines = file.readlines()
-    return lines if not lines or lines[-1].endswith("\n") else lines[:-1]
+    is_torn = lines and not lines[-1].endswith("\n")
+    return lines[:-1] if is_torn else lines
 
 
 def to_json(value: Any) -> str:
     """`value` as JSON text: tensors and arrays as numbers and lists, nan and inf as null, paths as text."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_make_plain(value), indent=2, ensure_ascii=False)
+    return f"{text}\n"
 
 
-def _plain(value: Any) -> Any:
+def _make_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _make_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_make_plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return _make_plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

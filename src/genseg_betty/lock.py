@@ -37,16 +37,19 @@ class Holder:
     @classmethod
     def this_process(cls, locked: bool) -> "Holder":
         pid = os.getpid()
-        return cls(pid, platform.node(), process_start(pid), boot_id(), namespace(), locked)
+        where = boot_id(), pid_namespace()
+        return cls(pid, platform.node(), process_start(pid), *where, locked)
 
     @property
     def lives(self) -> bool:
-        """Whether the holder lives, asked by who has the operating system's lock or knows of none."""
-        if self.locked and (self.host == platform.node() or self.boot == boot_id()):
+        """Whether the holder lives, to a process that has the operating system's lock or finds that there is none."""
+        is_host_ours = self.host == platform.node()
+        if self.locked and (is_host_ours or self.boot == boot_id()):
             return False  # the operating system would have told
-        if self.host != platform.node():
+        if not is_host_ours:
             return True  # cannot be checked from here
-        if self.boot is not None and (self.boot, self.space) != (boot_id(), namespace()):
+        is_here = self.boot == boot_id() and self.space == pid_namespace()
+        if self.boot is not None and not is_here:
             return True  # its process id says nothing here
         return is_alive(self.pid, self.started)
 
@@ -60,7 +63,7 @@ class Lock:
 
     def acquire(self) -> None:
         """Create the file, or take it over from a dead process. Raises UserError, OSError."""
-        while not self._create():
+        while not self._create_file():
             self._remove_stale()
 
     def release(self) -> None:
@@ -72,18 +75,20 @@ class Lock:
         os.close(self._descriptor)
         self._descriptor = None
 
-    def _create(self) -> bool:
+    def _create_file(self) -> bool:
+        """Create the file, locked and with this process's name in it. False where another was faster."""
         try:
             descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
         except FileExistsError:
             return False
-        locked = bool(_flock(descriptor, wait=True))  # who looks whether it is stale has it for a moment
+        locked = bool(_take_flock(descriptor, wait=True))  # who looks whether it is stale has it for a moment
         if not _is_at(descriptor, self.path):
             os.close(descriptor)
             return False
         self._descriptor = descriptor
+        holder = asdict(Holder.this_process(locked))
         try:
-            os.write(descriptor, json.dumps(asdict(Holder.this_process(locked))).encode())
+            os.write(descriptor, json.dumps(holder).encode())
         except OSError:  # such as a full disk
             self.release()
             raise
@@ -92,17 +97,18 @@ class Lock:
     def _remove_stale(self) -> None:
         """Remove the file of a dead holder. Raises UserError where the holder lives.
 
-        It is removed by who has its lock, and while it is still the file of that name: of several one removes it.
+        Of several processes only the one that has taken the file's lock removes it, and only while the file still has
+        that name.
         """
         try:
             descriptor = _open_regular(self.path, os.O_RDWR)
         except FileNotFoundError:
             return  # released in between
         try:
-            free = _flock(descriptor)
-            holder, at = _read(descriptor)
-            if free is None or _lives(holder, at):
-                raise UserError(_held_message(self.path, holder))
+            free = _take_flock(descriptor)
+            holder, written = _read_holder(descriptor)
+            if free is None or _is_held(holder, written):
+                raise UserError(_explain_holder(self.path, holder))
             if _is_at(descriptor, self.path):
                 self.path.unlink(missing_ok=True)
         finally:
@@ -110,19 +116,19 @@ class Lock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process has the operating system's lock on the file `path`, in whatever container it is."""
+    """Whether a living process, in this container or another, has the operating system's lock on the file `path`."""
     try:
         descriptor = _open_regular(path, os.O_RDONLY)
     except (OSError, UserError):
         return False
     try:
-        return _flock(descriptor, kind=fcntl.LOCK_SH) is None
+        return _take_flock(descriptor, kind=fcntl.LOCK_SH) is None
     finally:
         os.close(descriptor)
 
 
 def _open_regular(path: Path, flags: int) -> int:
-    """The descriptor of an existing lock file. Raises UserError for a pipe, a link or what else is no file; OSError."""
+    """The descriptor of an existing lock file. Raises OSError, and UserError for whatever is no regular file."""
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait for another end
     except OSError as error:
@@ -163,13 +169,13 @@ def is_alive(pid: int, started: str | None) -> bool:
 
 
 def boot_id() -> str | None:
-    """What tells one boot of one machine from all others; None where that cannot be known."""
+    """The id of this boot of this machine; None where that cannot be known."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return None
 
 
-def namespace() -> str | None:
+def pid_namespace() -> str | None:
     """The namespace of process ids: containers on one machine have different ones."""
     with suppress(OSError):
         return os.readlink("/proc/self/ns/pid")
@@ -185,10 +191,12 @@ def _proc_stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
-def _flock(descriptor: int, wait: bool = False, kind: int = fcntl.LOCK_EX) -> bool | None:
+def _take_flock(descriptor: int, wait: bool = False, kind: int = fcntl.LOCK_EX) -> bool | None:
     """True: locked. None: another has it. False: the filesystem has no locks."""
+    if not wait:
+        kind |= fcntl.LOCK_NB
     try:
-        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, kind)
     except BlockingIOError:
         return None
     except OSError:
@@ -203,7 +211,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
     return False
 
 
-def _read(descriptor: int) -> tuple[Holder | None, float]:
+def _read_holder(descriptor: int) -> tuple[Holder | None, float]:
     """Who an open lock file names (None: the text was never finished), and when it was written."""
     written = os.fstat(descriptor).st_mtime
     try:
@@ -216,14 +224,25 @@ def _read(descriptor: int) -> tuple[Holder | None, float]:
     return holder, written
 
 
-def _lives(holder: Holder | None, written: float) -> bool:
-    return time.time() - written < WRITING_SECONDS if holder is None else holder.lives
+def _is_held(holder: Holder | None, written: float) -> bool:
+    """Whether the holder lives; one that is not named yet may still be writing its name."""
+    if holder is None:
+        return time.time() - written < WRITING_SECONDS
+    return holder.lives
 
 
-def _held_message(path: Path, holder: Holder | None) -> str:
-    process = "a process" if holder is None else f"process {holder.pid} on host {holder.host}"
-    if holder is not None and holder.boot is not None and holder.boot == boot_id() and holder.space != namespace():
-        process += " (in another container)"
+def _name_process(holder: Holder | None) -> str:
+    if holder is None:
+        return "a process"
+    process = f"process {holder.pid} on host {holder.host}"
+    is_machine_ours = holder.boot is not None and holder.boot == boot_id()
+    if is_machine_ours and holder.space != pid_namespace():
+        return f"{process} (in another container)"
+    return process
+
+
+def _explain_holder(path: Path, holder: Holder | None) -> str:
+    process = _name_process(holder)
     return (
         f"{path.parent} is in use by {process}. Wait for it or stop it, or give this run "
         f"a directory of its own (run_dir=…). If you are sure that the process has ended, delete {path}."

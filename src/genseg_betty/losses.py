@@ -35,24 +35,28 @@ def segmentation_loss(name: str, num_outputs: int) -> Loss:
     if name == "auto":
         name = fitting[1]
     if name not in fitting:
+        known = " or ".join(fitting)
         raise UserError(
-            f"trainer.loss={name} does not fit a segmenter of {num_outputs} output(s): "
-            f"expected auto, {' or '.join(fitting)}."
+            f"trainer.loss={name} does not fit a segmenter of {num_outputs} output(s): expected auto, {known}."
         )
-    losses = {"bce": _binary_cross_entropy, "ce": _cross_entropy}
-    return losses[name] if name in losses else _with_dice(num_outputs)
+    if name == "bce":
+        return _binary_cross_entropy
+    if name == "ce":
+        return _cross_entropy
+    return _add_dice(num_outputs)
 
 
 def _binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     logits = _at_least_float32(logits)
-    return functional.binary_cross_entropy_with_logits(logits, _shares(target, 1).to(logits.dtype))
+    shares = _find_shares(target, 1)
+    return functional.binary_cross_entropy_with_logits(logits, shares.to(logits.dtype))
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(_at_least_float32(logits), target)
 
 
-def _with_dice(num_outputs: int) -> Loss:
+def _add_dice(num_outputs: int) -> Loss:
     """Cross-entropy + soft Dice of the foreground."""
     from monai.losses import DiceCELoss  # takes seconds, which a mistyped command should not cost
 
@@ -60,10 +64,15 @@ def _with_dice(num_outputs: int) -> Loss:
         loss = DiceCELoss(sigmoid=True, batch=True)
     else:
         loss = DiceCELoss(softmax=True, include_background=False, batch=True)
-    return lambda logits, target: loss(_at_least_float32(logits), _shares(target, num_outputs))
+
+    def cross_entropy_and_dice(logits: Tensor, target: Tensor) -> Tensor:
+        shares = _find_shares(target, num_outputs)
+        return loss(_at_least_float32(logits), shares)
+
+    return cross_entropy_and_dice
 
 
-def _shares(target: Tensor, num_outputs: int) -> Tensor:
+def _find_shares(target: Tensor, num_outputs: int) -> Tensor:
     """The shares of the classes, [B, num_outputs, *], whichever form the target has."""
     if target.is_floating_point():
         return target

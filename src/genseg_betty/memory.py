@@ -17,20 +17,18 @@ LARGEST = 2**25  # bytes from which a tensor gets pages of its own; glibc takes 
 SPARE = 2**30  # bytes
 
 
-class _Statistics(ctypes.Structure):
-    """`struct mallinfo2`; of its fields only the bytes in free pieces are of interest."""
+FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"  # of `struct mallinfo2`
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
-        )
-    ]  # fmt: skip
+
+class _Statistics(ctypes.Structure):
+    """`struct mallinfo2`; of its fields only `fordblks`, the bytes in free pieces, is of interest."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in FIELDS.split()]
 
 
 def reuse_freed() -> None:
     """Keep the memory that tensors free for the next ones; once for the whole process."""
-    library = _glibc()
+    library = _find_glibc()
     if library is not None:
         library.mallopt(M_MMAP_THRESHOLD, LARGEST)
         library.mallopt(M_TRIM_THRESHOLD, -1)
@@ -38,16 +36,22 @@ def reuse_freed() -> None:
 
 def return_freed() -> None:
     """Give the pages of free pieces back to the system if they make up more than `SPARE`."""
-    library = _glibc()
-    if library is not None and library.mallinfo2().fordblks > SPARE:
+    library = _find_glibc()
+    if library is None:
+        return
+    statistics = library.mallinfo2()
+    if statistics.fordblks > SPARE:
         library.malloc_trim(0)
 
 
 @cache
-def _glibc() -> ctypes.CDLL | None:
+def _find_glibc() -> ctypes.CDLL | None:
     """The C library if it is glibc 2.33 or later, which has all functions that are used here."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not all(hasattr(library, name) for name in ("mallopt", "malloc_trim", "mallinfo2")):
+    if sys.platform != "linux":
         return None
+    library = ctypes.CDLL(None)
+    for name in ("mallopt", "malloc_trim", "mallinfo2"):
+        if not hasattr(library, name):
+            return None
     library.mallinfo2.restype = _Statistics
     return library

@@ -4,8 +4,6 @@ A class that is in neither the truth nor the prediction counts 1; one that is in
 dataset's score is the mean over its cases.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -17,40 +15,71 @@ def dice(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> list[floa
 
     Both arrays hold class indices and have one shape; ValueError otherwise.
     """
-    both, either = _overlaps(prediction, truth, num_classes)
-    return _ratios(2 * both, both + either)
+    both, either = _count_overlaps(prediction, truth, num_classes)
+    return _divide_counts(2 * both, both + either)
 
 
 def jaccard(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> list[float]:
     """Jaccard |P ∩ T| / |P ∪ T| of each foreground class, each in [0, 1]; arguments as for `dice`."""
-    return _ratios(*_overlaps(prediction, truth, num_classes))
+    both, either = _count_overlaps(prediction, truth, num_classes)
+    return _divide_counts(both, either)
 
 
 def case_scores(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> dict[str, float]:
-    """One case's row: "dice" and "jaccard", means over the foreground classes, and "dice_1", "jaccard_1", …
-    for each class where there are several."""
-    both, either = _overlaps(prediction, truth, num_classes)
-    scores = {DICE: _ratios(2 * both, both + either), JACCARD: _ratios(both, either)}
-    row = {name: float(np.mean(values)) for name, values in scores.items()}
+    """One case's row: "dice" and "jaccard", the means over the foreground classes.
+
+    Where there are several classes also "dice_1", "jaccard_1", … of each.
+    """
+    both, either = _count_overlaps(prediction, truth, num_classes)
+    scores = {
+        DICE: _divide_counts(2 * both, both + either),
+        JACCARD: _divide_counts(both, either),
+    }
+    row = {}
+    for name, values in scores.items():
+        row[name] = float(np.mean(values))
     if num_classes > 2:
         for name, values in scores.items():
-            row |= {f"{name}_{index}": value for index, value in enumerate(values, start=1)}
+            for index, value in enumerate(values, start=1):
+                row[f"{name}_{index}"] = value
     return row
 
 
-def _overlaps(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _count_overlaps(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels in both and pixels in either, for each foreground class, from one confusion matrix."""
-    predicted, true = np.asarray(prediction, dtype=np.int64), np.asarray(truth, dtype=np.int64)
+    predicted = np.asarray(prediction, dtype=np.int64)
+    true = np.asarray(truth, dtype=np.int64)
     if predicted.shape != true.shape:
         raise ValueError(f"prediction is {predicted.shape}, truth is {true.shape}: expected one shape")
-    for name, array in (("prediction", predicted), ("truth", true)):
-        if array.size and not 0 <= array.min() <= array.max() < num_classes:
-            raise ValueError(f"{name} holds {array.min()}…{array.max()}: expected 0…{num_classes - 1}")
-    pairs = np.bincount((predicted * num_classes + true).ravel(), minlength=num_classes**2)
-    confusion = pairs.reshape(num_classes, num_classes)
+    _require_classes("prediction", predicted, num_classes)
+    _require_classes("truth", true, num_classes)
+
+    # A pair of classes is one number: predicted class · number of classes + true class.
+    codes = predicted * num_classes + true
+    counts = np.bincount(codes.ravel(), minlength=num_classes**2)
+    confusion = counts.reshape(num_classes, num_classes)
     both = confusion.diagonal()
-    return both[1:], (confusion.sum(axis=0) + confusion.sum(axis=1) - both)[1:]
+    in_prediction = confusion.sum(axis=1)
+    in_truth = confusion.sum(axis=0)
+    either = in_truth + in_prediction - both
+    return both[1:], either[1:]
 
 
-def _ratios(numerator: Sequence[int] | np.ndarray, denominator: np.ndarray) -> list[float]:
-    return [float(n / d) if d else 1.0 for n, d in zip(numerator, denominator, strict=True)]
+def _require_classes(name: str, indices: np.ndarray, num_classes: int) -> None:
+    """Raise ValueError unless all are classes from 0 to num_classes - 1."""
+    if not indices.size:
+        return
+    least = indices.min()
+    most = indices.max()
+    last = num_classes - 1
+    if least < 0 or most > last:
+        raise ValueError(f"{name} holds {least}…{most}: expected 0…{last}")
+
+
+def _divide_counts(numerators: np.ndarray, denominators: np.ndarray) -> list[float]:
+    """Their ratio of each class; 1 where a class is nowhere."""
+    ratios = []
+    for numerator, denominator in zip(numerators, denominators, strict=True):
+        ratio = float(numerator / denominator) if denominator else 1.0
+        ratios.append(ratio)
+    return ratios

@@ -8,7 +8,7 @@ from genseg_betty.search_path import installed_packages_only
 
 
 def forget_unknown_backend() -> None:
-    """Have $MPLBACKEND not matter where matplotlib does not know what it names.
+    """Replace the backend that $MPLBACKEND names by "agg" where matplotlib does not know it.
 
     A notebook hands it on to the commands and scripts that it starts, and matplotlib refuses to be imported then, also
     by MONAI and segmentation_models_pytorch. A backend that it knows stays. This happens before it is known whose files

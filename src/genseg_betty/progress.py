@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Literal, Self, TextIO
 
 import torch
 from rich.console import Console, Group
@@ -24,6 +24,12 @@ from genseg_betty.terminal import harmless
 Losses = Mapping[str, float] | Callable[[], Mapping[str, float]]
 DRAW_SECONDS = 0.2
 LINE_SECONDS = 10.0
+COLUMNS: tuple[Literal["left", "right"], ...] = (
+    "left",  # phase
+    "left",  # bar
+    "right",  # count
+    "left",  # pace
+)
 
 
 class Progress:
@@ -42,9 +48,16 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._totals = {phase: total for phase, total in totals.items() if total > 0}
-        self._done = {phase: (done or {}).get(phase, 0) for phase in self._totals}
+        done = done or {}
+        self._totals: dict[str, int] = {}
+        self._done: dict[str, int] = {}
+        for phase, total in totals.items():
+            if total > 0:
+                self._totals[phase] = total
+                self._done[phase] = done.get(phase, 0)
         self._clock = clock
+
+        # A terminal gets a bar that is drawn anew; any other stream gets lines.
         stream = stream or sys.stderr
         self._console = Console(file=stream, highlight=False)
         self._live: Live | None = None
@@ -67,7 +80,12 @@ class Progress:
             self._live.stop()
 
     def step(
-        self, phase: str, step: int, losses: Losses, best: float | None = None, skipped: Callable[[], int] = lambda: 0
+        self,
+        phase: str,
+        step: int,
+        losses: Losses,
+        best: float | None = None,
+        skipped: Callable[[], int] = lambda: 0,
     ) -> None:
         """Tell that `step` steps of `phase` are done; `best` is the best validation score so far, if any.
 
@@ -75,21 +93,30 @@ class Progress:
         """
         now = self._clock()
         if phase != self._phase:
-            self._begin(phase, step, now)
+            self._begin_phase(phase, step, now)
         self._done[phase] = step
-        self._best = self._best if best is None else best
-        if now - self._marks[-1][0] >= DRAW_SECONDS:
+        if best is not None:
+            self._best = best
+        last_mark, _ = self._marks[-1]
+        if now - last_mark >= DRAW_SECONDS:
             self._marks.append((now, step))
+
+        # Only here are the losses asked for.
         interval = DRAW_SECONDS if self._live is not None else LINE_SECONDS
-        if now - self._drawn >= interval or step >= self._totals[phase]:
+        is_last = step >= self._totals[phase]
+        if is_last or now - self._drawn >= interval:
             self._drawn = now
-            self._draw(losses() if callable(losses) else losses, skipped())
+            values = losses() if callable(losses) else losses
+            self._draw_state(values, skipped())
 
-    def message(self, text: str) -> None:
+    def print_message(self, text: str) -> None:
         """Print a line; on a terminal it stands above the bar."""
-        self._console.print(Text(harmless(text)), soft_wrap=True)
+        self._print_text(harmless(text))
 
-    def _begin(self, phase: str, step: int, now: float) -> None:
+    def _print_text(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _begin_phase(self, phase: str, step: int, now: float) -> None:
         self._phase = phase
         self._totals.setdefault(phase, 0)
         self._marks.clear()
@@ -97,50 +124,75 @@ class Progress:
         if self._live is None:
             self._drawn = now
 
-    def _draw(self, losses: Mapping[str, float], skipped: int) -> None:
-        best = [] if self._best is None else [f"best {self._best:.3f}"]
-        not_finite = [f"{skipped} not finite, skipped"] if skipped else []
-        values = (f"{name} {value:.4g}" for name, value in losses.items())
-        details = "  ".join([*best, *not_finite, _memory(), *values])
+    def _draw_state(self, losses: Mapping[str, float], skipped: int) -> None:
+        details = self._write_details(losses, skipped)
         if self._live is None:
-            count = f"{self._done[self._phase]}/{self._totals[self._phase]}"
-            self._console.print(Text(f"{self._phase} {count}  {self._pace()}  {details}"), soft_wrap=True)
+            count = self._write_count(self._phase)
+            state = f"{self._phase} {count}"
+            self._print_text(f"{state}  {self._write_pace()}  {details}")
         else:
-            self._live.update(Group(self._bars(), Text(details, no_wrap=True, overflow="ellipsis")), refresh=True)
+            below = Text(details, no_wrap=True, overflow="ellipsis")
+            self._live.update(Group(self._make_bars(), below), refresh=True)
 
-    def _bars(self) -> Table:
+    def _write_details(self, losses: Mapping[str, float], skipped: int) -> str:
+        parts = []
+        if self._best is not None:
+            parts.append(f"best {self._best:.3f}")
+        if skipped:
+            parts.append(f"{skipped} not finite, skipped")
+        parts.append(_write_memory())
+        parts += [f"{name} {value:.4g}" for name, value in losses.items()]
+        return "  ".join(parts)
+
+    def _write_count(self, phase: str) -> str:
+        done = self._done.get(phase, 0)
+        total = self._totals[phase]
+        return f"{done}/{total}"
+
+    def _make_bars(self) -> Table:
+        """A row for each phase: its name, a bar, the count of its steps, and of the phase that runs the pace."""
         table = Table.grid(padding=(0, 2))
-        for column in range(4):
-            table.add_column(no_wrap=True, justify="right" if column == 2 else "left")
+        for justify in COLUMNS:
+            table.add_column(no_wrap=True, justify=justify)
         for phase, total in self._totals.items():
             done = self._done.get(phase, 0)
-            pace = self._pace() if phase == self._phase else ""
-            table.add_row(
-                phase,
-                ProgressBar(max(total, 1), done, width=30, complete_style="cyan"),
-                f"{done}/{total}",
-                pace,
-            )
+            bar = ProgressBar(max(total, 1), done, width=30, complete_style="cyan")
+            pace = self._write_pace() if phase == self._phase else ""
+            table.add_row(phase, bar, self._write_count(phase), pace)
         return table
 
-    def _pace(self) -> str:
+    def _write_pace(self) -> str:
         """Steps a second of late, and the time that the phase will take yet."""
-        (start, first), (end, last) = self._marks[0], self._marks[-1]
+        start, first = self._marks[0]
+        end, last = self._marks[-1]
         if last <= first or end <= start:
             return "…"
         rate = (last - first) / (end - start)
-        speed = f"{rate:.1f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
-        left = max(0, self._totals[self._phase] - self._done[self._phase]) / rate
-        return f"{speed}  {_duration(left)} left" if left else speed
+        speed = _write_speed(rate)
+        steps_left = self._totals[self._phase] - self._done[self._phase]
+        if steps_left <= 0:
+            return speed
+        duration = _write_duration(steps_left / rate)
+        return f"{speed}  {duration} left"
 
 
-def _duration(seconds: float) -> str:
+def _write_speed(rate: float) -> str:
+    if rate >= 1:
+        return f"{rate:.1f} steps/s"
+    return f"{1 / rate:.1f} s/step"
+
+
+def _write_duration(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+    if hours:
+        return f"{hours}:{minute:02}:{second:02}"
+    return f"{minute}:{second:02}"
 
 
-def _memory() -> str:
+def _write_memory() -> str:
     """Peak memory: the GPU's where there is one in use, else the process's."""
     on_gpu = torch.cuda.is_initialized()
-    return f"{peak_memory('cuda' if on_gpu else 'cpu') / 2**30:.1f} GiB{' GPU' if on_gpu else ''}"
+    peak = peak_memory("cuda" if on_gpu else "cpu")
+    gibibytes = f"{peak / 2**30:.1f} GiB"
+    return f"{gibibytes} GPU" if on_gpu else gibibytes

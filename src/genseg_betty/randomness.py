@@ -13,8 +13,10 @@ import torch
 
 def derived_seed(seed: int, *names: object) -> int:
     """A 63-bit seed from `seed` and any names or counts; equal on every machine."""
-    text = "/".join(str(part) for part in (seed, *names))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    parts = [str(part) for part in (seed, *names)]
+    text = "/".join(parts)
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from genseg_betty.errors import UserError
 @contextmanager
 def installed_packages_only() -> Iterator[None]:
     """Import in the block neither from the current folder nor from those of PYTHONPATH."""
-    before, foreign = list(sys.path), folders_of_the_user()
+    before = list(sys.path)
+    foreign = folders_of_the_user()
     sys.path[:] = [entry for entry in before if Path(entry).resolve() not in foreign]
     try:
         yield
@@ -26,9 +27,14 @@ def installed_packages_only() -> Iterator[None]:
 
 def folders_of_the_user() -> set[Path]:
     """The current folder, and those of PYTHONPATH but for any into which packages are installed, as on clusters."""
-    here = current_folder()
-    folders = {Path(entry).resolve() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
-    return {folder for folder in folders if not any(folder.glob("*.dist-info"))} | {here}
+    folders = {current_folder()}
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    for entry in entries:
+        folder = Path(entry).resolve()
+        holds_installed = any(folder.glob("*.dist-info"))
+        if not holds_installed:
+            folders.add(folder)
+    return folders
 
 
 def current_folder() -> Path:

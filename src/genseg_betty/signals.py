@@ -29,7 +29,7 @@ class Handler:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise Interrupted where the program happens to be; within `interruption`, at a second SIGINT."""
+    """Raise Interrupted at a signal, wherever the program is; within `interruption` at a second SIGINT alone."""
 
     def interrupt(number: int) -> None:
         raise Interrupted(number)
@@ -42,16 +42,16 @@ def interruptible() -> Iterator[None]:
 def interruption() -> Iterator[list[int]]:
     """Yield a list that holds the number of a signal once it has come.
 
-    A second SIGINT acts as usual, for who is in a hurry. Others only join the list: whoever ends a session or a machine
-    sends SIGTERM and SIGHUP together, and the second must not cut short what the first one asked for.
+    A second SIGINT acts as usual, for users in a hurry. Other signals only join the list: whatever ends a session or a
+    machine sends SIGTERM and SIGHUP together, and the second must not cut short what the first one asked for.
     """
     caught: list[int] = []
-    usual = _listened()
+    usual = _find_our_signals()
 
     def remember(number: int) -> None:
         caught.append(number)
         if number == signal.SIGINT:
-            _install({signal.SIGINT: usual[signal.SIGINT]})
+            _install_handlers({signal.SIGINT: usual[signal.SIGINT]})
 
     with _handled_by(remember):
         yield caught
@@ -59,16 +59,16 @@ def interruption() -> Iterator[list[int]]:
 
 @contextmanager
 def _handled_by(act: Callable[[int], None]) -> Iterator[None]:
-    usual = _listened()
-    _install(dict.fromkeys(usual, Handler(act)))
+    usual = _find_our_signals()
+    _install_handlers(dict.fromkeys(usual, Handler(act)))
     try:
         yield
     finally:
-        _install(usual)
+        _install_handlers(usual)
 
 
-def _listened() -> Mapping[signal.Signals, Any]:
-    """The signals that are ours to listen to, each with its handler of now."""
+def _find_our_signals() -> Mapping[signal.Signals, Any]:
+    """The signals that are ours to listen to, each with its present handler."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -81,6 +81,6 @@ def _is_ours(number: signal.Signals, handler: Any) -> bool:
     return number == signal.SIGINT or handler == signal.SIG_DFL or isinstance(handler, Handler)
 
 
-def _install(handlers: Mapping[signal.Signals, Any]) -> None:
+def _install_handlers(handlers: Mapping[signal.Signals, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)

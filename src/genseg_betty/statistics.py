@@ -18,8 +18,10 @@ class Summary:
     n: int
 
     def __str__(self) -> str:
-        spread = "" if self.sd is None else f" ± {self.sd:.3f}"
-        return f"{self.mean:.3f}{spread} (n = {self.n})"
+        mean = f"{self.mean:.3f}"
+        if self.sd is None:
+            return f"{mean} (n = {self.n})"
+        return f"{mean} ± {self.sd:.3f} (n = {self.n})"
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,19 @@ class PairedTest:
         if self.t is None or self.p is None:
             return f"{found} (n = {self.n}: a paired t-test needs 2 or more runs of each)"
         p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
-        return f"{found}, {p} (two-sided paired t-test, t({self.n - 1}) = {self.t:.2f})"
+        freedom = self.n - 1
+        t = f"t({freedom}) = {self.t:.2f}"
+        return f"{found}, {p} (two-sided paired t-test, {t})"
 
 
 def summarise(scores: Sequence[float]) -> Summary:
     """Mean ± standard deviation of one score per run; UserError without any run."""
-    if not len(scores):
+    n = len(scores)
+    if n == 0:
         raise UserError("found no scores to summarise: expected one or more finished runs.")
-    sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
-    return Summary(mean=float(np.mean(scores)), sd=sd, n=len(scores))
+    mean = float(np.mean(scores))
+    sd = float(np.std(scores, ddof=1)) if n > 1 else None
+    return Summary(mean, sd, n)
 
 
 def paired_t_test(ours: Sequence[float], theirs: Sequence[float]) -> PairedTest:
@@ -53,20 +59,29 @@ def paired_t_test(ours: Sequence[float], theirs: Sequence[float]) -> PairedTest:
     Raises:
         UserError: the numbers of runs differ, or are zero.
     """
-    if len(ours) != len(theirs) or not len(ours):
+    n = len(ours)
+    if n != len(theirs) or n == 0:
         raise UserError(
-            f"found {len(ours)} and {len(theirs)} runs: a paired test expects as many of each, pair by pair; "
+            f"found {n} and {len(theirs)} runs: a paired test expects as many of each, pair by pair; "
             "give both methods the same seeds."
         )
     differences = np.subtract(ours, theirs)
     difference = float(np.mean(differences))
-    if len(ours) < 2:
-        return PairedTest(difference, t=None, p=None, n=len(ours))
+    if n < 2:
+        return PairedTest(difference, t=None, p=None, n=n)
     if np.ptp(differences) == 0:
-        # No spread: scipy divides by zero here. Equal scores say nothing against equal methods.
-        t = math.copysign(math.inf, difference) if difference else 0.0
-        return PairedTest(difference, t=t, p=0.0 if difference else 1.0, n=len(ours))
+        return _test_without_spread(difference, n)
     from scipy import stats  # takes a second to import
 
     result = stats.ttest_rel(ours, theirs)
-    return PairedTest(difference, t=float(result.statistic), p=float(result.pvalue), n=len(ours))
+    t = float(result.statistic)
+    p = float(result.pvalue)
+    return PairedTest(difference, t, p, n)
+
+
+def _test_without_spread(difference: float, n: int) -> PairedTest:
+    """The limit of the test where all differences are equal: scipy would divide by zero."""
+    if difference == 0:  # equal scores say nothing against equal methods
+        return PairedTest(difference, t=0.0, p=1.0, n=n)
+    t = math.copysign(math.inf, difference)
+    return PairedTest(difference, t=t, p=0.0, n=n)

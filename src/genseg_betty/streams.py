@@ -56,9 +56,9 @@ def unfailing_streams() -> Iterator[None]:
     _forget_absurd_sizes()
     usual = sys.stdout, sys.stderr
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _unfailing(sys.stdout, 1)
+        sys.stdout = _replace_stream(sys.stdout, 1)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _unfailing(sys.stderr, 2)
+        sys.stderr = _replace_stream(sys.stderr, 2)
     ours = sys.stdout, sys.stderr
     try:
         yield
@@ -71,16 +71,21 @@ def unfailing_streams() -> Iterator[None]:
 def output_fault() -> str | None:
     """Why something printed on stdout was lost, although somebody wanted to read it; None where nothing was."""
     sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    buffer = getattr(sys.stdout, "buffer", None)
+    raw = getattr(buffer, "raw", None)
     lost = raw.lost if isinstance(raw, Lossy) else None
-    return os.strerror(lost.errno or 0) if lost is not None and lost.errno not in NOBODY_READS else None
+    if lost is None or lost.errno in NOBODY_READS:
+        return None
+    return os.strerror(lost.errno or 0)
 
 
-def _unfailing(stream: TextIO | None, descriptor: int) -> TextIO:
+def _replace_stream(stream: TextIO | None, descriptor: int) -> TextIO:
     """What replaces `stream`, which is None where it was closed when Python began."""
-    encoding, at_once = "utf-8", True
+    encoding = "utf-8"
+    at_once = True
     if isinstance(stream, io.TextIOWrapper):
-        encoding, at_once = stream.encoding, stream.line_buffering or stream.write_through
+        encoding = stream.encoding
+        at_once = stream.line_buffering or stream.write_through
         with suppress(OSError):
             stream.flush()
     buffer = io.BufferedWriter(Lossy(descriptor))  # type: ignore[type-var]
@@ -88,7 +93,7 @@ def _unfailing(stream: TextIO | None, descriptor: int) -> TextIO:
 
 
 def _forget_absurd_sizes() -> None:
-    """Forget sizes of the terminal in which nothing would be printed, or lines without end."""
+    """Forget a size of the terminal of 0, in which nothing is printed, or one that makes lines without end."""
     for name in ("COLUMNS", "LINES"):
         size = os.environ.get(name, "")
         if size.isdecimal() and not 1 <= int(size[:9]) <= MOST_COLUMNS:
@@ -96,7 +101,7 @@ def _forget_absurd_sizes() -> None:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Open /dev/null in place of closed streams, or a file of the work takes their number, and prints go there."""
+    """Open /dev/null in place of closed streams, so that no file takes their number and gets what is printed."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

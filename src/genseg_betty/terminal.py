@@ -19,8 +19,13 @@ STEERING = re.compile(
 
 
 def harmless(text: object) -> str:
-    """The text with `\\x1b` in place of an escape character, and alike of all others in STEERING."""
-    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    """The text with the code of each character in STEERING in its place, such as `\\x1b` for an escape character."""
+    return STEERING.sub(_write_code, str(text))
+
+
+def _write_code(found: re.Match[str]) -> str:
+    code = found[0].encode("unicode_escape")
+    return code.decode()
 
 
 def say(*lines: object, file: TextIO | None = None) -> None:
@@ -31,7 +36,7 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 
 @contextmanager
 def harmless_warnings() -> Iterator[None]:
-    """Show the warnings of a block harmless, too; our own, which are meant for users, without a line of code.
+    """Show the warnings of a block as harmless text; our own, which are meant for users, without a line of code.
 
     Those of pydicom are left out: they come once for each slice, and our readers refuse what cannot be read rightly.
     """

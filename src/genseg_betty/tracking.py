@@ -37,26 +37,34 @@ class Tracker:
     def log(self, step: int, phase: str, values: Mapping[str, float]) -> None:
         """Log the values of one step; in W&B they are named phase/name."""
         self._run.log(step, phase, values)
-        named = {f"{phase}/{name}": float(value) for name, value in values.items()}
-        self._send(lambda wandb: wandb.log({"step": step, **named}))
+        row: dict[str, float] = {"step": step}
+        for name, value in values.items():
+            row[f"{phase}/{name}"] = float(value)
+        self._send_safely(lambda wandb: wandb.log(row))
 
     def image(self, step: int, name: str, path: Path) -> None:
         """Log a picture that lies in the Run."""
-        self._send(lambda wandb: wandb.log({"step": step, name: self._module.Image(str(path))}))
+
+        def log_picture(wandb: Any) -> None:
+            picture = self._module.Image(str(path))
+            wandb.log({"step": step, name: picture})
+
+        self._send_safely(log_picture)
 
     def close(self) -> None:
         """Finish the W&B run; metrics.csv belongs to the Run and stays open."""
-        self._send(lambda wandb: wandb.finish())
+        self._send_safely(lambda wandb: wandb.finish())
         self._wandb = None
 
-    def _send(self, action: Callable[[Any], object]) -> None:
+    def _send_safely(self, action: Callable[[Any], object]) -> None:
         if self._wandb is None:
             return
         try:
             action(self._wandb)
         except Exception as error:  # whatever W&B raises must not cost the training
             self._wandb = None
-            self.warn(f"W&B failed and is off from here on, metrics.csv goes on: {type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            self.warn(f"W&B failed and is off from here on, metrics.csv goes on: {reason}")
 
 
 def _import_wandb() -> ModuleType:

@@ -258,11 +258,11 @@ def test_label_values_are_those_of_the_files(folder: Path, dataset_yaml, high: i
 def test_phantom_cases_are_drawn_on_load(dataset_yaml, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
 
-    def render(kind: str, domain: str, size: int, seed: int, index: int) -> Sample:
+    def draw_phantom(kind: str, domain: str, size: int, seed: int, index: int) -> Sample:
         drawn.append((kind, domain, size, seed, index))
         return Sample(np.full((4, 4, 1), index, np.float32), np.zeros((4, 4), np.int64))
 
-    monkeypatch.setattr("genseg_betty.data.phantom.render", render)
+    monkeypatch.setattr("genseg_betty.data.phantom.draw_phantom", draw_phantom)
     keys = {
         "name": "p",
         "reader": "phantom",

@@ -18,7 +18,7 @@ from genseg_betty.data.inspect.contact_sheet import draw_contact_sheet
 from genseg_betty.data.inspect.tiles import BOX, FRAME, class_colours
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.errors import UserError
-from genseg_betty.samples import PALETTE, TRUTH, mask_pixels, overlay
+from genseg_betty.samples import PALETTE, TRUTH, mask_pixels, outline_masks
 
 Colour = Sequence[int]
 
@@ -221,7 +221,7 @@ def test_several_classes_have_the_colours_of_the_samples(tmp_path: Path, show) -
 def test_binary_masks_have_the_colour_of_the_truth_in_samples() -> None:
     torch = pytest.importorskip("torch")
     mask = torch.from_numpy(square(size=128, half=30, value=1).astype(np.int64))
-    drawn = overlay(torch.zeros(1, 128, 128), mask, torch.zeros_like(mask))
+    drawn = outline_masks(torch.zeros(1, 128, 128), mask, torch.zeros_like(mask))
     assert class_colours(2) == [tuple(drawn[34, 34])] == [TRUTH]
     assert class_colours(4) == list(PALETTE[1:4])
     assert class_colours(9)[6:] == list(PALETTE[1:3])

@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.fetch import Screen, fetch_dataset, read_entries
 from genseg_betty.data.fetch import download as module
+from genseg_betty.data.fetch import server as asking
 from genseg_betty.errors import UserError
 from genseg_betty.lock import Lock
 
@@ -236,14 +237,14 @@ def test_an_interrupted_download_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(module, "CHUNK", 3000)
         reads: Iterator[int] = iter(range(10))
-        read: Callable[[Any], bytes] = module._read
+        read: Callable[[Any], bytes] = module._read_chunk
 
         def interrupted(response: Any) -> bytes:
             if next(reads) == 2:
                 raise KeyboardInterrupt
             return read(response)
 
-        patch.setattr(module, "_read", interrupted)
+        patch.setattr(module, "_read_chunk", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fetch(fetch.entry())
     came = (fetch.root / ".download" / "data.zip.part").stat().st_size
@@ -354,7 +355,7 @@ def test_a_false_certificate_is_told_and_not_passed_over(fetch: Fetch, monkeypat
             asked.append(request)
             raise URLError(reason)
 
-    monkeypatch.setattr(module.request, "build_opener", lambda *handlers: Opener())
+    monkeypatch.setattr(asking.request, "build_opener", lambda *handlers: Opener())
     with pytest.raises(UserError, match=r"certificate is not valid \(self-signed certificate\).*with a browser"):
         fetch({"url": "https://example.org/data.zip", "unpack": "zip"})
     assert len(asked) == 1
@@ -423,9 +424,9 @@ def test_redirections_to_other_schemes_are_refused(fetch: Fetch, server: Server,
 
 
 def test_https_is_not_left_for_http() -> None:
-    redirect = module._Redirects()
-    ask = module.request.Request
-    with pytest.raises(module.HTTPError):
+    redirect = asking.SafeRedirects()
+    ask = asking.request.Request
+    with pytest.raises(asking.HTTPError):
         redirect.redirect_request(ask("https://a.org/x"), io.BytesIO(), 302, "", {}, "http://a.org/x")
     for old, new in (("http", "https"), ("https", "https"), ("http", "http")):
         found = redirect.redirect_request(ask(f"{old}://a.org/x"), io.BytesIO(), 302, "", {}, f"{new}://b.org/y")
@@ -635,7 +636,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     with Screen(stream) as screen:
         screen.step("a [b].zip", 1_000_000, 4_000_000)
-        screen.message("a line above")
+        screen.print_message("a line above")
         screen.step("unpacking it", 4_000_000, 4_000_000)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
     assert "a [b].zip" in text

@@ -17,7 +17,7 @@ from genseg_betty.data.inspect import similar
 from genseg_betty.data.inspect.check import check_dataset, split_or_note
 from genseg_betty.data.inspect.near_copies import find_near_copies
 from genseg_betty.data.inspect.parted_copies import find_parted_copies, warn_of_near_duplicates
-from genseg_betty.data.phantom import render
+from genseg_betty.data.phantom import draw_phantom
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.splits import Splits, TooFew, make_splits, unseen_cases
 
@@ -41,7 +41,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve photographs in four mirrored copies each, x00_… to x47_…, the copies far apart."""
     root = tmp_path_factory.mktemp("mirrored")
     for index in range(PICTURES):
-        picture = Image.fromarray(render("lesion", "source", 96, 0, index).image.astype(np.uint8).squeeze())
+        picture = Image.fromarray(draw_phantom("lesion", "source", 96, 0, index).image.astype(np.uint8).squeeze())
         for place, change in enumerate(ALTERED.values()):
             write(root, f"x{place * PICTURES + index:02d}", change(picture))
     return root

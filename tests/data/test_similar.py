@@ -13,7 +13,7 @@ from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.formats import ImageError, read_image
 from genseg_betty.data.inspect.signatures import make_signature, read_image_signature
 from genseg_betty.data.inspect.similar import find_near_duplicates
-from genseg_betty.data.phantom import KINDS, render
+from genseg_betty.data.phantom import KINDS, draw_phantom
 
 
 def picture(image: np.ndarray) -> Image.Image:
@@ -56,7 +56,7 @@ ALTERED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @pytest.fixture(scope="module")
 def phantoms() -> dict[str, list[np.ndarray]]:
-    return {kind: [render(kind, "source", 96, 0, index).image for index in range(60)] for kind in KINDS}
+    return {kind: [draw_phantom(kind, "source", 96, 0, index).image for index in range(60)] for kind in KINDS}
 
 
 def signatures(images: list[np.ndarray]) -> np.ndarray:
@@ -117,7 +117,7 @@ def test_pairs_that_share_a_label_are_left_out(phantoms: dict[str, list[np.ndarr
 
 def test_images_without_content_are_like_nothing() -> None:
     flat = [np.full((40, 50, 1), value, np.float32) for value in (0, 90, 255)]
-    assert find_near_duplicates(signatures([*flat, render("lung", "source", 64, 0, 0).image])) == []
+    assert find_near_duplicates(signatures([*flat, draw_phantom("lung", "source", 64, 0, 0).image])) == []
 
 
 @pytest.mark.parametrize("depth", [1, 3, 4, 30])

@@ -19,7 +19,7 @@ import pytest
 from genseg_betty.data.fetch import archives
 from genseg_betty.data.fetch import unpack as module
 from genseg_betty.data.fetch.archives import DamagedArchive
-from genseg_betty.data.fetch.unpack import move_in, unpack
+from genseg_betty.data.fetch.unpack import move_in, unpack_archive
 from genseg_betty.errors import UserError
 
 FILES = {"images/a.png": b"image" * 1000, "images/ä ß/b.png": b"", "masks/a.png": bytes(range(256)) * 513}
@@ -65,7 +65,7 @@ class Place:
         self.told: list[tuple[int, int]] = []
 
     def unpack(self, archive: Path, kind: str) -> int:
-        return unpack(archive, kind, self.root, self.root / ".scratch", lambda *now: self.told.append(now))
+        return unpack_archive(archive, kind, self.root, self.root / ".scratch", lambda *now: self.told.append(now))
 
     def refuses(self, archive: Path, kind: str, message: str) -> UserError:
         before = tree(self.outer)
@@ -182,7 +182,8 @@ def test_a_bomb_is_stopped_while_it_is_written(
     files = {f"{index}.png": bytes(40_000) for index in range(10)}
     archive = make_zip(tmp_path / "b", files) if kind == "zip" else make_tar(tmp_path / "b", files, kind)
     written = []
-    monkeypatch.setattr(module, "_write", lambda *a, write=module._write: written.append(write(*a)) or written[-1])
+    write = module._write_member
+    monkeypatch.setattr(module, "_write_member", lambda *a: written.append(write(*a)) or written[-1])
     place.refuses(archive, "zip" if kind == "zip" else "tar", "unpacks to more than 100,000 bytes")
     assert sum(written) == 100_001
 
@@ -347,7 +348,7 @@ def test_random_damage_is_an_error_for_users_or_none(place: Place, tmp_path: Pat
         path.write_bytes(content)
         root = place.root / str(trial)
         try:
-            unpack(path, "zip" if kind == "zip" else "tar", root, place.root / ".scratch")
+            unpack_archive(path, "zip" if kind == "zip" else "tar", root, place.root / ".scratch")
             outcomes.add("unpacked")
         except UserError:
             outcomes.add("refused")
@@ -368,7 +369,7 @@ def test_an_interrupted_unpacking_leaves_nothing_half(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        unpack(archive, "zip", place.root, place.root / ".scratch", interrupt)
+        unpack_archive(archive, "zip", place.root, place.root / ".scratch", interrupt)
     assert tree(place.root) == {}
     (place.root / ".scratch" / "images").mkdir(parents=True)  # as a killed process leaves it
     (place.root / ".scratch" / "images" / "a.png").write_bytes(b"half")

@@ -19,7 +19,7 @@ from genseg_betty.config import conf_dir, load_dataset_config
 from genseg_betty.errors import UserError
 from genseg_betty.inference import evaluate_dataset, evaluate_folders, generate, load, predict_paths
 from genseg_betty.run import Run
-from genseg_betty.trust import ROOMS, foreign_parts
+from genseg_betty.trust import ROOMS, find_foreign_parts
 
 MakeRun = Callable[..., Run]
 MONAI = "genseg_betty.backbones.monai_nets.monai"
@@ -204,7 +204,7 @@ def test_each_of_our_own_constructors_is_known() -> None:
         for target in targets:
             config = OmegaConf.create()
             OmegaConf.update(config, part, {"_target_": target, "rate": 0.1, "sizes": [1, 2]}, force_add=True)
-            assert list(foreign_parts(config, part)) == []
+            assert list(find_foreign_parts(config, part)) == []
 
 
 KNOWN = {

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from genseg_betty.device import sent
+from genseg_betty.device import send_to_device
 from genseg_betty.multilevel.cuda_graphs import Backend, Graph
 from genseg_betty.multilevel.step_inputs import Moment, listen
 from genseg_betty.randomness import seeded
@@ -83,7 +83,7 @@ class Stretch:
         self.generator.manual_seed(seed)
         with seeded(seed) if self.makers else nullcontext():
             for make, place in zip(self.makers, self.places, strict=True):
-                place.copy_(sent(make(), place.device))
+                place.copy_(send_to_device(make(), place.device))
 
 
 class InputListener:
@@ -104,7 +104,7 @@ class InputListener:
         self._open.pop()
 
     def send_from_host(self, make: Callable[[], Tensor], device: torch.device) -> Tensor:
-        place = sent(make(), device)
+        place = send_to_device(make(), device)
         stretch = self._open[-1]
         stretch.makers.append(make)
         stretch.places.append(place)

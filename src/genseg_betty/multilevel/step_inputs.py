@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from genseg_betty.device import sent
+from genseg_betty.device import send_to_device
 from genseg_betty.randomness import derived_seed, seeded
 
 
@@ -83,4 +83,4 @@ def send_from_host(make: Callable[[], Tensor], device: torch.device) -> Tensor:
             every replay, and must not hold on to tensors of the step.
     """
     recorder = _recorder.get()
-    return sent(make(), device) if recorder is None else recorder.send_from_host(make, device)
+    return send_to_device(make(), device) if recorder is None else recorder.send_from_host(make, device)

@@ -69,7 +69,7 @@ class TrainingLoop:
         self._updates = self.segmenter.count
         totals = {phase.name: phase.steps for phase in self.engine.plan.phases if phase.steps}
         with Progress(totals, dict(self.engine.done)) as progress, interruption() as caught:
-            self.tracker.warn = self.engine.tell = progress.message
+            self.tracker.warn = self.engine.tell = progress.print_message
             started = time.monotonic()
             while (phase := self._advance_engine()) is not None:
                 now = time.monotonic()

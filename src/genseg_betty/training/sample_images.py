@@ -14,7 +14,7 @@ from genseg_betty.levels.generation import Generation
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.randomness import seeded
 from genseg_betty.run.names import GENERATOR
-from genseg_betty.samples import image_pixels, mask_pixels, overlay, save_samples
+from genseg_betty.samples import image_pixels, mask_pixels, outline_masks, save_samples
 from genseg_betty.training.validation import predict_logits
 
 ROWS = 4
@@ -77,7 +77,7 @@ def _draw_predictions(path: Path, module: nn.Module, labelled: LabelledSet, devi
     logits = predict_logits(module, images.to(device), 1, window).float()
     predictions = class_masks(logits).to(masks.device)
     images, masks, predictions = _cut_slices(images, masks, predictions)
-    outlines = [overlay(*row) for row in zip(images, masks, predictions, strict=True)]
+    outlines = [outline_masks(*row) for row in zip(images, masks, predictions, strict=True)]
     columns = {
         "validation image": _image_column(images),
         "true mask": _mask_column(masks),

@@ -29,8 +29,12 @@ MAX_SETTINGS = 20  # headers of a tar that speak of all its files
 DICTIONARY_BYTES = 2**28  # that xz may ask for; `xz -9` asks for 65 MiB
 CHUNK = 2**20
 MAX_SHOWN = 80  # characters of a name in a message
+DRIVE = re.compile("[A-Za-z]:")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+WEB_PAGE = re.compile(rb"\s*<(!doctype|html)", re.IGNORECASE)
 RAR_TOOLS = "no RAR or 7z reader is bundled: unpack it with `unar FILE`, `7z x FILE` or `bsdtar -xf FILE`"
 
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile decompresses others without a bound on memory
 UNREADABLE = (
     gzip.BadGzipFile,
     zipfile.BadZipFile,
@@ -67,21 +71,24 @@ class Source(FileIO):
         return super().read(DIRECTORY_BYTES if size is None or size < 0 else size) or b""
 
 
-def members(file: Source, kind: str) -> Iterator[Member]:
+def read_members(file: Source, kind: str) -> Iterator[Member]:
     """The regular files of a zip or tar, hidden ones too. Raises UserError for an archive that is unsafe.
 
     A damaged one raises DamagedArchive, or one of UNREADABLE.
     """
-    _recognise(file, kind)
-    yield from (_zip_members if kind == "zip" else _tar_members)(file)
+    _refuse_other_kinds(file, kind)
+    if kind == "zip":
+        yield from _read_zip(file)
+    else:
+        yield from _read_tar(file)
 
 
-def safe_name(name: str) -> str:
+def find_safe_name(name: str) -> str:
     """The relative POSIX path of a member, empty for one to pass over. Raises UserError if it leads out."""
     parts = name.replace("\\", "/").split("/")
-    if parts[0] == "" or re.match("[A-Za-z]:", name) or ".." in parts:
+    if parts[0] == "" or DRIVE.match(name) or ".." in parts:
         raise UserError(f"it holds {name!r}, a path that leads out of the folder")
-    if re.search(r"[\x00-\x1f\x7f]", name):
+    if CONTROL.search(name):
         raise UserError(f"it holds {name!r}, a name with control characters")
     parts = [part for part in parts if part not in ("", ".")]
     if len(parts) > MAX_DEPTH:
@@ -91,55 +98,62 @@ def safe_name(name: str) -> str:
     return "" if hidden else "/".join(parts)
 
 
-def _recognise(file: Source, kind: str) -> None:
+def _refuse_other_kinds(file: Source, kind: str) -> None:
+    """Raise UserError for what begins as no archive of that kind does."""
     start = file.read(512)
     file.seek(0)
     if start.startswith((b"Rar!", b"7z\xbc\xaf")):
         raise UserError(RAR_TOOLS)
-    if re.match(rb"\s*<(!doctype|html)", start, re.IGNORECASE):
+    if WEB_PAGE.match(start):
         raise DamagedArchive("found a web page, expected an archive; the publisher may ask for a login or a click")
     if kind == "zip" and not start.startswith(b"PK"):
         raise DamagedArchive(f"found a file that begins with {start[:8]!r}, expected a zip")
 
 
-def _zip_members(file: Source) -> Iterator[Member]:
+def _read_zip(file: Source) -> Iterator[Member]:
+    """The regular files of a zip, which its list of contents names before any of them is read."""
     with zipfile.ZipFile(file) as archive:
         for count, member in enumerate(archive.infolist(), start=1):
+            name = member.filename
             _refuse_more(count)
             mode = stat.S_IFMT(member.external_attr >> 16)
             if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise UserError(f"{member.filename} is a link or device")
-            if member.filename.endswith(("/", "\\")):
-                safe_name(member.filename)
+                raise UserError(f"{name} is a link or device")
+            if name.endswith(("/", "\\")):
+                find_safe_name(name)
                 continue
             if member.flag_bits & 1:
-                raise UserError(f"{member.filename} is locked with a password; unpack it with another program")
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                # zipfile decompresses the others without a bound on memory.
-                raise UserError(f"{member.filename} is not packed with deflate; unpack it with `7z x` or `bsdtar -xf`")
-            yield Member(member.filename, member.file_size, partial(archive.open, member))
+                raise UserError(f"{name} is locked with a password; unpack it with another program")
+            if member.compress_type not in BOUNDED:
+                raise UserError(f"{name} is not packed with deflate; unpack it with `7z x` or `bsdtar -xf`")
+            yield Member(name, member.file_size, partial(archive.open, member))
 
 
-def _tar_members(file: Source) -> Iterator[Member]:
-    stream = _Metered(_decompressed(file))
+def _read_tar(file: Source) -> Iterator[Member]:
+    """The regular files of a tar, each behind its header, as they come."""
+    stream = _Metered(_decompress_file(file))
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as archive:
         for count in itertools.count(1):
             stream.left = HEADER_BYTES
             member = archive.next()
             if member is None:
                 break
+
+            # Whatever is unsafe refuses the whole archive, be it a file that would be passed over.
             archive.members.clear()  # type: ignore[attr-defined]  # or a long archive would fill the memory
             _refuse_more(count)
             if len(archive.pax_headers) > MAX_SETTINGS:
                 raise UserError(f"it has more than {MAX_SETTINGS} global headers")
-            safe_name(member.name)
-            if member.size < 0 or not (member.isreg() or member.isdir()):
+            find_safe_name(member.name)
+            is_usual = member.isreg() or member.isdir()
+            if member.size < 0 or not is_usual:
                 raise UserError(f"{member.name} is a link, a device or of a false size")
             if hasattr(tarfile, "data_filter"):  # a second lock, which Python has from 3.11.4 on
                 tarfile.data_filter(member, ".")
             if member.isreg():
                 stream.left = member.size
                 yield Member(member.name, member.size, partial(_open_member, archive, member))
+
         # tarfile takes a false header for the end as well.
         if stream.last != tarfile.NUL * tarfile.BLOCKSIZE:
             raise DamagedArchive("damaged or cut off: its last block is missing")
@@ -185,20 +199,23 @@ class _Metered:
         if position < self._position:
             raise tarfile.ReadError("a header leads backwards")
         while self._position < position:
-            skipped = len(self._source.read(min(CHUNK, position - self._position)))
+            left = position - self._position
+            skipped = self._source.read(min(CHUNK, left))
             if not skipped:
                 break
-            self._position += skipped
+            self._position += len(skipped)
 
 
-def _decompressed(file: Source) -> IO[bytes]:
+def _decompress_file(file: Source) -> IO[bytes]:
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):
         return cast(IO[bytes], gzip.GzipFile(fileobj=file))
     if start.startswith(b"BZh"):
         return BZ2File(file)
-    return BufferedReader(_Xz(file)) if start == b"\xfd7zXZ\x00" else file
+    if start == b"\xfd7zXZ\x00":
+        return BufferedReader(_Xz(file))
+    return file
 
 
 class _Xz(RawIOBase):

@@ -18,12 +18,19 @@ class Screen:
     """Tells on stderr how far a fetch is: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        # A terminal gets a bar that is drawn anew; any other stream gets lines.
         stream = stream or sys.stderr
         self._console = Console(file=stream, highlight=False)
         self._bars: bars.Progress | None = None
         if stream.isatty() and not self._console.is_dumb_terminal:
-            columns = (bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn())
-            self._bars = bars.Progress("{task.description}", bars.BarColumn(), *columns, console=self._console)
+            self._bars = bars.Progress(
+                "{task.description}",
+                bars.BarColumn(),
+                bars.DownloadColumn(),
+                bars.TransferSpeedColumn(),
+                bars.TimeRemainingColumn(),
+                console=self._console,
+            )
         self._title = ""
         self._drawn = 0.0
 
@@ -36,25 +43,27 @@ class Screen:
         if self._bars is not None:
             self._bars.stop()
 
-    def message(self, text: str) -> None:
+    def print_message(self, text: str) -> None:
         """Print a line; on a terminal it stands above the bar."""
-        self._console.print(Text(harmless(text)), soft_wrap=True)
+        line = Text(harmless(text))
+        self._console.print(line, soft_wrap=True)
 
     def step(self, title: str, done: int, total: int | None) -> None:
         """Tell that `done` of `total` bytes are through what the title says."""
         if self._bars is not None:
-            self._draw(self._bars, title, done, total)
+            self._draw_bar(self._bars, title, done, total)
         elif title != self._title:
             self._drawn = time.monotonic()
         elif time.monotonic() - self._drawn >= LINE_SECONDS:
             self._drawn = time.monotonic()
             of_total = f" of {decimal(total)}" if total else ""
-            self.message(f"{title}: {decimal(done)}{of_total}")
+            self.print_message(f"{title}: {decimal(done)}{of_total}")
         self._title = title
 
-    def _draw(self, shown: bars.Progress, title: str, done: int, total: int | None) -> None:
+    def _draw_bar(self, shown: bars.Progress, title: str, done: int, total: int | None) -> None:
         if title != self._title:
             for task in shown.task_ids:
                 shown.remove_task(task)
-            shown.add_task(harmless(title).replace("[", r"\["), total=total, completed=done)
+            description = harmless(title).replace("[", r"\[")
+            shown.add_task(description, total=total, completed=done)
         shown.update(shown.task_ids[0], completed=done, total=total)

@@ -4,225 +4,239 @@ Coordinates are the patient's: x to the picture's right (the patient's left), y 
 diaphragm near 0.4.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from genseg_betty.data.phantom.canvas import Array, Canvas, Pose, Range, Stroke, Tree, grow, segment
+from genseg_betty.data.phantom.camera import add_blur_and_grain
+from genseg_betty.data.phantom.canvas import FULL_TURN, Array, Canvas, Stroke, bell_curve, clip_to_unit
+from genseg_betty.data.phantom.lung_anatomy import Patient
+from genseg_betty.data.phantom.lung_domains import SHIFTED, SOURCE, LungDomain
+from genseg_betty.data.phantom.lung_film import add_black_bands, draw_film_objects
+from genseg_betty.data.phantom.pose import Pose
+from genseg_betty.data.phantom.vessel_tree import Tip, VesselTree
 
 HILUM = (0.17, -0.08)  # where the lung's vessels enter, from the midline
-APEX = 0.26  # distance of a lung's tip from the midline
-LUNG_VESSELS = Tree(length=0.05, bend=0.2, taper=0.92, fork=0.18, least=0.009)
+LUNG_VESSELS = VesselTree(length=0.05, bend=0.2, taper=0.92, fork=0.18, least=0.009)
+HALF_WIDTHS = {  # of the body, by height y
+    -1.1: 0.2,  # neck
+    -0.9: 0.24,
+    -0.76: 0.55,  # shoulders
+    -0.6: 1.0,
+    -0.4: 1.1,
+}
 
 
-@dataclass(frozen=True)
-class Domain:
-    """Ranges that one hospital's pictures are drawn from."""
-
-    degrees: float
-    scale: Range
-    aspect: Range
-    shift: float
-    width: Range  # outer edge of a lung, from the midline
-    top: Range
-    base: Range  # height of the diaphragm
-    heart: Range  # how far the heart bulges into the left lung
-    lung: Range  # brightness of lung, of 1
-    ribs: Range
-    opacities: Range  # patches of consolidation
-    opacity: Range
-    gamma: Range
-    bias: float
-    grain: Range
-    blur: Range
-    devices: float  # chance of each of: electrodes, pacemaker, printed label
-    collimation: float  # chance of black bands at the border
-
-
-SOURCE = Domain(
-    degrees=4, scale=(1.0, 1.13), aspect=(0.97, 1.07), shift=0.05, width=(0.64, 0.74), top=(-0.74, -0.66),
-    base=(0.28, 0.46), heart=(0.1, 0.22), lung=(0.28, 0.4), ribs=(0.07, 0.12), opacities=(0, 1),
-    opacity=(0.1, 0.25), gamma=(0.9, 1.1), bias=0.03, grain=(0.01, 0.02), blur=(0.3, 0.5), devices=0.0,
-    collimation=0.1,
-)  # fmt: skip
-SHIFTED = Domain(
-    degrees=10, scale=(0.88, 1.2), aspect=(0.88, 1.1), shift=0.1, width=(0.56, 0.78), top=(-0.8, -0.62),
-    base=(0.2, 0.5), heart=(0.12, 0.3), lung=(0.2, 0.46), ribs=(0.08, 0.16), opacities=(0, 3),
-    opacity=(0.15, 0.4), gamma=(0.7, 1.7), bias=0.07, grain=(0.015, 0.04), blur=(0.2, 0.8), devices=0.35,
-    collimation=0.5,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """One patient's measures. Pairs are the right and the left side (left and right in the picture)."""
-
-    width: tuple[float, float]
-    top: tuple[float, float]
-    base: tuple[float, float]
-    bulge: tuple[float, float]
-    mediastinum: float
-    roundness: float
-    rib_spacing: float
-    rib_phase: float
-
-    @classmethod
-    def random(cls, canvas: Canvas, domain: Domain) -> "Anatomy":
-        def pair(limits: Range, spread: float) -> tuple[float, float]:
-            middle = canvas.draw(limits)
-            return middle + canvas.draw((-spread, spread)), middle + canvas.draw((-spread, spread))
-
-        base = pair(domain.base, 0.03)
-        return cls(
-            width=pair(domain.width, 0.025),
-            top=pair(domain.top, 0.02),
-            base=(base[0] - 0.04, base[1]),  # the liver lifts the right side
-            bulge=(canvas.draw((0.02, 0.08)), canvas.draw(domain.heart)),
-            mediastinum=canvas.draw((0.1, 0.15)),
-            roundness=canvas.draw((1.9, 2.6)),
-            rib_spacing=canvas.draw((0.14, 0.17)),
-            rib_phase=canvas.draw((0, 1)),
-        )
-
-
-def draw(canvas: Canvas, shifted: bool) -> tuple[Array, Array]:
+def draw_lungs(canvas: Canvas, shifted: bool) -> tuple[Array, Array]:
     """Image [H, W] in [0, 1] and mask [H, W] bool."""
     domain = SHIFTED if shifted else SOURCE
-    anatomy = Anatomy.random(canvas, domain)
-    pose = Pose.random(canvas, domain.degrees, domain.scale, domain.aspect, domain.shift)
-    x, y = pose.to_subject(*canvas.grid)
-    x = x + 0.012 * canvas.noise(3)
-    y = y + 0.012 * canvas.noise(3)
-    inside = _lungs(anatomy, x, y)
-    image = _tissue(canvas, x, y)
-    image += _skeleton(canvas, anatomy, domain, pose, x, y, inside)
-    image = _air(canvas, domain, pose, image, x, y, inside)
-    image = _below_diaphragm(canvas, anatomy, image, x, y)
-    image = _camera(canvas, domain, pose, image)
-    return image, inside > 0
+    patient = Patient.draw_random(canvas, domain)
+    image = _draw_tissue(canvas, patient)
+    image += _draw_skeleton(canvas, domain, patient)
+    image = _fill_with_air(canvas, domain, patient, image)
+    image = _add_stomach_gas(canvas, patient, image)
+    image = _expose_film(canvas, domain, patient.pose, image)
+    return image, patient.inside > 0
 
 
-def _lungs(anatomy: Anatomy, x: Array, y: Array) -> Array:
-    """Distance into the nearer lung, negative outside."""
-    left = x > 0
-    side = np.abs(x)
-    top, base = (
-        np.where(left, anatomy.top[1], anatomy.top[0]),
-        np.where(left, anatomy.base[1], anatomy.base[0]),
-    )
-    width, bulge = np.where(left, anatomy.width[1], anatomy.width[0]), np.where(left, *anatomy.bulge[::-1])
-    rest = 1 - np.clip((y - top) / (base + 0.15 - top), 0, 1)  # 1 at the tip, 0 at the base
-    outer = APEX + (width - APEX) * np.power(1 - np.power(rest, anatomy.roundness), 0.52)
-    inner = anatomy.mediastinum + (APEX - anatomy.mediastinum) * rest**9
-    inner = inner + bulge * np.exp(-(((y - base + 0.1) / 0.27) ** 2))
-    from_dome = side - 0.36
-    dome = base + from_dome**2 * np.where(from_dome > 0, 2.0, 0.7)
-    return np.minimum(np.minimum(outer - side, side - inner), np.minimum(dome - y, y - top)).astype(np.float32)
-
-
-def _tissue(canvas: Canvas, x: Array, y: Array) -> Array:
+def _draw_tissue(canvas: Canvas, patient: Patient) -> Array:
     """Soft tissue: brighter where the body is thicker, dark beside it."""
-    torso = canvas.draw((0.8, 0.95))
-    heights = (-1.1, -0.9, -0.76, -0.6, -0.4, -0.1, 0.4, 1.1)
-    widths = (0.2, 0.24, 0.55, 1.0, 1.1, torso + 0.04, torso, torso + 0.08)
-    depth = np.interp(y, heights, widths).astype(np.float32) - np.abs(x)
-    edge = np.sqrt(np.clip(depth / 0.5, 0, 1))
-    image = np.where(depth > 0, 0.12 + 0.52 * edge, 0.02)
-    image += 0.06 * np.clip(y, -0.5, 1) * (depth > 0) + 0.015 * canvas.noise(9)
-    if canvas.chance(0.4):  # breasts
-        low, size = canvas.draw((0.3, 0.5)), canvas.draw((0.24, 0.34))
-        away = np.hypot((np.abs(x) - 0.45) / 1.2, y - low + size)
-        image += 0.09 * canvas.step(size * 1.3 - away, 0.05) * canvas.step(y - low + size, 0.5)
+    y = patient.y
+    depth = _draw_half_width(canvas, y) - patient.side
+    in_body = depth > 0
+    towards_edge = clip_to_unit(depth / 0.5)
+    thickness = np.sqrt(towards_edge)
+    tissue = 0.12 + 0.52 * thickness
+    image = np.where(in_body, tissue, 0.02)
+
+    # The belly is thicker than the chest, and no body is even.
+    towards_belly = 0.06 * np.clip(y, -0.5, 1)
+    unevenness = 0.015 * canvas.draw_noise(9)
+    image += towards_belly * in_body + unevenness
+    if canvas.flip_coin(0.4):
+        image += _draw_breasts(canvas, patient)
     return image.astype(np.float32)
 
 
-def _skeleton(canvas: Canvas, anatomy: Anatomy, domain: Domain, pose: Pose, x: Array, y: Array, inside: Array) -> Array:
-    """Ribs, spine, heart and clavicles, to be added."""
-    side = np.abs(x)
-    cage = 0.35 * canvas.step(inside + 0.07, 0.04) + 0.65 * canvas.step(inside, 0.04)  # the heart outshines them
-    behind = np.cos(2 * np.pi * ((y - 0.1 * side - 0.75 * side**3) / anatomy.rib_spacing + anatomy.rib_phase))
-    front = np.cos(2 * np.pi * ((y + 0.65 * side) / (anatomy.rib_spacing * 1.15) + 2 * anatomy.rib_phase))
-    image = canvas.draw(domain.ribs) * cage * (np.clip(behind * 1.6, 0, 1) + 0.45 * np.clip(front * 1.6, 0, 1))
-    spine = canvas.step(0.085 - side, 0.05)
-    image += spine * (0.06 + 0.02 * np.sin(y * 38)) * canvas.step(0.5 - y, 0.5)
-    middle = np.exp(-(((x - 0.05) / 0.2) ** 2)) * canvas.step(y + 0.35, 0.6)
-    image += 0.14 * middle
-    image -= 0.1 * canvas.step(0.045 - side, 0.04) * canvas.step(-0.2 - y, 0.1)  # the windpipe
-    return image + canvas.draw((0.1, 0.17)) * canvas.strokes(_clavicles(canvas), pose)
+def _draw_half_width(canvas: Canvas, y: Array) -> Array:
+    """Distance of the body's edge from the midline at each height."""
+    torso = canvas.draw_number((0.8, 0.95))
+    below_arms = {
+        -0.1: torso + 0.04,
+        0.4: torso,
+        1.1: torso + 0.08,
+    }
+    outline = HALF_WIDTHS | below_arms
+    heights = list(outline.keys())
+    half_widths = list(outline.values())
+    half_width = np.interp(y, heights, half_widths)
+    return half_width.astype(np.float32)
 
 
-def _clavicles(canvas: Canvas) -> list[Stroke]:
-    rise = canvas.draw((0.02, 0.16))
+def _draw_breasts(canvas: Canvas, patient: Patient) -> Array:
+    low = canvas.draw_number((0.3, 0.5))
+    size = canvas.draw_number((0.24, 0.34))
+    from_top = patient.y - low + size
+    across = (patient.side - 0.45) / 1.2
+    from_middle = np.hypot(across, from_top)
+    radius = size * 1.3
+    outline = canvas.soft_step(radius - from_middle, 0.05)
+    fading = canvas.soft_step(from_top, 0.5)
+    return 0.09 * outline * fading
+
+
+def _draw_skeleton(canvas: Canvas, domain: LungDomain, patient: Patient) -> Array:
+    """Ribs, spine, heart and clavicles, less the windpipe; to be added."""
+    image = _draw_ribs(canvas, domain, patient)
+    image += _draw_spine(canvas, patient)
+    image += _draw_heart(canvas, patient)
+    image -= _draw_windpipe(canvas, patient)
+    brightness = canvas.draw_number((0.1, 0.17))
+    strokes = _draw_clavicles(canvas)
+    clavicles = canvas.draw_strokes(strokes, patient.pose)
+    return image + brightness * clavicles
+
+
+def _draw_ribs(canvas: Canvas, domain: LungDomain, patient: Patient) -> Array:
+    """Two sets of arches: those at the back fall outwards, those in front rise outwards and are fainter."""
+    anatomy = patient.anatomy
+    side = patient.side
+    y = patient.y
+
+    # The heart outshines the ribs.
+    around_lungs = canvas.soft_step(patient.inside + 0.07, 0.04)
+    within_lungs = canvas.soft_step(patient.inside, 0.04)
+    cage = 0.35 * around_lungs + 0.65 * within_lungs
+
+    fall = 0.75 * side**3
+    height = y - 0.1 * side - fall
+    behind = _draw_arches(height, anatomy.rib_spacing, anatomy.rib_phase)
+    height = y + 0.65 * side
+    spacing = anatomy.rib_spacing * 1.15
+    front = _draw_arches(height, spacing, 2 * anatomy.rib_phase)
+    brightness = canvas.draw_number(domain.ribs)
+    arches = behind + 0.45 * front
+    return brightness * cage * arches
+
+
+def _draw_arches(height: Array, spacing: float, phase: float) -> Array:
+    """Bright bands that follow each other at this spacing."""
+    turns = height / spacing + phase
+    wave = np.cos(FULL_TURN * turns)
+    return clip_to_unit(wave * 1.6)
+
+
+def _draw_spine(canvas: Canvas, patient: Patient) -> Array:
+    column = canvas.soft_step(0.085 - patient.side, 0.05)
+    wave = np.sin(patient.y * 38)
+    vertebrae = 0.06 + 0.02 * wave
+    above_pelvis = canvas.soft_step(0.5 - patient.y, 0.5)
+    return column * vertebrae * above_pelvis
+
+
+def _draw_heart(canvas: Canvas, patient: Patient) -> Array:
+    across = (patient.x - 0.05) / 0.2
+    below_top = canvas.soft_step(patient.y + 0.35, 0.6)
+    heart = bell_curve(across) * below_top
+    return 0.14 * heart
+
+
+def _draw_windpipe(canvas: Canvas, patient: Patient) -> Array:
+    tube = canvas.soft_step(0.045 - patient.side, 0.04)
+    above_fork = canvas.soft_step(-0.2 - patient.y, 0.1)
+    return 0.1 * tube * above_fork
+
+
+def _draw_clavicles(canvas: Canvas) -> list[Stroke]:
+    rise = canvas.draw_number((0.02, 0.16))
     along = np.linspace(0, 1, 12)
-    strokes: list[Stroke] = []
-    for sign in (-1, 1):
-        points = np.stack([sign * (0.1 + 0.65 * along), -0.5 - rise * along + 0.05 * np.sin(2 * np.pi * along)], 1)
-        strokes.append((points, 0.055))
-    return strokes
+    outwards = 0.1 + 0.65 * along
+    wave = np.sin(FULL_TURN * along)
+    height = -0.5 - rise * along + 0.05 * wave
+    right = np.stack([-outwards, height], axis=1)
+    left = np.stack([outwards, height], axis=1)
+    return [Stroke(right, 0.055), Stroke(left, 0.055)]
 
 
-def _air(canvas: Canvas, domain: Domain, pose: Pose, image: Array, x: Array, y: Array, inside: Array) -> Array:
-    """Let the X-rays through the lungs, with their vessels and any consolidation."""
-    vessels = canvas.strokes(_lung_vessels(canvas), pose)
-    hilum = np.exp(-(((np.abs(x) - HILUM[0]) / 0.11) ** 2) - ((y - HILUM[1]) / 0.17) ** 2)
-    dense = 0.13 * vessels + 0.2 * hilum + 0.03 * canvas.noise(24)
-    for _ in range(canvas.count(domain.opacities)):
-        centre_x, centre_y, radius = (canvas.draw(limits) for limits in ((-0.55, 0.55), (-0.45, 0.4), (0.08, 0.25)))
-        away = ((x - centre_x) / radius) ** 2 + ((y - centre_y) / radius) ** 2
-        dense += canvas.draw(domain.opacity) * np.exp(-away) * (1 + 0.3 * canvas.noise(12))
-    through = canvas.draw(domain.lung) - 0.5
-    lung = canvas.step(inside, 0.035)
-    return image * (1 + lung * (through - 0.1 + 0.08 * y)) + lung * dense * 0.6
+def _fill_with_air(canvas: Canvas, domain: LungDomain, patient: Patient, image: Array) -> Array:
+    """Let the X-rays through the lungs, but for what is dense in them."""
+    dense = _draw_vessels_and_hilum(canvas, patient)
+    for _ in range(canvas.draw_count(domain.opacities)):
+        dense += _draw_opacity(canvas, domain, patient)
+    through = canvas.draw_number(domain.lung) - 0.5
+    lung = canvas.soft_step(patient.inside, 0.035)
+    brightness = through - 0.1 + 0.08 * patient.y
+    darkening = 1 + lung * brightness
+    image = image * darkening
+    return image + lung * dense * 0.6
 
 
-def _lung_vessels(canvas: Canvas) -> list[Stroke]:
+def _draw_vessels_and_hilum(canvas: Canvas, patient: Patient) -> Array:
+    """What is denser than air in any lung, with some unevenness."""
+    strokes = _draw_lung_vessels(canvas)
+    vessels = canvas.draw_strokes(strokes, patient.pose)
+    hilum_x, hilum_y = HILUM
+    across = (patient.side - hilum_x) / 0.11
+    down = (patient.y - hilum_y) / 0.17
+    hilum = bell_curve(across, down)
+    dense = 0.13 * vessels + 0.2 * hilum
+    unevenness = 0.03 * canvas.draw_noise(24)
+    return dense + unevenness
+
+
+def _draw_opacity(canvas: Canvas, domain: LungDomain, patient: Patient) -> Array:
+    """A patch of consolidation."""
+    centre_x = canvas.draw_number((-0.55, 0.55))
+    centre_y = canvas.draw_number((-0.45, 0.4))
+    radius = canvas.draw_number((0.08, 0.25))
+    across = (patient.x - centre_x) / radius
+    down = (patient.y - centre_y) / radius
+    patch = bell_curve(across, down)
+    strength = canvas.draw_number(domain.opacity)
+    unevenness = 1 + 0.3 * canvas.draw_noise(12)
+    return strength * patch * unevenness
+
+
+def _draw_lung_vessels(canvas: Canvas) -> list[Stroke]:
+    """Four trees on each side, from the hilum on."""
     strokes: list[Stroke] = []
     for sign in (-1, 1):
         for _ in range(4):
-            heading = canvas.draw((-1.2, 1.5))
-            found = grow(canvas.rng, LUNG_VESSELS, np.array(HILUM), heading, canvas.draw((0.025, 0.04)))
-            strokes += [(points * (sign, 1), width) for points, width in found]
+            heading = canvas.draw_number((-1.2, 1.5))
+            width = canvas.draw_number((0.025, 0.04))
+            root = Tip(np.array(HILUM), heading, width)
+            for points, width in LUNG_VESSELS.grow_strokes(canvas.rng, root):
+                mirrored = points * (sign, 1)
+                strokes.append(Stroke(mirrored, width))
     return strokes
 
 
-def _below_diaphragm(canvas: Canvas, anatomy: Anatomy, image: Array, x: Array, y: Array) -> Array:
-    """The stomach's gas bubble, dark like lung but not lung."""
-    if not canvas.chance(0.6):
+def _add_stomach_gas(canvas: Canvas, patient: Patient, image: Array) -> Array:
+    """The stomach's gas bubble below the diaphragm, dark like lung but not lung."""
+    if not canvas.flip_coin(0.6):
         return image
-    centre = canvas.draw((0.22, 0.42)), anatomy.base[1] + canvas.draw((0.12, 0.2))
-    width, height = canvas.draw((0.06, 0.15)), canvas.draw((0.03, 0.08))
-    away = np.sqrt(((x - centre[0]) / width) ** 2 + ((y - centre[1]) / height) ** 2)
-    return image - canvas.draw((0.1, 0.3)) * canvas.step(1 - away, 0.3)
+    _, left_base = patient.anatomy.base
+    centre_x = canvas.draw_number((0.22, 0.42))
+    centre_y = left_base + canvas.draw_number((0.12, 0.2))
+    width = canvas.draw_number((0.06, 0.15))
+    height = canvas.draw_number((0.03, 0.08))
+    across = (patient.x - centre_x) / width
+    down = (patient.y - centre_y) / height
+    squares = across**2 + down**2
+    from_centre = np.sqrt(squares)
+    darkness = canvas.draw_number((0.1, 0.3))
+    bubble = canvas.soft_step(1 - from_centre, 0.3)
+    return image - darkness * bubble
 
 
-def _camera(canvas: Canvas, domain: Domain, pose: Pose, image: Array) -> Array:
-    """Exposure, bias field, blur and grain; then what lies on the film: marker, label, devices, black bands."""
-    x, y = canvas.grid
-    image = image + domain.bias * canvas.noise(2)
-    image = np.power(np.clip(image * 1.12, 0, 1), canvas.draw(domain.gamma))
-    image = canvas.blur(image, canvas.draw(domain.blur)) + canvas.draw(domain.grain) * canvas.grain(1)[..., 0]
-    image = image + (0.97 - image) * canvas.strokes(_objects(canvas, domain, pose))
-    if canvas.chance(domain.collimation):
-        edges = [canvas.draw((0.86, 1.06)) for _ in range(3)]
-        lit = canvas.step(np.minimum(edges[0] - y, np.minimum(edges[1] - x, edges[2] + x)))
-        image = image * lit
+def _expose_film(canvas: Canvas, domain: LungDomain, pose: Pose, image: Array) -> Array:
+    """Exposure, bias field, blur and grain; then what lies on the film."""
+    bias = domain.bias * canvas.draw_noise(2)
+    image = image + bias
+    lit = clip_to_unit(image * 1.12)
+    image = np.power(lit, canvas.draw_number(domain.gamma))
+    image = add_blur_and_grain(canvas, image, domain.blur, domain.grain)
+    strokes = draw_film_objects(canvas, domain, pose)
+    objects = canvas.draw_strokes(strokes)
+    image = image + (0.97 - image) * objects
+    if canvas.flip_coin(domain.collimation):
+        image = add_black_bands(canvas, image)
     return image
-
-
-def _objects(canvas: Canvas, domain: Domain, pose: Pose) -> list[Stroke]:
-    """The side marker "L", and perhaps electrodes with leads, a pacemaker, a printed label."""
-    corner = np.array([canvas.draw((0.62, 0.85)), canvas.draw((-0.92, -0.7))])
-    strokes: list[Stroke] = [(corner + np.array([(0, 0), (0, 0.09), (0.05, 0.09)]), 0.02)]
-    if canvas.chance(domain.devices):
-        for _ in range(canvas.count((2, 4))):
-            spot = np.array([canvas.draw((-0.6, 0.6)), canvas.draw((-0.4, 0.5))])
-            lead = np.append(segment(spot, (0.12, 0.25)), [(canvas.draw((-0.5, 0.5)), 1.1)], axis=0)
-            strokes += [(pose.to_picture(segment(spot, (0.05, 0))), 0.05), (pose.to_picture(lead), 0.012)]
-    if canvas.chance(domain.devices):
-        box = np.array([canvas.draw((0.38, 0.5)), canvas.draw((-0.4, -0.3))])
-        wire = np.append(segment(box, (-0.1, -0.15)), [(0.06, -0.3), (0.02, 0.1), (0.15, 0.3)], axis=0)
-        strokes += [(pose.to_picture(segment(box, (0.14, 0))), 0.13), (pose.to_picture(wire), 0.018)]
-    if canvas.chance(domain.devices):
-        label = np.array([canvas.draw((-0.9, 0.5)), -0.9])
-        strokes += [(segment(label, (0.22, 0)), 0.09), (segment(label + np.array([0, 0.1]), (0.3, 0)), 0.05)]
-    return strokes

@@ -1,124 +1,154 @@
 """Fetoscopy phantom: placental vessels that branch over tissue, seen through a round scope; mask = the vessels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from genseg_betty.data.phantom.canvas import Array, Canvas, Range, Stroke, Tree, grow, rgb, segment
+from genseg_betty.data.phantom.camera import add_blur_and_grain, expose_colours
+from genseg_betty.data.phantom.canvas import Array, Canvas, Range, Stroke, clip_to_unit, make_segment
+from genseg_betty.data.phantom.colours import make_colour, paint_over, tint_plane
+from genseg_betty.data.phantom.pose import point_towards
+from genseg_betty.data.phantom.vessel_domains import SHIFTED, SOURCE, VesselDomain
+from genseg_betty.data.phantom.vessel_tree import Tip, VesselTree
 
-VESSELS = Tree(length=0.1, bend=0.2, taper=0.965, fork=0.07, least=0.065, steps=40)
+VESSELS = VesselTree(length=0.1, bend=0.2, taper=0.965, fork=0.07, least=0.065, steps=40)
+CAPILLARIES = replace(VESSELS, least=0.012, taper=0.93, bend=0.4, fork=0.04)
+# Colours: of what is laid over the image; relief adds to the image, a capillary takes away.
+VEIN = (0.4, 0.14, 0.22)
+ARTERY = (0.62, 0.1, 0.08)
+RELIEF = (1, 0.9, 0.8)
+CAPILLARY = (0.6, 1, 0.8)
+HAZE = make_colour(0.86, 0.8, 0.7)
+FIBRE = make_colour(0.75, 0.78, 0.8)
+LASER = make_colour(0.4, 1, 0.5)
 OPAQUE = 0.5  # coverage from which a pixel counts as vessel
 
 
-@dataclass(frozen=True)
-class Domain:
-    """Ranges that one operation theatre's pictures are drawn from."""
-
-    tissue: tuple[tuple[float, float, float], ...]  # RGB in [0, 1]
-    contrast: Range  # how much of a vessel's colour shows
-    veins: float  # chance that a tree is bluish and dark, not red
-    trees: Range
-    width: Range
-    bend: Range
-    radius: Range  # of the field of view
-    shift: float  # of its centre
-    texture: Range
-    lighting: float
-    glints: Range
-    haze: Range  # whitish fluid
-    particles: Range
-    instrument: float  # chance of the laser fibre and its spot
-    gamma: Range
-    grain: Range
-    blur: Range
-
-
-SOURCE = Domain(
-    tissue=((0.85, 0.5, 0.36), (0.8, 0.42, 0.33), (0.9, 0.58, 0.42)), contrast=(0.75, 0.95), veins=0.4,
-    trees=(2, 3), width=(0.15, 0.22), bend=(0.12, 0.25), radius=(0.95, 1.15), shift=0.05, texture=(0.01, 0.025),
-    lighting=0.04, glints=(0, 2), haze=(0, 0.1), particles=(0, 0), instrument=0.0, gamma=(0.9, 1.1),
-    grain=(0.008, 0.015), blur=(0.3, 0.6),
-)  # fmt: skip
-SHIFTED = Domain(
-    tissue=((0.86, 0.62, 0.4), (0.7, 0.36, 0.32), (0.8, 0.6, 0.48), (0.74, 0.56, 0.36)), contrast=(0.6, 0.9),
-    veins=0.55, trees=(2, 4), width=(0.12, 0.25), bend=(0.15, 0.32), radius=(0.82, 1.2), shift=0.12,
-    texture=(0.015, 0.035), lighting=0.08, glints=(0, 5), haze=(0.03, 0.2), particles=(0, 8), instrument=0.25,
-    gamma=(0.8, 1.3), grain=(0.01, 0.025), blur=(0.3, 0.9),
-)  # fmt: skip
-
-
-def draw(canvas: Canvas, shifted: bool) -> tuple[Array, Array]:
+def draw_vessels(canvas: Canvas, shifted: bool) -> tuple[Array, Array]:
     """Image [H, W, 3] in [0, 1] and mask [H, W] bool."""
     domain = SHIFTED if shifted else SOURCE
     x, y = canvas.grid
-    centre = canvas.rng.uniform(-domain.shift, domain.shift, 2)
-    distance = np.hypot(x - centre[0], y - centre[1]).astype(np.float32)
-    view = canvas.draw(domain.radius) - distance
-    image = _tissue(canvas, domain)
+    shift = domain.shift
+    centre_x, centre_y = canvas.rng.uniform(-shift, shift, 2)
+    from_centre = np.hypot(x - centre_x, y - centre_y)
+    from_centre = from_centre.astype(np.float32)
+    radius = canvas.draw_number(domain.radius)
+    view = radius - from_centre
+
+    # From the tissue up to the scope: each layer covers those before it.
+    image = _draw_tissue(canvas, domain)
     covered = np.zeros_like(x)
-    for _ in range(canvas.count(domain.trees)):
+    for _ in range(canvas.draw_count(domain.trees)):
         image, coverage = _add_tree(canvas, domain, image)
         covered = np.maximum(covered, coverage)
-    image = _camera(canvas, domain, _in_front(canvas, domain, image), distance)
-    return image * canvas.step(view, 0.06)[..., None], (covered >= OPAQUE) & (view > 0)
+    image = _add_fluid(canvas, domain, image)
+    if canvas.flip_coin(domain.instrument):
+        image = _add_laser(canvas, image)
+    image = _take_picture(canvas, domain, image, from_centre)
+
+    scope = canvas.soft_step(view, 0.06)
+    image = image * scope[..., None]
+    is_vessel = covered >= OPAQUE
+    return image, is_vessel & (view > 0)
 
 
-def _tissue(canvas: Canvas, domain: Domain) -> Array:
+def _draw_tissue(canvas: Canvas, domain: VesselDomain) -> Array:
     """The placenta's surface [H, W, 3]: lobes, speckle and hair-thin vessels that nobody labels."""
-    tone = np.array(domain.tissue[canvas.count((0, len(domain.tissue) - 1))]) + canvas.rng.normal(0, 0.025, 3)
-    relief = canvas.draw(domain.texture) * (canvas.noise(5) + canvas.noise(14) + 0.6 * canvas.noise(32))
-    thin = replace(VESSELS, least=0.012, taper=0.93, bend=0.4, fork=0.04)
+    tone = canvas.draw_tone(domain.tissue)
+    strength = canvas.draw_number(domain.texture)
+    lobes = canvas.draw_noise(5) + canvas.draw_noise(14)
+    speckle = 0.6 * canvas.draw_noise(32)
+    relief = strength * (lobes + speckle)
+    image = tone + tint_plane(relief, RELIEF)
+
+    # The capillaries are thinner than whatever counts as a vessel.
     strokes: list[Stroke] = []
     for start in canvas.rng.uniform(-1, 1, (3, 2)):
-        strokes += grow(canvas.rng, thin, start, canvas.draw((0, 2 * np.pi)), 0.022)
-    image = tone + relief[..., None] * (1, 0.9, 0.8) - 0.12 * canvas.strokes(strokes)[..., None] * (0.6, 1, 0.8)
+        root = Tip(start, canvas.draw_angle(), 0.022)
+        strokes += CAPILLARIES.grow_strokes(canvas.rng, root)
+    blood = 0.12 * canvas.draw_strokes(strokes)
+    image = image - tint_plane(blood, CAPILLARY)
     return image.astype(np.float32)
 
 
-def _add_tree(canvas: Canvas, domain: Domain, image: Array) -> tuple[Array, Array]:
+def _add_tree(canvas: Canvas, domain: VesselDomain, image: Array) -> tuple[Array, Array]:
     """Lay one vein or artery over the image; also its coverage [H, W]."""
-    turn = canvas.draw((0, 2 * np.pi))
-    start = 1.25 * np.array([np.cos(turn), np.sin(turn)])
-    towards = canvas.rng.uniform(-0.45, 0.45, 2) - start
-    tree = replace(VESSELS, bend=canvas.draw(domain.bend))
-    strokes = grow(canvas.rng, tree, start, np.arctan2(towards[1], towards[0]), canvas.draw(domain.width))
-    coverage = canvas.strokes(strokes)
-    vein = canvas.chance(domain.veins)
-    colour = np.array((0.4, 0.14, 0.22) if vein else (0.62, 0.1, 0.08)) + canvas.rng.normal(0, 0.03, 3)
-    axis = np.clip(canvas.blur(coverage, 2) - 0.6, 0, 1)  # light on the round wall
-    strength = (canvas.draw(domain.contrast) * coverage * (1 + 0.08 * canvas.noise(8)))[..., None]
-    image = image * (1 - strength) + colour.astype(np.float32) * strength
-    return image + 0.3 * axis[..., None], coverage
+    tree, root = _plant_tree(canvas, domain)
+    strokes = tree.grow_strokes(canvas.rng, root)
+    coverage = canvas.draw_strokes(strokes)
+
+    # The wall is round: light comes back from the middle of the vessel.
+    is_vein = canvas.flip_coin(domain.veins)
+    colour = np.array(VEIN if is_vein else ARTERY)
+    colour = colour + canvas.rng.normal(0, 0.03, 3)
+    colour = colour.astype(np.float32)
+    middle = canvas.blur_image(coverage, 2) - 0.6
+    reflection = 0.3 * clip_to_unit(middle)
+    contrast = canvas.draw_number(domain.contrast) * coverage
+    unevenness = 1 + 0.08 * canvas.draw_noise(8)
+    image = paint_over(image, colour, contrast * unevenness)
+    return image + reflection[..., None], coverage
 
 
-def _in_front(canvas: Canvas, domain: Domain, image: Array) -> Array:
-    """Fluid, floating particles, glints and the laser fibre between scope and tissue."""
-    haze = canvas.draw(domain.haze) * np.clip(0.6 + 0.4 * canvas.noise(3), 0, 1)[..., None]
-    image = image * (1 - haze) + rgb(0.86, 0.8, 0.7) * haze
-    specks = _spots(canvas, domain.particles, (0.03, 0))
-    image = image + 0.35 * canvas.blur(canvas.strokes(specks), 0.8)[..., None]
-    glints = _spots(canvas, domain.glints, (0.06, 0.03))
-    image = image + 0.6 * canvas.blur(canvas.strokes(glints), 0.5)[..., None]
-    if canvas.chance(domain.instrument):
-        tip = canvas.rng.uniform(-0.3, 0.3, 2)
-        fibre = canvas.strokes([(np.array([tip, (canvas.draw((-1, 1)), 1.3)]), 0.12)])[..., None]
-        image = image * (1 - fibre) + rgb(0.75, 0.78, 0.8) * fibre
-        x, y = canvas.grid
-        spot = np.exp(-((x - tip[0]) ** 2 + (y - tip[1] + 0.15) ** 2) / 0.012)[..., None]
-        image = image + 0.8 * spot * rgb(0.4, 1, 0.5)
-    return image
+def _plant_tree(canvas: Canvas, domain: VesselDomain) -> tuple[VesselTree, Tip]:
+    """A vessel that begins outside the picture and heads for a place near its middle."""
+    start = 1.25 * point_towards(canvas.draw_angle())
+    aim = canvas.rng.uniform(-0.45, 0.45, 2)
+    right, down = aim - start
+    heading = np.arctan2(down, right)
+    bend = canvas.draw_number(domain.bend)
+    tree = replace(VESSELS, bend=bend)
+    width = canvas.draw_number(domain.width)
+    return tree, Tip(start, heading, width)
 
 
-def _spots(canvas: Canvas, number: Range, length: tuple[float, float]) -> list[Stroke]:
-    """That many short, thick strokes at random places."""
-    places = canvas.rng.uniform(-0.8, 0.8, (canvas.count(number), 2))
-    return [(segment(place, length), canvas.draw((0.03, 0.08))) for place in places]
+def _add_fluid(canvas: Canvas, domain: VesselDomain, image: Array) -> Array:
+    """Haze, floating particles and glints between scope and tissue."""
+    density = canvas.draw_number(domain.haze)
+    swirls = 0.6 + 0.4 * canvas.draw_noise(3)
+    haze = density * clip_to_unit(swirls)
+    image = paint_over(image, HAZE, haze)
+    specks = _draw_spots(canvas, domain.particles, (0.03, 0))
+    specks = 0.35 * canvas.blur_image(specks, 0.8)
+    image = image + specks[..., None]
+    glints = _draw_spots(canvas, domain.glints, (0.06, 0.03))
+    glints = 0.6 * canvas.blur_image(glints, 0.5)
+    return image + glints[..., None]
 
 
-def _camera(canvas: Canvas, domain: Domain, image: Array, distance: Array) -> Array:
+def _draw_spots(canvas: Canvas, number: Range, length: tuple[float, float]) -> Array:
+    """Coverage [H, W] of that many short, thick strokes at random places."""
+    count = canvas.draw_count(number)
+    strokes = []
+    for place in canvas.rng.uniform(-0.8, 0.8, (count, 2)):
+        points = make_segment(place, length)
+        width = canvas.draw_number((0.03, 0.08))
+        strokes.append(Stroke(points, width))
+    return canvas.draw_strokes(strokes)
+
+
+def _add_laser(canvas: Canvas, image: Array) -> Array:
+    """The laser's fibre, and its green spot just above the tip."""
+    tip = canvas.rng.uniform(-0.3, 0.3, 2)
+    tip_x, tip_y = tip
+    entry = (canvas.draw_offset(1), 1.3)
+    points = np.array([tip, entry])
+    coverage = canvas.draw_strokes([Stroke(points, 0.12)])
+    image = paint_over(image, FIBRE, coverage)
+
+    x, y = canvas.grid
+    across = x - tip_x
+    down = y - tip_y + 0.15
+    squares = across**2 + down**2
+    spot = 0.8 * np.exp(-squares / 0.012)
+    return image + tint_plane(spot, LASER)
+
+
+def _take_picture(canvas: Canvas, domain: VesselDomain, image: Array, from_centre: Array) -> Array:
     """The scope's light, which falls off from the centre of view; white balance, exposure, blur and grain."""
-    light = 1.08 - 0.3 * distance**2 + domain.lighting * canvas.noise(2)
-    balance = 1 + canvas.rng.normal(0, 0.02 + 0.3 * domain.lighting, 3)
-    image = np.clip(image * light[..., None] * balance, 0, 1) ** canvas.draw(domain.gamma)
-    image = canvas.blur(image.astype(np.float32), canvas.draw(domain.blur))
-    return image + canvas.draw(domain.grain) * canvas.grain(3)
+    falloff = 1.08 - 0.3 * from_centre**2
+    unevenness = domain.lighting * canvas.draw_noise(2)
+    light = falloff + unevenness
+    imbalance = 0.02 + 0.3 * domain.lighting
+    image = expose_colours(canvas, image, light, imbalance, domain.gamma)
+    return add_blur_and_grain(canvas, image, domain.blur, domain.grain)

@@ -133,9 +133,9 @@ class PhantomDataset(Dataset):
 
     def load(self, case: Case) -> Sample:
         """Draw a case; the same recipe and case give the same arrays."""
-        from genseg_betty.data.phantom import render  # its filters take long to import
+        from genseg_betty.data.phantom import draw_phantom  # its filters take long to import
 
-        return render(**self.recipe, index=int(case.image.name))
+        return draw_phantom(**self.recipe, index=int(case.image.name))
 
     def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:
         """Phantoms have no files; their masks are written with 0 and 255."""
