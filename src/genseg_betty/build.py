@@ -98,8 +98,8 @@ def build_objective(config: DictConfig) -> Objective:
     """The losses of stage I. Raises UserError where they need a discriminator and none is named, or the reverse."""
     generator = config.generator
     objective: Objective = _instantiate(_component(generator.objective, ()))
-    if objective.has_opponent != (generator.get("discriminator") is not None):
-        expected = "a section with a _target_" if objective.has_opponent else "null"
+    if objective.has_discriminator != (generator.get("discriminator") is not None):
+        expected = "a section with a _target_" if objective.has_discriminator else "null"
         raise UserError(
             f"generator.discriminator is {generator.get('discriminator')}; expected {expected}, for "
             f"{type(objective).__name__}"
