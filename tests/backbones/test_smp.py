@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from backbones.unrolled import by_composition, by_double_backward, image_and_target, relative_error
-from genseg_betty.backbones.encoders import nearest
+from genseg_betty.backbones.encoders import list_nearest
 from genseg_betty.backbones.probe import check_backbone
 from genseg_betty.backbones.smp import architectures, deeplab, smp, unet
 from genseg_betty.errors import UserError
@@ -113,7 +113,7 @@ def test_deeplab_has_two_versions():
 
 
 def test_nearest_looks_at_beginnings_too():
-    assert nearest("tu-convnext_tny", [f"tu-{name}" for name in timm.list_models()]).startswith("tu-convnext_tiny")
+    assert list_nearest("tu-convnext_tny", [f"tu-{name}" for name in timm.list_models()]).startswith("tu-convnext_tiny")
 
 
 def test_names_in_any_case_and_more_arguments():
