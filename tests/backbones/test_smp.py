@@ -13,6 +13,8 @@ from backbones.unrolled import by_composition, by_double_backward, image_and_tar
 from genseg_betty.backbones.encoders import list_nearest
 from genseg_betty.backbones.probe import check_backbone
 from genseg_betty.backbones.smp import architectures, deeplab, smp, unet
+from genseg_betty.build import build_segmenter
+from genseg_betty.config import compose
 from genseg_betty.errors import UserError
 
 ENCODERS = {"DPT": "tu-test_vit"}
@@ -118,6 +120,13 @@ def test_nearest_looks_at_beginnings_too():
 
 def test_names_in_any_case_and_more_arguments():
     network = smp(1, 1, arch="unet", encoder="tu-test_resnet", arguments={"decoder_attention_type": "scse"})
+    assert any("attention" in name for name, _ in network.named_parameters())
+
+
+def test_arguments_of_a_config_are_taken():
+    config = compose(["backbone=smp", "backbone.encoder=tu-test_resnet"])
+    config.backbone.arguments = {"decoder_attention_type": "scse"}
+    network = build_segmenter(config, 1, 1)
     assert any("attention" in name for name, _ in network.named_parameters())
 
 

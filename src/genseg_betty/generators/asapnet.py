@@ -171,7 +171,7 @@ class ASAPNet(SearchableGenerator):
         self.depth = space.choose_depth(shapes, deepest=halvings - 1, usual=usual)
         tile = choose_tile(tile, self.depth)
         widths = space.list_widths(self.depth)
-
+        # From the mask to the smallest map, residual blocks there, and up to the grid of tiles.
         channels = [shapes.in_channels, *widths]
         self.down = build_encoder(space, channels, nn.ReLU, norm="instance", is_last_normalised=True)
         self.blocks = nn.Sequential(*(Residual(widths[-1]) for _ in range(blocks)))
@@ -181,7 +181,7 @@ class ASAPNet(SearchableGenerator):
         for of_stage in pairwise(rising):
             stage = build_stage(space, "decoder", of_stage, nn.ReLU(), "instance")
             self.up.append(stage)
-
+        # A 1x1 convolution predicts the perceptrons of all tiles; its bias is the one that they start from.
         hidden = [mlp_channels or space.base_channels] * (mlp_layers - 1)
         channels = [shapes.in_channels, *hidden, shapes.out_channels]
         self.perceptrons = TiledPerceptrons(channels, tile)

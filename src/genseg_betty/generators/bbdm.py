@@ -79,8 +79,8 @@ class BBDM(SearchableGenerator):
             nn.Linear(embedded, embedded),
             nn.SiLU(),
         )
-        both = shapes.in_channels + shapes.out_channels
-        self.first = Block(both, widths[0], embedded)
+        # A U-Net, whose blocks all see the time; the cells halve and double its maps.
+        self.first = Block(shapes.in_channels + shapes.out_channels, widths[0], embedded)
         self.down = nn.ModuleList()
         for inputs, outputs in pairwise(widths):
             cell = space.build_convolution("encoder", inputs, outputs, bias=True)

@@ -46,6 +46,7 @@ class Pix2Pix(SearchableGenerator):
         deepest = min(shapes.count_halvings(), MAX_DEPTH)
         depth = space.choose_depth(shapes, deepest, deepest)
         widths = space.list_widths(depth)
+        # A stage up reads what the stage below made and, but for the innermost, the map of its size on the way down.
         channels = [shapes.in_channels, *widths]
         activation = partial(nn.LeakyReLU, SLOPE)
         self.down = build_encoder(space, channels, activation, norm, is_last_normalised=False)

@@ -53,6 +53,7 @@ class SoftIntroVAE(SearchableGenerator):
         deepest = min(shapes.count_halvings(), MAX_DEPTH)
         depth = space.choose_depth(shapes, deepest, deepest - 2)
         widths = space.list_widths(depth)
+        # z becomes a map of the size of the smallest one, and is joined to it.
         sides = shapes.list_sides(halvings=depth)
         self.innermost = [widths[-1], *sides]
         self.latent = nn.Linear(latent_channels, math.prod(self.innermost))

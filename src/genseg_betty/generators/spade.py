@@ -107,7 +107,7 @@ class SPADE(SearchableGenerator):
         hidden = hidden_channels or min(2 * space.base_channels, MAX_HIDDEN)
         widths = space.list_widths(self.depth + 1)
         rising = widths[::-1]
-
+        # The mask is encoded down to the smallest map; blocks and up cells lead from there to the image.
         channels = [shapes.in_channels, *widths[1:]]
         activation = partial(nn.LeakyReLU, SLOPE)
         self.down = build_encoder(space, channels, activation, norm="instance", is_last_normalised=False)

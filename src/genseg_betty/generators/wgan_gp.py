@@ -62,6 +62,7 @@ class WGAN(SearchableGenerator):
         self.straight_through = straight_through
         deepest = min(shapes.count_halvings(), MAX_DEPTH)
         depth = space.choose_depth(shapes, deepest, deepest - 2)
+        # The vector becomes the smallest map; each level doubles a map and crops it to its size.
         rising = reversed(range(depth + 1))
         self.sizes = [shapes.list_sides(halvings) for halvings in rising]
         widths = space.list_widths(depth)[::-1]
