@@ -123,8 +123,8 @@ def build_objective(config: DictConfig) -> Objective:
     objective: Objective = _build_target(arguments)
     discriminator = section.get("discriminator")
     has_discriminator = discriminator is not None
-    if objective.has_opponent != has_discriminator:
-        expected = "a section with a _target_" if objective.has_opponent else "null"
+    if objective.has_discriminator != has_discriminator:
+        expected = "a section with a _target_" if objective.has_discriminator else "null"
         kind = type(objective).__name__
         raise UserError(f"generator.discriminator is {discriminator}; expected {expected}, for {kind}")
     return objective

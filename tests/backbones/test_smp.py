@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from backbones.unrolled import by_composition, by_double_backward, image_and_target, relative_error
-from genseg_betty.backbones.encoders import nearest
+from genseg_betty.backbones.encoders import list_nearest
 from genseg_betty.backbones.probe import check_backbone
 from genseg_betty.backbones.smp import architectures, deeplab, smp, unet
+from genseg_betty.build import build_segmenter
+from genseg_betty.config import compose
 from genseg_betty.errors import UserError
 
 ENCODERS = {"DPT": "tu-test_vit"}
@@ -113,11 +115,18 @@ def test_deeplab_has_two_versions():
 
 
 def test_nearest_looks_at_beginnings_too():
-    assert nearest("tu-convnext_tny", [f"tu-{name}" for name in timm.list_models()]).startswith("tu-convnext_tiny")
+    assert list_nearest("tu-convnext_tny", [f"tu-{name}" for name in timm.list_models()]).startswith("tu-convnext_tiny")
 
 
 def test_names_in_any_case_and_more_arguments():
     network = smp(1, 1, arch="unet", encoder="tu-test_resnet", arguments={"decoder_attention_type": "scse"})
+    assert any("attention" in name for name, _ in network.named_parameters())
+
+
+def test_arguments_of_a_config_are_taken():
+    config = compose(["backbone=smp", "backbone.encoder=tu-test_resnet"])
+    config.backbone.arguments = {"decoder_attention_type": "scse"}
+    network = build_segmenter(config, 1, 1)
     assert any("attention" in name for name, _ in network.named_parameters())
 
 

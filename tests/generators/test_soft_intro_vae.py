@@ -118,7 +118,7 @@ def test_encoder_loss_against_the_published_one() -> None:
     condition, image = pairs(build())
     objective = Introspection(LATENT, beta_rec=0.7, beta_kl=0.9, beta_neg=3.0)
     torch.manual_seed(1)
-    found = objective.opponent_loss(decode, encode, condition, image)
+    found = objective.discriminator_loss(decode, encode, condition, image)
 
     torch.manual_seed(1)
     scale = 1 / (3 * 32 * 32)
@@ -171,7 +171,7 @@ def test_losses_stay_finite_at_extreme_encodings() -> None:
     with torch.no_grad():
         encoder.head.weight.mul_(1e6)
     condition, image = pairs(build())
-    for loss in (Introspection(LATENT).opponent_loss, Introspection(LATENT).generator_loss):
+    for loss in (Introspection(LATENT).discriminator_loss, Introspection(LATENT).generator_loss):
         assert loss(decode, encode, condition, image).isfinite()
 
 

@@ -226,6 +226,6 @@ def test_a_discriminator_of_one_scale_without_features_will_do() -> None:
     objective = HingeGAN(l1_weight=0)
     loss = objective.generator_loss(lambda condition: -image, opponent, condition, image)
     torch.testing.assert_close(loss, -opponent(condition, -image).mean())
-    against = objective.opponent_loss(lambda condition: -image, opponent, condition, image)
+    against = objective.discriminator_loss(lambda condition: -image, opponent, condition, image)
     real, synthetic = opponent(condition, image), opponent(condition, -image)
     torch.testing.assert_close(against, F.relu(1 - real).mean() + F.relu(1 + synthetic).mean())

@@ -67,16 +67,16 @@ def test_cells_and_errors() -> None:
 
 def test_masks_are_shares_of_the_classes() -> None:
     logits = torch.randn(2, 3, 4, 4).double()
-    torch.testing.assert_close(decode_mask(build(masks=3).relaxed(logits)), logits.softmax(dim=1))
+    torch.testing.assert_close(decode_mask(build(masks=3).relax_mask(logits)), logits.softmax(dim=1))
     sharper = build(temperature=0.5)
-    torch.testing.assert_close(decode_mask(sharper.relaxed(logits[:, :1])), (2 * logits[:, :1]).sigmoid())
+    torch.testing.assert_close(decode_mask(sharper.relax_mask(logits[:, :1])), (2 * logits[:, :1]).sigmoid())
 
 
 @pytest.mark.parametrize("masks", [1, 3])
 def test_straight_through_hands_out_hard_masks_with_soft_derivatives(masks: int) -> None:
     logits = torch.randn(2, masks, 4, 4).double().requires_grad_()
     weights = torch.randn(2, masks, 4, 4).double()
-    hard, soft = (build(masks=masks, straight_through=through).relaxed(logits) for through in (True, False))
+    hard, soft = (build(masks=masks, straight_through=through).relax_mask(logits) for through in (True, False))
     torch.testing.assert_close(hard.abs(), torch.ones_like(hard))
     assert torch.equal(hard.argmax(dim=1), soft.argmax(dim=1))
     assert torch.equal(hard > 0, soft > 0) or masks > 1
@@ -132,11 +132,11 @@ def test_losses_of_both_sides() -> None:
     condition, image = torch.randn(2, 1, 32, 32).sign().double(), torch.rand(2, 3, 32, 32).double() * 2 - 1
     objective = WassersteinGAN(LATENT, penalty_weight=0.0)
     torch.manual_seed(1)
-    critics = objective.opponent_loss(lambda z: generator(z, alpha), critic, condition, image)
+    critics = objective.discriminator_loss(lambda z: generator(z, alpha), critic, condition, image)
     torch.manual_seed(1)
     ours = objective.generator_loss(lambda z: generator(z, alpha), critic, condition, image)
     torch.testing.assert_close(critics, -ours - critic(condition, image).mean())
-    weighted = WassersteinGAN(LATENT).opponent_loss(lambda z: generator(z, alpha), critic, condition, image)
+    weighted = WassersteinGAN(LATENT).discriminator_loss(lambda z: generator(z, alpha), critic, condition, image)
     gradients = torch.autograd.grad(weighted, list(critic.parameters())[:-1])  # the last bias has none to give
     assert all(gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in gradients)
 

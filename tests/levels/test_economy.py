@@ -32,7 +32,7 @@ class TwoPasses(Objective):
     """The losses of another objective, each with a pass of its own."""
 
     def __init__(self, drawn):
-        self.opponent_loss, self.generator_loss = drawn.opponent_loss, drawn.generator_loss
+        self.discriminator_loss, self.generator_loss = drawn.discriminator_loss, drawn.generator_loss
 
 
 @pytest.mark.parametrize(

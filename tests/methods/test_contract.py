@@ -157,7 +157,8 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
     leaves = held.leaves()
     network = held.called(G.module, leaves)
     condition = encode_mask(batch.mask, G.num_classes).double()
-    discriminator = engine.discriminator.module if G.objective.has_opponent else None  # H has made its step by then
+    # H has made its step by then.
+    discriminator = engine.discriminator.module if G.objective.has_discriminator else None
     with seeded(G.moment_of(G.count).find_seed()):
         generate = lambda *inputs: network(*inputs, alpha)  # noqa: E731
         loss = G.objective.generator_loss(generate, discriminator, condition, batch.image)

@@ -11,15 +11,23 @@ TIMM = "tu-"
 FROZEN_NOTE = "the frozen encoder has random weights: set backbone.encoder_weights"
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+def list_nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """The names most like `name` in whole or in how they begin, whatever their case, as a list in words."""
     wanted = name.lower()
 
-    def likeness(other: str) -> float:
-        parts = (other.lower(), other.lower()[: len(wanted) + 1])
-        return max(SequenceMatcher(None, wanted, part).ratio() for part in parts)
+    def measure_likeness(other: str) -> float:
+        whole = other.lower()
+        beginning = whole[: len(wanted) + 1]
+        return max(SequenceMatcher(None, wanted, part).ratio() for part in (whole, beginning))
 
-    return ", ".join(nlargest(count, known, key=likeness))
+    return ", ".join(nlargest(count, known, key=measure_likeness))
+
+
+def list_frozen_notes(is_frozen: bool, weights: str | None) -> tuple[str, ...]:
+    """What the user should know of a frozen encoder."""
+    if is_frozen and weights is None:
+        return (FROZEN_NOTE,)
+    return ()
 
 
 def check_encoder(encoder: str, weights: str | None) -> None:
@@ -32,25 +40,26 @@ def check_encoder(encoder: str, weights: str | None) -> None:
     names = encoders.get_encoder_names()
     if encoder not in names:
         raise UserError(
-            f"backbone.encoder={encoder}: no such encoder. Nearest: {nearest(encoder, names)}. "
+            f"backbone.encoder={encoder}: no such encoder. Nearest: {list_nearest(encoder, names)}. "
             "timm's encoders are reached as tu-<timm name>."
         )
     known = list(encoders.encoders[encoder]["pretrained_settings"])
     if weights is not None and weights not in known:
+        choices = ", ".join(known) or "none"
         raise UserError(
-            f"backbone.encoder_weights={weights}: {encoder} comes with {', '.join(known) or 'none'}; "
+            f"backbone.encoder_weights={weights}: {encoder} comes with {choices}; "
             "set backbone.encoder_weights to one of these, or to null for random weights."
         )
 
 
-def size_options(encoder: str) -> list[dict[str, Any]]:
+def list_size_options(encoder: str) -> list[dict[str, Any]]:
     """Arguments by which a timm model takes images of any size, the likeliest first; models without them raise."""
     if not encoder.startswith(TIMM):
         return [{}]
     return [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
 
 
-def explain(encoder: str, weights: str | None, error: Exception, fitting: str = "resnet34") -> str:
+def explain_failure(encoder: str, weights: str | None, error: Exception, fitting: str = "resnet34") -> str:
     """What to tell the user of an encoder that could not be built; `fitting` names one that can."""
     found = f"backbone.encoder={encoder} could not be built: {type(error).__name__}: {error}"
     if weights is None:
@@ -69,7 +78,8 @@ def _check_timm(encoder: str) -> None:
     if ":" in name or timm.is_model(name):  # "hf_hub:…" and "local-dir:…" are for timm to find
         return
     known = [TIMM + model for model in timm.list_models()]
+    architecture, _, _ = encoder.partition(".")
     raise UserError(
         f"backbone.encoder={encoder} could not be built: timm has no such model. "
-        f"Nearest: {nearest(encoder.partition('.')[0], known)}."
+        f"Nearest: {list_nearest(architecture, known)}."
     )

@@ -18,13 +18,13 @@ LINEAR = {2: "bilinear", 3: "trilinear"}
 class PadToMultiple(TwiceDifferentiable):
     """Pads every side to a multiple, runs the network and crops its output back to [B, K, *spatial].
 
-    The padding repeats the border ("replicate"), half on each side. Reflection would need sides larger than
-    the padding, and zeros would be mid-gray for images in [-1, 1].
+    The padding repeats the border ("replicate"), half of it at each end. Reflection would need sides larger than the
+    padding, and zeros would be mid-gray for images in [-1, 1].
 
     Args:
         network: [B, C, *spatial] -> [B, K, *spatial], where all sides are multiples of `multiple`.
-        multiple: and so are the sides it gets.
-        least: they are also at least this long.
+        multiple: every side that the network gets is a multiple of it.
+        least: every side that the network gets is at least this long.
         frozen, notes: see `TwiceDifferentiable`.
 
     Raises:
@@ -45,26 +45,32 @@ class PadToMultiple(TwiceDifferentiable):
 
     def forward(self, image: Tensor) -> Tensor:
         sides = image.shape[2:]
-        missing = [max(self.least, side + -side % self.multiple) - side for side in sides]
-        before = [count // 2 for count in missing]
-        if any(missing):
-            border = [(first, count - first) for first, count in zip(before, missing, strict=True)]
-            image = functional.pad(image, [width for pair in reversed(border) for width in pair], mode="replicate")
-        logits = self._run(image)
+        before: list[int] = []
+        border: list[int] = []  # torch counts axes from the last
+        for side in sides:
+            rounded_up = side + -side % self.multiple
+            missing = max(self.least, rounded_up) - side
+            first = missing // 2
+            before.append(first)
+            border = [first, missing - first, *border]
+        if any(border):
+            image = functional.pad(image, border, mode="replicate")
+        logits = self._run_network(image)
         for axis, (first, side) in enumerate(zip(before, sides, strict=True), start=2):
             logits = logits.narrow(axis, first, side)
         return logits
 
-    def _run(self, image: Tensor) -> Tensor:
+    def _run_network(self, image: Tensor) -> Tensor:
         try:
             return super().forward(image)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
             count, _, *sides = image.shape
+            size = " x ".join(map(str, sides))
             kind = "pixels" if len(sides) == 2 else "voxels"
             raise UserError(
-                f"BatchNorm cannot train on a batch of {count} image of {' x '.join(map(str, sides))} {kind}: "
+                f"BatchNorm cannot train on a batch of {count} image of {size} {kind}: "
                 "somewhere in this backbone a channel is down to one value (DeepLab pools each image to 1 x 1, a UNet "
                 "gets there on small images). Expected 2 or more images a batch: set trainer.batch_size=2 "
                 "or larger."
@@ -72,7 +78,7 @@ class PadToMultiple(TwiceDifferentiable):
 
 
 class ResizeTo(TwiceDifferentiable):
-    """For a network of one size (learned positions): images are resized to it, and their logits back.
+    """Resizes images to the one size of a network (learned positions), and its logits back to theirs.
 
     Args:
         network: [B, C, *size] -> [B, K, *size].
@@ -83,10 +89,12 @@ class ResizeTo(TwiceDifferentiable):
         self.size = tuple(size)
 
     def forward(self, image: Tensor) -> Tensor:
-        return _resized(super().forward(_resized(image, self.size)), image.shape[2:])
+        logits = super().forward(_resize_images(image, self.size))
+        return _resize_images(logits, image.shape[2:])
 
 
-def _resized(image: Tensor, size: Sequence[int]) -> Tensor:
+def _resize_images(image: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(image.shape[2:]) == tuple(size):
         return image
-    return functional.interpolate(image, size=tuple(size), mode=LINEAR[len(size)], align_corners=False)
+    mode = LINEAR[len(size)]
+    return functional.interpolate(image, size=tuple(size), mode=mode, align_corners=False)

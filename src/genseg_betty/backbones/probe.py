@@ -28,14 +28,14 @@ def dry_run(network: nn.Module, shape: Sequence[int], training: bool = False) ->
     """
     from torch._subclasses import fake_tensor
 
-    with _mode(network, training), torch.no_grad():
+    with _in_mode(network, training), torch.no_grad():
         try:
             with without_values(network) as ((state,), empty):
                 return functional_call(network, state, (empty(shape),))
         except (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException):
             buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
             with torch.random.fork_rng():
-                return functional_call(network, buffers, (_images(network, shape),))
+                return functional_call(network, buffers, (_draw_images(network, shape),))
 
 
 def find_padding(
@@ -45,25 +45,27 @@ def find_padding(
     spatial_dims: int,
     candidates: Iterable[int] = STRIDES,
 ) -> tuple[int, int]:
-    """(multiple, least): sides that `network` maps to logits of their own size are multiples of the first, and not
-    below the second.
+    """Which sides `network` maps to logits of the same size: the multiples of the first number, from the second on.
 
     Raises:
-        UserError: no candidate does.
+        UserError: no candidate for the first number will do.
     """
     fault = None
     for multiple in candidates:
         odd = LARGE[spatial_dims] // multiple | 1  # times an odd number: no larger power of two divides the side
         sides = [multiple * (odd + 2 * axis) for axis in range(spatial_dims)]
-        fault = fault_of(network, channels, num_outputs, sides)
-        if fault is None:
-            small = (multiple * 2**power for power in range(odd.bit_length()))
-            works = (side for side in small if fault_of(network, channels, num_outputs, [side] * spatial_dims) is None)
-            return multiple, next(works, multiple * odd)
+        fault = find_fault(network, channels, num_outputs, sides)
+        if fault is not None:
+            continue
+        for power in range(odd.bit_length()):
+            side = multiple * 2**power
+            if find_fault(network, channels, num_outputs, [side] * spatial_dims) is None:
+                return multiple, side
+        return multiple, multiple * odd
     raise UserError(fault or "nothing was tried")
 
 
-def fault_of(network: nn.Module, channels: int, num_outputs: int, sides: Sequence[int]) -> str | None:
+def find_fault(network: nn.Module, channels: int, num_outputs: int, sides: Sequence[int]) -> str | None:
     """What is wrong with what `network` makes of images with these sides, in training or in evaluation.
 
     Raises:
@@ -74,13 +76,15 @@ def fault_of(network: nn.Module, channels: int, num_outputs: int, sides: Sequenc
         try:
             output = dry_run(network, [2, channels, *sides], training)
         except Exception as error:  # whatever a foreign network raises
-            return f"an image {[channels, *sides]} ends in {type(error).__name__}: {first_line(error)}"
+            cause = f"{type(error).__name__}: {first_line(error)}"
+            return f"an image {[channels, *sides]} ends in {cause}"
         if not isinstance(output, Tensor):
             raise UserError(f"it returns {type(output).__name__}, expected one tensor of logits")
         found = list(output.shape)
         if found != expected:
             fault = f"images {[2, channels, *sides]} give {found}, expected {expected}"
-            if len(found) != len(expected) or found[:2] != expected[:2]:
+            has_other_form = len(found) != len(expected)
+            if has_other_form or found[:2] != expected[:2]:
                 raise UserError(fault)
             return fault
     return None
@@ -95,7 +99,8 @@ def check_backbone(
         UserError: it cannot be run, returns something else, or has no second derivative.
     """
     try:
-        if fault := fault_of(network, channels, num_outputs, sides):
+        fault = find_fault(network, channels, num_outputs, sides)
+        if fault is not None:
             raise UserError(fault)
     except UserError as error:
         raise UserError(
@@ -106,7 +111,8 @@ def check_backbone(
         return
     small = [min(side, SMALL) for side in sides]
     try:
-        sides = sides if fault_of(network, channels, num_outputs, small) else small
+        if find_fault(network, channels, num_outputs, small) is None:
+            sides = small
         differentiate_twice(network, [2, channels, *sides])
     except (RuntimeError, NotImplementedError) as error:
         raise UserError(
@@ -120,33 +126,36 @@ def differentiate_twice(network: nn.Module, shape: Sequence[int]) -> None:
 
     No state changes, and no random number is drawn.
     """
-    weights = {
-        name: weight.detach().requires_grad_(weight.requires_grad) for name, weight in network.named_parameters()
-    }
+    weights = {}
+    for name, weight in network.named_parameters():
+        weights[name] = weight.detach().requires_grad_(weight.requires_grad)
+    learned = [weight for weight in weights.values() if weight.requires_grad]
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    with _mode(network, training=True), torch.random.fork_rng():
-        image = _images(network, shape).requires_grad_()
-        loss = functional_call(network, weights | buffers, (image,)).square().mean()
-        learned = [weight for weight in weights.values() if weight.requires_grad]
+    with _in_mode(network, training=True), torch.random.fork_rng():
+        image = _draw_images(network, shape).requires_grad_()
+        logits = functional_call(network, weights | buffers, (image,))
+        loss = logits.square().mean()
         gradients = torch.autograd.grad(loss, learned or [image], create_graph=True, allow_unused=True)
-        total = torch.stack([g.square().sum() for g in gradients if g is not None]).sum()
+        squares = [gradient.square().sum() for gradient in gradients if gradient is not None]
+        total = torch.stack(squares).sum()
         torch.autograd.grad(total, [image], allow_unused=True)
 
 
 def first_line(error: BaseException) -> str:
-    """Of its message: some libraries add a traceback."""
+    """The first line of an error's message: some libraries add a traceback."""
     return next(iter(str(error).splitlines()), "")
 
 
-def _images(network: nn.Module, shape: Sequence[int]) -> Tensor:
+def _draw_images(network: nn.Module, shape: Sequence[int]) -> Tensor:
     """Random images of the type and on the device of the weights."""
     some = next(network.parameters(), torch.empty(0))
     return torch.rand(*shape, dtype=some.dtype, device=some.device)
 
 
-def state_of(network: nn.Module) -> State:
+def detach_state(network: nn.Module) -> State:
     """Weights and buffers by name, cut off from any graph."""
-    return {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
+    named = (*network.named_parameters(), *network.named_buffers())
+    return {name: value.detach() for name, value in named}
 
 
 @contextmanager
@@ -158,17 +167,24 @@ def without_values(*networks: nn.Module) -> Iterator[tuple[list[State], Callable
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     some = next(networks[0].parameters(), torch.empty(0))
-    values = [state_of(network) for network in networks]  # with fakes about, it takes much longer
+    values = [detach_state(network) for network in networks]  # with fakes about, it takes much longer
+
+    def make_images(shape: Sequence[int]) -> Tensor:
+        return torch.empty(*shape, dtype=some.dtype, device=some.device)
+
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as fakes:
-            states: list[State] = [{name: fakes.from_tensor(value) for name, value in one.items()} for one in values]
-            yield states, lambda shape: torch.empty(*shape, dtype=some.dtype, device=some.device)
+            states: list[State] = []
+            for state in values:
+                states.append({name: fakes.from_tensor(value) for name, value in state.items()})
+            yield states, make_images
     finally:
         logger.setLevel(level)
 
 
 @contextmanager
-def _mode(network: nn.Module, training: bool) -> Iterator[None]:
+def _in_mode(network: nn.Module, training: bool) -> Iterator[None]:
+    """Training or evaluation mode inside the block; each module is in its own mode again after it."""
     modes = {module: module.training for module in network.modules()}
     try:
         network.train(training)

@@ -38,9 +38,9 @@ class _Substitutes(TorchFunctionMode):
         if function is functional.hardsigmoid:
             self.met.add(HARDSIGMOID)
             return functional.relu6(args[0] + 3) / 6
-        if function is functional.scaled_dot_product_attention or (
-            function is functional.multi_head_attention_forward and not kwargs.get("need_weights", True)
-        ):
+        if function is functional.scaled_dot_product_attention:
+            self.met.add(ATTENTION)
+        if function is functional.multi_head_attention_forward and not kwargs.get("need_weights", True):
             self.met.add(ATTENTION)
         return function(*args, **kwargs)
 

@@ -8,14 +8,21 @@ SMP is imported where a network is built: that takes seconds, which a mistyped c
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
 
-from genseg_betty.backbones.checkpointing import NOTE as CHECKPOINTING_NOTE
-from genseg_betty.backbones.checkpointing import checkpoint_blocks
+from genseg_betty.backbones.checkpointing import checkpoint_if_asked
 from genseg_betty.backbones.dimensions import images_only
-from genseg_betty.backbones.encoders import FROZEN_NOTE, TIMM, check_encoder, explain, nearest, size_options
+from genseg_betty.backbones.encoders import (
+    TIMM,
+    check_encoder,
+    explain_failure,
+    list_frozen_notes,
+    list_nearest,
+    list_size_options,
+)
 from genseg_betty.backbones.padding import PadToMultiple
 from genseg_betty.backbones.probe import find_padding
 from genseg_betty.errors import UserError
@@ -43,9 +50,15 @@ def unet(
     """
     images_only("unet", spatial_dims)
     return smp(
-        in_channels, num_outputs, spatial_dims, "Unet", encoder, encoder_weights, base_channels, frozen_encoder,
-        activation_checkpointing,
-    )  # fmt: skip
+        in_channels,
+        num_outputs,
+        arch="Unet",
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        base_channels=base_channels,
+        frozen_encoder=frozen_encoder,
+        activation_checkpointing=activation_checkpointing,
+    )
 
 
 def deeplab(
@@ -61,17 +74,24 @@ def deeplab(
 ) -> nn.Module:
     """DeepLab: [B, in_channels, H, W] -> logits [B, num_outputs, H, W], any H and W.
 
-    `version` is "v3" (the paper's; 39.6 M parameters with resnet50) or "v3plus". The pyramid has
-    16 * base_channels channels, 256 by default. It pools each image to one value a channel, so its BatchNorm
-    needs 2 or more images a batch in training. The other arguments and errors are those of `smp`.
+    `version` is "v3" (the paper's; 39.6 M parameters with resnet50) or "v3plus". The pyramid has 16 * base_channels
+    channels, 256 by default. It pools each image to one value a channel, so its BatchNorm needs 2 or more images a
+    batch in training. The other arguments and errors are those of `smp`.
     """
     images_only("deeplab", spatial_dims)
     if version not in DEEPLAB_VERSIONS:
-        raise UserError(f"backbone.version={version}: expected one of {', '.join(DEEPLAB_VERSIONS)}.")
+        choices = ", ".join(DEEPLAB_VERSIONS)
+        raise UserError(f"backbone.version={version}: expected one of {choices}.")
     return smp(
-        in_channels, num_outputs, spatial_dims, DEEPLAB_VERSIONS[version], encoder, encoder_weights, base_channels,
-        frozen_encoder, activation_checkpointing,
-    )  # fmt: skip
+        in_channels,
+        num_outputs,
+        arch=DEEPLAB_VERSIONS[version],
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        base_channels=base_channels,
+        frozen_encoder=frozen_encoder,
+        activation_checkpointing=activation_checkpointing,
+    )
 
 
 def smp(
@@ -101,26 +121,12 @@ def smp(
         UserError: an unknown name, a combination that SMP refuses, a download that failed, volumes (spatial_dims=3).
     """
     images_only("smp", spatial_dims)
-    name, signature = _architecture(arch)
-    check_encoder(encoder, encoder_weights)
-    options = _widths(signature, base_channels) | _checked(name, signature, encoder, arguments or {})
-    options |= {"in_channels": in_channels, "classes": num_outputs}
-    try:
-        network = _build(name, encoder, encoder_weights, options, size_options(encoder))
-        multiple, least = _padding(name, network, encoder, in_channels, num_outputs)
-    except UserError as error:
-        if base_channels == LIBRARY_WIDTH:
-            raise
-        raise UserError(
-            f"{error}\nOr change backbone.base_channels={base_channels}, which scales {name}'s widths; its own are 16."
-        ) from error
-    notes = []
-    if frozen_encoder and encoder_weights is None:
-        notes.append(FROZEN_NOTE)
-    if activation_checkpointing:
-        notes.append(CHECKPOINTING_NOTE)
-        checkpoint_blocks(network)
-    return PadToMultiple(network, multiple, least, ("encoder",) if frozen_encoder else (), tuple(notes))
+    architecture = _find_architecture(arch, encoder, encoder_weights)
+    network, padding = architecture.build_scaled(in_channels, num_outputs, base_channels, arguments or {})
+    frozen = ("encoder",) if frozen_encoder else ()
+    notes = list_frozen_notes(frozen_encoder, encoder_weights)
+    notes += checkpoint_if_asked(network, activation_checkpointing)
+    return PadToMultiple(network, *padding, frozen, notes)
 
 
 def architectures() -> list[str]:
@@ -130,74 +136,105 @@ def architectures() -> list[str]:
     return [kind.__name__ for kind in library.MODEL_ARCHITECTURES_MAPPING.values()]
 
 
-def _architecture(arch: str) -> tuple[str, Mapping[str, inspect.Parameter]]:
-    """Name and constructor's parameters of an architecture."""
+def _find_architecture(arch: str, encoder: str, encoder_weights: str | None) -> "_Architecture":
     import segmentation_models_pytorch as library
 
     kind = library.MODEL_ARCHITECTURES_MAPPING.get(arch.lower())
     if kind is None:
         names = architectures()
         raise UserError(
-            f"backbone.arch={arch}: no such architecture. Nearest: {nearest(arch, names, 1)}. "
+            f"backbone.arch={arch}: no such architecture. Nearest: {list_nearest(arch, names, 1)}. "
             f"SMP has {', '.join(names)}."
         )
-    return kind.__name__, inspect.signature(kind.__init__).parameters
+    check_encoder(encoder, encoder_weights)
+    signature = inspect.signature(kind.__init__).parameters
+    return _Architecture(kind.__name__, signature, encoder, encoder_weights)
 
 
-def _widths(signature: Mapping[str, inspect.Parameter], base_channels: int) -> dict[str, Any]:
-    """The widths in the signature, scaled."""
+@dataclass(frozen=True)
+class _Architecture:
+    """A class of SMP, its constructor's parameters, and the encoder that it is built around."""
 
-    def scaled(width: int) -> int:
-        return max(1, width * base_channels // LIBRARY_WIDTH)
+    name: str
+    signature: Mapping[str, inspect.Parameter]
+    encoder: str
+    encoder_weights: str | None
 
-    return {
-        name: scaled(parameter.default) if isinstance(parameter.default, int) else [*map(scaled, parameter.default)]
-        for name, parameter in signature.items()
-        if name.endswith("_channels") and name not in OURS
-    }
+    @property
+    def fitting_encoder(self) -> str:
+        """An encoder that works with it."""
+        return FITTING.get(self.name, "resnet34")
 
+    def build_scaled(
+        self, in_channels: int, num_outputs: int, base_channels: int, arguments: Mapping[str, Any]
+    ) -> tuple[nn.Module, tuple[int, int]]:
+        """The network, and what `PadToMultiple` must make of the sides of its images."""
+        options = self._scale_widths(base_channels)
+        self._check_arguments(arguments)
+        options.update(arguments)
+        options |= {"in_channels": in_channels, "classes": num_outputs}
+        try:
+            network = self._build(options, list_size_options(self.encoder))
+            return network, self._find_padding(network, in_channels, num_outputs)
+        except UserError as error:
+            if base_channels == LIBRARY_WIDTH:
+                raise
+            hint = f"Or change backbone.base_channels={base_channels}, which scales {self.name}'s widths"
+            raise UserError(f"{error}\n{hint}; its own are 16.") from error
 
-def _checked(
-    architecture: str, signature: Mapping[str, inspect.Parameter], encoder: str, arguments: dict[str, Any]
-) -> dict[str, Any]:
-    """`arguments`, if the architecture takes them; what it does not take, timm's models may."""
-    known = [name for name in signature if name not in OURS]
-    for name in arguments:
-        if name in OURS or (name not in known and not encoder.startswith(TIMM)):
-            hint = "is set by the program" if name in OURS else f"no such argument. Nearest: {nearest(name, known, 1)}"
-            raise UserError(f"backbone.arguments.{name}: {hint}. {architecture} takes {', '.join(known)}.")
-    return arguments
+    def _scale_widths(self, base_channels: int) -> dict[str, Any]:
+        """The widths in the signature, scaled."""
 
+        def scale(width: int) -> int:
+            return max(1, width * base_channels // LIBRARY_WIDTH)
 
-def _build(
-    architecture: str,
-    encoder: str,
-    encoder_weights: str | None,
-    options: dict[str, Any],
-    sizes: list[dict[str, Any]],
-) -> nn.Module:
-    """SMP's network, with the first of `sizes` (see `size_options`) that its encoder takes."""
-    import segmentation_models_pytorch as library
+        scaled: dict[str, Any] = {}
+        for name, parameter in self.signature.items():
+            if not name.endswith("_channels") or name in OURS:
+                continue
+            if isinstance(parameter.default, int):
+                scaled[name] = scale(parameter.default)
+            else:
+                scaled[name] = [scale(width) for width in parameter.default]
+        return scaled
 
-    kind = getattr(library, architecture)
-    try:
-        return kind(encoder_name=encoder, encoder_weights=encoder_weights, **(sizes[0] | options))
-    # Which exceptions a download ends in is up to the libraries below SMP, and changes with their versions.
-    except Exception as error:
-        if len(sizes) > 1 and "unexpected keyword argument" in str(error):
-            return _build(architecture, encoder, encoder_weights, options, sizes[1:])
-        raise UserError(explain(encoder, encoder_weights, error, FITTING.get(architecture, "resnet34"))) from error
+    def _check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Raises UserError for what the architecture does not take; timm's models may take more."""
+        known = [name for name in self.signature if name not in OURS]
+        usage = f"{self.name} takes {', '.join(known)}."
+        takes_any = self.encoder.startswith(TIMM)
+        for name in arguments:
+            if name in OURS:
+                problem = "is set by the program"
+            elif name not in known and not takes_any:
+                problem = f"no such argument. Nearest: {list_nearest(name, known, 1)}"
+            else:
+                continue
+            raise UserError(f"backbone.arguments.{name}: {problem}. {usage}")
 
+    def _build(self, options: dict[str, Any], sizes: list[dict[str, Any]]) -> nn.Module:
+        """SMP's network, with the first of `sizes` (see `list_size_options`) that its encoder takes."""
+        import segmentation_models_pytorch as library
 
-def _padding(
-    architecture: str, network: nn.Module, encoder: str, in_channels: int, num_outputs: int
-) -> tuple[int, int]:
-    """What every side must be a multiple of, and its least length."""
-    try:
-        stride = int(network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
-        return find_padding(network, in_channels, num_outputs, 2, (stride, 2 * stride, 4 * stride))
-    except UserError as error:
-        raise UserError(
-            f"backbone.arch={architecture} does not work with backbone.encoder={encoder}: {error}\n"
-            f"Choose another encoder, e.g. {FITTING.get(architecture, 'resnet34')}."
-        ) from error
+        kind = getattr(library, self.name)
+        first, *others = sizes
+        try:
+            return kind(encoder_name=self.encoder, encoder_weights=self.encoder_weights, **(first | options))
+        # Which exceptions a download ends in is up to the libraries below SMP, and changes with their versions.
+        except Exception as error:
+            if others and "unexpected keyword argument" in str(error):
+                return self._build(options, others)
+            found = explain_failure(self.encoder, self.encoder_weights, error, self.fitting_encoder)
+            raise UserError(found) from error
+
+    def _find_padding(self, network: nn.Module, in_channels: int, num_outputs: int) -> tuple[int, int]:
+        """What every side must be a multiple of, and its least length."""
+        try:
+            stride = int(network.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+            candidates = (stride, 2 * stride, 4 * stride)
+            return find_padding(network, in_channels, num_outputs, 2, candidates)
+        except UserError as error:
+            raise UserError(
+                f"backbone.arch={self.name} does not work with backbone.encoder={self.encoder}: {error}\n"
+                f"Choose another encoder, e.g. {self.fitting_encoder}."
+            ) from error

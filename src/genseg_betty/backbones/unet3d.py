@@ -8,15 +8,18 @@ from typing import Any, Literal
 
 from torch import nn
 
-from genseg_betty.backbones.checkpointing import NOTE as CHECKPOINTING_NOTE
-from genseg_betty.backbones.checkpointing import checkpoint_blocks
+from genseg_betty.backbones.checkpointing import checkpoint_if_asked
 from genseg_betty.backbones.dimensions import images_or_volumes
 from genseg_betty.backbones.padding import PadToMultiple
 from genseg_betty.errors import UserError
 
 WIDTHS = (1, 2, 4, 8, 16)  # times base_channels, from full resolution to a sixteenth
-STRIDE = 2 ** (len(WIDTHS) - 1)
-NORMS: dict[str, Any] = {"instance": ("INSTANCE", {"affine": True}), "batch": "BATCH"}
+HALVINGS = len(WIDTHS) - 1
+STRIDE = 2**HALVINGS
+NORMS: dict[str, Any] = {
+    "instance": ("INSTANCE", {"affine": True}),
+    "batch": "BATCH",
+}
 
 
 def unet3d(
@@ -41,22 +44,34 @@ def unet3d(
     Raises:
         UserError: an unknown norm, or other than 2 or 3 spatial dimensions.
     """
-    from monai.networks.nets import UNet  # MONAI takes seconds to import
-
     images_or_volumes("unet3d", spatial_dims)
     if norm not in NORMS:
         raise UserError(f"backbone.norm={norm}: expected one of {', '.join(NORMS)}.")
+    network = _build_unet(spatial_dims, in_channels, num_outputs, base_channels, residual_units, norm, dropout)
+    notes = checkpoint_if_asked(network, activation_checkpointing)
+    # Two voxels a side at the bottom: instance normalisation cannot do with one.
+    return PadToMultiple(network, STRIDE, 2 * STRIDE, notes=notes)
+
+
+def _build_unet(
+    spatial_dims: int,
+    in_channels: int,
+    num_outputs: int,
+    base_channels: int,
+    residual_units: int,
+    norm: str,
+    dropout: float,
+) -> nn.Module:
+    from monai.networks.nets import UNet  # MONAI takes seconds to import
+
     network: nn.Module = UNet(
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         out_channels=num_outputs,
         channels=[base_channels * width for width in WIDTHS],
-        strides=[2] * (len(WIDTHS) - 1),
+        strides=[2] * HALVINGS,
         num_res_units=residual_units,
         norm=NORMS[norm],
         dropout=dropout,
     )
-    if activation_checkpointing:
-        checkpoint_blocks(network)
-    # Two voxels a side at the bottom: instance normalisation cannot do with one.
-    return PadToMultiple(network, STRIDE, 2 * STRIDE, notes=(CHECKPOINTING_NOTE,) if activation_checkpointing else ())
+    return network

@@ -20,11 +20,14 @@ def unet_classic(
 ) -> nn.Module:
     """Classic UNet: [B, in_channels, H, W] -> logits [B, num_outputs, H, W], any H and W.
 
-    `base_channels` at full resolution, doubled by each of the 4 halvings. `bilinear` doubles the size by
-    interpolation and a 1 x 1 convolution instead of a transposed convolution (fewer parameters).
+    Args:
+        base_channels: at full resolution; doubled by each of the 4 halvings.
+        bilinear: double the size by interpolation and a 1 x 1 convolution instead of a transposed convolution (fewer
+            parameters).
     """
     images_only("unet_classic", spatial_dims)
-    return PadToMultiple(ClassicUNet(in_channels, num_outputs, base_channels, bilinear), multiple=2**DEPTH)
+    network = ClassicUNet(in_channels, num_outputs, base_channels, bilinear)
+    return PadToMultiple(network, multiple=2**DEPTH)
 
 
 class ClassicUNet(nn.Module):
@@ -33,11 +36,14 @@ class ClassicUNet(nn.Module):
     def __init__(self, in_channels: int, num_outputs: int, base_channels: int, bilinear: bool) -> None:
         super().__init__()
         widths = [base_channels * 2**level for level in range(DEPTH + 1)]
-        self.entry = _double_conv(in_channels, widths[0])
-        self.down = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), _double_conv(narrow, wide)) for narrow, wide in pairwise(widths)
-        )
-        self.up = nn.ModuleList(_Up(wide, narrow, bilinear) for wide, narrow in pairwise(reversed(widths)))
+        self.entry = _build_convolutions(in_channels, widths[0])
+        self.down = nn.ModuleList()
+        for narrow, wide in pairwise(widths):
+            halved = nn.Sequential(nn.MaxPool2d(2), _build_convolutions(narrow, wide))
+            self.down.append(halved)
+        self.up = nn.ModuleList()
+        for wide, narrow in pairwise(reversed(widths)):
+            self.up.append(_Up(wide, narrow, bilinear))
         self.head = nn.Conv2d(widths[0], num_outputs, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -63,13 +69,14 @@ class _Up(nn.Module):
             )
         else:
             self.enlarge = nn.ConvTranspose2d(wide, narrow, kernel_size=2, stride=2)
-        self.join = _double_conv(2 * narrow, narrow)
+        self.join = _build_convolutions(2 * narrow, narrow)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.join(torch.cat([skip, self.enlarge(x)], dim=1))
+        x = torch.cat([skip, self.enlarge(x)], dim=1)
+        return self.join(x)
 
 
-def _double_conv(in_channels: int, out_channels: int) -> nn.Sequential:
+def _build_convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),

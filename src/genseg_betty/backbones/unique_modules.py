@@ -16,16 +16,19 @@ def register_once(network: nn.Module) -> nn.Module:
     Raises:
         UserError: a list or Sequential of it holds a module that another list holds as well.
     """
-    lists = {
-        name: part
-        for name, part in network.named_modules()
-        if isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict)
-    }
-    others = {name: part for name, part in network.named_modules() if name not in lists}
+    lists = {}
+    others = {}
+    for name, part in network.named_modules():
+        if isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            lists[name] = part
+        else:
+            others[name] = part
+
+    # Lists come first: a module that stands in a list as well keeps its name there.
     seen: set[nn.Module] = set()
     for parent_name, parent in (lists | others).items():
         for name, child in list(parent._modules.items()):
-            if child is None or not [*child.parameters(), *child.buffers()]:
+            if child is None or not _has_state(child):
                 continue
             if child not in seen:
                 seen.add(child)
@@ -39,3 +42,8 @@ def register_once(network: nn.Module) -> nn.Module:
                 delattr(parent, name)
                 object.__setattr__(parent, name, child)
     return network
+
+
+def _has_state(module: nn.Module) -> bool:
+    """Whether it has weights or buffers."""
+    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())

@@ -16,6 +16,7 @@ from typing import Any, get_type_hints
 
 PACKAGE = "genseg_betty"
 SEARCH_SPACE = f"{PACKAGE}.generators.search_space"
+SHAPES = f"{PACKAGE}.generators.shapes"
 OPEN_TO_READ = ("typing", "collections.abc")  # modules whose names annotations use, and which import in no time
 
 Signature = tuple[list[Parameter], dict[str, Any]]
@@ -48,17 +49,35 @@ def _spread_space(found: Signature) -> Signature:
     names = {parameter.name for parameter in parameters}
     if not {"space", "image_size"} <= names:
         return found
-    tree = _parse(SEARCH_SPACE)
-    node = _definitions(tree)["SearchSpace"]
-    assert isinstance(node, ast.ClassDef)
-    kinds = _Names(tree)
     own = [parameter for parameter in parameters if parameter.name != "space"]
     hints = {name: kind for name, kind in hints.items() if name != "space"}
-    for field in node.body:
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            own.append(Parameter(field.target.id, Parameter.KEYWORD_ONLY, default=None))
-            hints[field.target.id] = kinds.value(field.annotation)
-    return own, hints
+    fields = _read_fields(SEARCH_SPACE, "SearchSpace")
+    flat = [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in fields]
+    return own + flat, hints | fields
+
+
+def _spread_shapes(found: Signature) -> Signature:
+    """The fields of `Shapes` in place of a generator's argument `shapes`; its `space` has a default.
+
+    So does `generators.searchable.spread_shapes` change the constructor that it decorates.
+    """
+    (_, space, *own), hints = found
+    fields = _read_fields(SHAPES, "Shapes")
+    flat = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in fields]
+    return [*flat, space.replace(default=None), *own], hints | fields
+
+
+def _read_fields(module: str, name: str) -> dict[str, Any]:
+    """The fields of one of our dataclasses, with their types."""
+    tree = _parse(module)
+    node = _definitions(tree)[name]
+    assert isinstance(node, ast.ClassDef)
+    kinds = _Names(tree)
+    fields = {}
+    for statement in node.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            fields[statement.target.id] = kinds.value(statement.annotation)
+    return fields
 
 
 def is_ours(target: str) -> bool:
@@ -127,7 +146,9 @@ def _read_class(module: str, node: ast.ClassDef) -> Signature | None:
     for statement in node.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             parameters, hints = _read_function(statement, _parse(module))
-            return parameters[1:], hints
+            decorators = {ast.unparse(decorator) for decorator in statement.decorator_list}
+            found = parameters[1:], hints
+            return _spread_shapes(found) if "spread_shapes" in decorators else found
     base = node.bases[0] if node.bases else None
     return _read_source(module, base.id) if isinstance(base, ast.Name) else None
 

@@ -16,7 +16,7 @@ and 64 channels it has 6 levels down, 2 up, tiles of 16x16 pixels and 182 M para
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
-from genseg_betty.generators.layers import UNetStage, build_norm, crop, initialise, pad_to_multiple
-from genseg_betty.generators.search_space import PAPER_SPACE, SearchSpace, count_halvings
-from genseg_betty.generators.searchable import Alpha, SearchableGenerator
+from genseg_betty.generators.layers import build_encoder, build_norm, build_stage, crop, initialise, pad_to_multiple
+from genseg_betty.generators.search_space import SearchSpace
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator, spread_shapes
+from genseg_betty.generators.shapes import Shapes
 
 MAX_DEPTH = 8
 UPS = 2
@@ -62,42 +63,78 @@ class TiledPerceptrons(nn.Module):
         super().__init__()
         self.tile = tile
         first, *others = channels
-        self.layers = list(pairwise([first + 4 * int(math.log2(tile)), *others]))
-        self.sizes = [inputs * outputs + outputs for inputs, outputs in self.layers]
+        with_position = first + 4 * count_periods(tile)
+        self.layers = list(pairwise([with_position, *others]))
+        self.sizes: list[int] = []
+        for inputs, outputs in self.layers:
+            kernel = inputs * outputs
+            bias = outputs
+            self.sizes.append(kernel + bias)
 
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """x [B, M, H, W] and weights [B, sum(sizes), H / tile, W / tile] -> [B, C, H, W] in -1..1."""
+        count, _, height, width = x.shape
+        y = self._split_into_pixels(x)
+        for i, (kernel, bias) in enumerate(self._split_weights(weights)):
+            if i:
+                y = F.leaky_relu(y, SLOPE)
+            y = y @ kernel + bias
+        # From [B, rows, columns, pixels, C] back to an image.
+        y = y.unflatten(3, (self.tile, self.tile))
+        y = y.permute(0, 5, 1, 3, 2, 4)
+        y = y.reshape(count, -1, height, width)
+        return torch.tanh(y)
+
+    def _split_into_pixels(self, x: Tensor) -> Tensor:
+        """[B, rows, columns, pixels, M + position]: the pixels of each tile, each with its position in the tile."""
         count, channels, height, width = x.shape
-        side, rows, columns = self.tile, height // self.tile, width // self.tile
-        tiles = x.reshape(count, channels, rows, side, columns, side).permute(0, 2, 4, 3, 5, 1)
-        position = encode_position(side, x).expand(count, rows, columns, -1, -1, -1)
-        y = torch.cat([tiles, position], dim=-1).flatten(3, 4)
-        of_layers = weights.permute(0, 2, 3, 1).split(self.sizes, dim=-1)
-        for i, ((inputs, outputs), of_layer) in enumerate(zip(self.layers, of_layers, strict=True)):
+        side = self.tile
+        rows = height // side
+        columns = width // side
+        tiles = x.reshape(count, channels, rows, side, columns, side)
+        tiles = tiles.permute(0, 2, 4, 3, 5, 1)
+        position = encode_position(side, x)
+        position = position.expand(count, rows, columns, -1, -1, -1)
+        pixels = torch.cat([tiles, position], dim=-1)
+        return pixels.flatten(3, 4)
+
+    def _split_weights(self, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The kernel [B, rows, columns, inputs, outputs] and the bias [B, rows, columns, 1, outputs] of each layer."""
+        of_tiles = weights.permute(0, 2, 3, 1)
+        of_layers = of_tiles.split(self.sizes, dim=-1)
+        for (inputs, outputs), of_layer in zip(self.layers, of_layers, strict=True):
             kernel, bias = of_layer.split([inputs * outputs, outputs], dim=-1)
-            y = F.leaky_relu(y, SLOPE) if i else y
-            y = y @ kernel.unflatten(-1, (inputs, outputs)) + bias.unsqueeze(-2)
-        y = y.unflatten(3, (side, side)).permute(0, 5, 1, 3, 2, 4)
-        return torch.tanh(y.reshape(count, -1, height, width))
+            kernel = kernel.unflatten(-1, (inputs, outputs))
+            bias = bias.unsqueeze(-2)
+            yield kernel, bias
 
     @torch.no_grad()
     def draw(self) -> Tensor:
         """Weights [sum(sizes)] of one perceptron that keeps the variance of its input (He et al., 2015)."""
-        pieces = [
-            piece
-            for inputs, outputs in self.layers
-            for piece in (torch.randn(inputs * outputs) * math.sqrt(2 / inputs), torch.zeros(outputs))
-        ]
+        pieces = []
+        for inputs, outputs in self.layers:
+            deviation = math.sqrt(2 / inputs)
+            kernel = torch.randn(inputs * outputs) * deviation
+            bias = torch.zeros(outputs)
+            pieces += [kernel, bias]
         return torch.cat(pieces)
+
+
+def count_periods(tile: int) -> int:
+    """Number of the periods tile, tile / 2, ..., 2."""
+    return int(math.log2(tile))
 
 
 def encode_position(tile: int, like: Tensor) -> Tensor:
     """Sines and cosines of row and column with the periods tile, tile / 2, ..., 2: [tile, tile, 4 log2(tile)]."""
     at = torch.arange(tile, device=like.device, dtype=like.dtype)
-    periods = tile / 2.0 ** torch.arange(int(math.log2(tile)), device=like.device, dtype=like.dtype)
-    angles = 2 * math.pi * at[:, None] / periods
+    exponents = torch.arange(count_periods(tile), device=like.device, dtype=like.dtype)
+    periods = tile / 2.0**exponents
+    angles = 2 * math.pi * at.unsqueeze(1) / periods
     waves = torch.cat([angles.cos(), angles.sin()], dim=1)
-    return torch.cat([waves[:, None].expand(-1, tile, -1), waves[None].expand(tile, -1, -1)], dim=-1)
+    of_rows = waves.unsqueeze(1).expand(-1, tile, -1)
+    of_columns = waves.unsqueeze(0).expand(tile, -1, -1)
+    return torch.cat([of_rows, of_columns], dim=-1)
 
 
 class ASAPNet(SearchableGenerator):
@@ -106,11 +143,8 @@ class ASAPNet(SearchableGenerator):
     The mask is continued beyond its border (last row, last column) up to a multiple of 2^depth, and the image cropped.
 
     Args:
-        in_channels: channels of the encoded mask, see `encoding.encode_mask`.
-        out_channels: channels of the image.
-        image_size: (H, W) or one number for both, at least 32.
-        space: what is searched, see `SearchSpace`; depth None takes
-            log2 of a quarter of the smaller side, at most 8.
+        shapes: see `Shapes`.
+        space: see `SearchSpace`; its depth None takes log2 of a quarter of the smaller side, at most 8.
         tile: pixels that share a perceptron's weights along each axis, a power of two up to 2^depth; None takes a
             quarter of 2^depth, for a grid of 16x16 as published.
         blocks: residual blocks on the smallest map.
@@ -118,12 +152,11 @@ class ASAPNet(SearchableGenerator):
         mlp_layers: their layers.
     """
 
+    @spread_shapes
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        image_size: int | Sequence[int],
-        space: SearchSpace = PAPER_SPACE,
+        shapes: Shapes,
+        space: SearchSpace,
         tile: int | None = None,
         blocks: int = 7,
         mlp_channels: int | None = None,
@@ -133,55 +166,44 @@ class ASAPNet(SearchableGenerator):
         space.check_images("asapnet")
         if mlp_layers < 1:
             raise UserError(f"generator.mlp_layers is {mlp_layers}; at least 1 is needed")
-        most = count_halvings(image_size)
-        self.depth = space.choose_depth(image_size, most - 1, min(most - 2, MAX_DEPTH))
+        halvings = shapes.count_halvings()
+        usual = min(halvings - 2, MAX_DEPTH)
+        self.depth = space.choose_depth(shapes, deepest=halvings - 1, usual=usual)
         tile = choose_tile(tile, self.depth)
         widths = space.list_widths(self.depth)
-        self.down = nn.ModuleList(
-            UNetStage(
-                nn.ReLU() if i else nn.Identity(),
-                space.build_convolution("encoder", inputs, outputs, not i),
-                build_norm("instance", outputs) if i else nn.Identity(),
-            )
-            for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths]))
-        )
+        # From the mask to the smallest map, residual blocks there, and up to the grid of tiles.
+        channels = [shapes.in_channels, *widths]
+        self.down = build_encoder(space, channels, nn.ReLU, norm="instance", is_last_normalised=True)
         self.blocks = nn.Sequential(*(Residual(widths[-1]) for _ in range(blocks)))
-        ups = self.depth - int(math.log2(tile))
+        ups = self.depth - count_periods(tile)
         rising = widths[::-1][: ups + 1]
-        self.up = nn.ModuleList(
-            UNetStage(
-                nn.ReLU(),
-                space.build_convolution("decoder", inputs, outputs, False),
-                build_norm("instance", outputs),
-            )
-            for inputs, outputs in pairwise(rising)
-        )
+        self.up = nn.ModuleList()
+        for of_stage in pairwise(rising):
+            stage = build_stage(space, "decoder", of_stage, nn.ReLU(), "instance")
+            self.up.append(stage)
+        # A 1x1 convolution predicts the perceptrons of all tiles; its bias is the one that they start from.
         hidden = [mlp_channels or space.base_channels] * (mlp_layers - 1)
-        self.perceptrons = TiledPerceptrons([in_channels, *hidden, out_channels], tile)
-        self.predict = nn.Conv2d(rising[-1], sum(self.perceptrons.sizes), 1)
+        channels = [shapes.in_channels, *hidden, shapes.out_channels]
+        self.perceptrons = TiledPerceptrons(channels, tile)
+        weights = sum(self.perceptrons.sizes)
+        self.predict = nn.Conv2d(rising[-1], weights, 1)
         self.apply(initialise)
         self.predict.bias = nn.Parameter(self.perceptrons.draw())
 
     def forward(self, condition: Tensor, alpha: Alpha | None = None) -> Tensor:
-        """Render masks.
-
-        Args:
-            condition: encoded masks [B, M, H, W] in -1..1. alpha: weights of the searchable cells
-            {"down": [n, K], "up": [n, K]}; None where no cell is left.
-
-        Returns:
-            Images [B, C, H, W] in -1..1.
-        """
+        """Encoded masks [B, M, H, W] in -1..1 -> images [B, C, H, W] in -1..1."""
         rows = self.rows(alpha)
         padded = pad_to_multiple(condition, 2**self.depth)
-        x, skips = padded, []
+        x = padded
+        skips = []
         for level in self.down:
             x = level(x, rows)
             skips.append(x)
         x = self.blocks(skips.pop())
         for level in self.up:
             x = level(x, rows) + skips.pop()
-        return crop(self.perceptrons(padded, self.predict(F.relu(x))), condition)
+        weights = self.predict(F.relu(x))
+        return crop(self.perceptrons(padded, weights), condition)
 
 
 def choose_tile(tile: int | None, depth: int) -> int:
@@ -190,5 +212,6 @@ def choose_tile(tile: int | None, depth: int) -> int:
         return 2 ** max(depth - UPS, 1)
     allowed = [2**i for i in range(1, depth + 1)]
     if tile not in allowed:
-        raise UserError(f"generator.tile is {tile}; at depth {depth} choose one of {allowed}, or null")
+        choice = f"at depth {depth} choose one of {allowed}, or null"
+        raise UserError(f"generator.tile is {tile}; {choice}")
     return tile

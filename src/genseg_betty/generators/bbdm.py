@@ -11,7 +11,6 @@ At 256 pixels and 64 channels it has 116 M parameters, and 30 M with one operati
 """
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -22,8 +21,9 @@ from torch.nn import functional as F
 from genseg_betty.errors import UserError
 from genseg_betty.generators.layers import crop, pad_even
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.search_space import MAX_DEPTH, PAPER_SPACE, SearchSpace, count_halvings
-from genseg_betty.generators.searchable import Alpha, Rows, SearchableGenerator, convolve
+from genseg_betty.generators.search_space import MAX_DEPTH, SearchSpace
+from genseg_betty.generators.searchable import Alpha, Rows, SearchableGenerator, convolve, spread_shapes
+from genseg_betty.generators.shapes import Shapes
 
 DEEPEST = 4
 GROUPS = 8
@@ -37,72 +37,82 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, embedded: int, cell: nn.Module | None = None) -> None:
         super().__init__()
-        self.cell = nn.Conv2d(inputs, outputs, 3, padding=1) if cell is None else cell
+        if cell is None:
+            cell = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.cell = cell
         self.time = nn.Linear(embedded, outputs)
-        self.norm = nn.GroupNorm(math.gcd(GROUPS, outputs), outputs)
+        self.norm = build_group_norm(outputs)
         self.convolution = nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, x: Tensor, time: Tensor, rows: Rows) -> Tensor:
         x = convolve(self.cell, x, rows)
-        return x + self.convolution(F.silu(self.norm(x) + self.time(time)[:, :, None, None]))
+        shift = self.time(time)[:, :, None, None]
+        y = F.silu(self.norm(x) + shift)
+        return x + self.convolution(y)
+
+
+def build_group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm of 8 groups, or of as many as divide both 8 and the channels."""
+    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
 
 
 class BBDM(SearchableGenerator):
     """The network ε_θ(x_t, t, mask), which tells x_t - x_0: a U-Net with searchable cells.
 
     Args:
-        in_channels: channels of the encoded mask, see `encoding.encode_mask`.
-        out_channels: channels of the image.
-        image_size: (H, W) or one number for both, at least 32.
-        space: what is searched, see `SearchSpace`; depth None takes
-            log2 of the smaller side, at most 4.
+        shapes: see `Shapes`.
+        space: see `SearchSpace`; its depth None takes log2 of the smaller side, at most 4.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        image_size: int | Sequence[int],
-        space: SearchSpace = PAPER_SPACE,
-    ) -> None:
+    @spread_shapes
+    def __init__(self, shapes: Shapes, space: SearchSpace) -> None:
         super().__init__()
         space.check_images("bbdm")
-        deepest = min(count_halvings(image_size), MAX_DEPTH)
-        depth = space.choose_depth(image_size, deepest, min(deepest, DEEPEST))
+        deepest = min(shapes.count_halvings(), MAX_DEPTH)
+        depth = space.choose_depth(shapes, deepest, min(deepest, DEEPEST))
         widths = space.list_widths(depth + 1)
         embedded = 4 * space.base_channels
-        self.out_channels = out_channels
+        self.out_channels = shapes.out_channels
         self.time = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES, embedded), nn.SiLU(), nn.Linear(embedded, embedded), nn.SiLU()
+            nn.Linear(2 * FREQUENCIES, embedded),
+            nn.SiLU(),
+            nn.Linear(embedded, embedded),
+            nn.SiLU(),
         )
-        self.first = Block(in_channels + out_channels, widths[0], embedded)
+        # A U-Net, whose blocks all see the time; the cells halve and double its maps.
+        self.first = Block(shapes.in_channels + shapes.out_channels, widths[0], embedded)
         self.down = nn.ModuleList()
         for inputs, outputs in pairwise(widths):
-            cell = space.build_convolution("encoder", inputs, outputs, True)
+            cell = space.build_convolution("encoder", inputs, outputs, bias=True)
             self.down.append(Block(inputs, outputs, embedded, cell))
-        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        self.up = nn.ModuleList()
+        self.merge = nn.ModuleList()
         for inputs, outputs in pairwise(reversed(widths)):
-            self.up.append(space.build_convolution("decoder", inputs, outputs, True))
+            cell = space.build_convolution("decoder", inputs, outputs, bias=True)
+            self.up.append(cell)
             self.merge.append(Block(2 * outputs, outputs, embedded))
         self.last = nn.Sequential(
-            nn.GroupNorm(math.gcd(GROUPS, widths[0]), widths[0]),
+            build_group_norm(widths[0]),
             nn.SiLU(),
-            nn.Conv2d(widths[0], out_channels, 3, padding=1),
+            nn.Conv2d(widths[0], shapes.out_channels, 3, padding=1),
         )
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor, alpha: Alpha | None = None) -> Tensor:
         """Tell x_t - x_0.
 
         Args:
-            x: x_t [B, C, H, W], or [B, 1, H, W] for channels alike. time: t / T [B], in 0..1.
-            condition: encoded masks [B, M, H, W] in -1..1. alpha: weights of the cells, see `SearchableGenerator`.
+            x: x_t [B, C, H, W], or [B, 1, H, W] for channels alike.
+            time: t / T [B], in 0..1.
+            condition: encoded masks [B, M, H, W] in -1..1.
+            alpha: weights of the cells, see `SearchableGenerator`.
 
         Returns:
             [B, C, H, W].
         """
         rows = self.rows(alpha)
-        embedded = self.time(sinusoids(time))
-        x = torch.cat([x.expand(-1, self.out_channels, -1, -1), condition], dim=1)
+        embedded = self.time(embed_time(time))
+        every_channel = x.expand(-1, self.out_channels, -1, -1)
+        x = torch.cat([every_channel, condition], dim=1)
         x = self.first(x, embedded, rows)
         skips = []
         for block in self.down:
@@ -110,7 +120,9 @@ class BBDM(SearchableGenerator):
             x = block(pad_even(x), embedded, rows)
         for cell, merge in zip(self.up, self.merge, strict=True):
             skip = skips.pop()
-            x = merge(torch.cat([skip, crop(convolve(cell, x, rows), skip)], dim=1), embedded, rows)
+            x = crop(convolve(cell, x, rows), skip)
+            x = torch.cat([skip, x], dim=1)
+            x = merge(x, embedded, rows)
         return self.last(x)
 
 
@@ -129,11 +141,15 @@ class BrownianBridge(Objective):
     Only the last `differentiated` steps are part of a graph: the x_t that they begin with counts as a constant.
 
     Args:
-        times: T. variance: s. steps: of the sampler. differentiated: of these, at least 1. eta: η, 1 as published; 0
-        draws no noise. loss: `l2` or `l1`.
+        times: T.
+        variance: s.
+        steps: of the sampler.
+        differentiated: the last of these steps that are part of a graph, at least 1.
+        eta: η, 1 as published; 0 draws no noise.
+        loss: `l2` or `l1`.
     """
 
-    has_opponent = False
+    has_discriminator = False
 
     def __init__(
         self,
@@ -152,54 +168,83 @@ class BrownianBridge(Objective):
             )
         if loss not in ("l1", "l2"):
             raise UserError(f"generator.objective.loss is {loss!r}; choose l1 or l2")
-        self.times, self.variance, self.eta = times, variance, eta
-        self.steps, self.differentiated = steps, differentiated
+        self.times = times
+        self.variance = variance
+        self.eta = eta
+        self.steps = steps
+        self.differentiated = differentiated
         self.distance = F.l1_loss if loss == "l1" else F.mse_loss
 
-    def generator_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+    def generator_loss(self, generator: Network, discriminator: Network, condition: Tensor, image: Tensor) -> Tensor:
         y = as_grey_levels(condition)
-        share = torch.randint(1, self.times + 1, (len(image),), device=image.device).to(image.dtype) / self.times
+        beyond = self.times + 1
+        times = torch.randint(1, beyond, (len(image),), device=image.device)
+        share = times.to(image.dtype) / self.times
         m = share[:, None, None, None]
-        away = m * (y - image) + self.spread(m) * torch.randn_like(image)
-        return self.distance(generator(image + away, share, condition), away)
+        towards_mask = m * (y - image)
+        noise = self.compute_spread(m) * torch.randn_like(image)
+        away = towards_mask + noise
+        told = generator(image + away, share, condition)
+        return self.distance(told, away)
 
     def draw(self, generator: Network, condition: Tensor) -> tuple[Tensor, Tensor]:
-        x, recording = as_grey_levels(condition), torch.is_grad_enabled()
+        x = as_grey_levels(condition)
+        is_recording = torch.is_grad_enabled()
         for step in range(self.steps):
-            with torch.set_grad_enabled(recording and step >= self.steps - self.differentiated):
+            is_differentiated = step >= self.steps - self.differentiated
+            with torch.set_grad_enabled(is_recording and is_differentiated):
                 x = self.step_back(generator, x, condition, step)
         return x, condition
 
     def step_back(self, generator: Network, x: Tensor, condition: Tensor, step: int) -> Tensor:
         """x_s of x_t, for the `step`-th of the sampler's steps."""
-        m, after = 1 - step / self.steps, 1 - (step + 1) / self.steps  # m_t, m_s
+        m = 1 - step / self.steps  # m_t
+        after = 1 - (step + 1) / self.steps  # m_s
         y = as_grey_levels(condition)
-        image = (x - generator(x, x.new_full((len(x),), m), condition)).clamp(-1, 1)  # x̂_0
+        time = x.new_full((len(x),), m)
+        told = generator(x, time, condition)
+        image = (x - told).clamp(-1, 1)  # x̂_0
         if step == self.steps - 1:
             return image
-        delta, delta_after = (2 * self.variance * (at - at**2) for at in (m, after))
+
+        # What is left of the bridge from x̂_0 to y, and the noise that is drawn anew.
+        delta = self.compute_delta(m)
+        delta_after = self.compute_delta(after)
         mean = (1 - after) * image + after * y
         drawn = delta_after  # σ²
         if step:
-            drawn = (delta - delta_after * ((1 - m) / (1 - after)) ** 2) * delta_after / delta
-            mean = mean + math.sqrt((delta_after - drawn) / delta) * (x - (1 - m) * image - m * y)
-        return mean + self.eta * math.sqrt(drawn) * torch.randn_like(mean)
+            kept = ((1 - m) / (1 - after)) ** 2
+            drawn = (delta - delta_after * kept) * delta_after / delta
+            noise = x - (1 - m) * image - m * y
+            scale = math.sqrt((delta_after - drawn) / delta)
+            mean = mean + scale * noise
+        scale = self.eta * math.sqrt(drawn)
+        return mean + scale * torch.randn_like(mean)
 
-    def spread(self, m: Tensor) -> Tensor:
-        """√δ_t."""
-        return (2 * self.variance * (m - m.square())).sqrt()
+    def compute_delta(self, m: float) -> float:
+        """δ_t."""
+        return 2 * self.variance * (m - m**2)
+
+    def compute_spread(self, m: Tensor) -> Tensor:
+        """√δ_t for every image."""
+        delta = 2 * self.variance * (m - m.square())
+        return delta.sqrt()
 
 
 def as_grey_levels(condition: Tensor) -> Tensor:
     """y [B, 1, H, W] in -1..1 of an encoded mask [B, M, H, W]: class k of K is -1 + 2 k / (K - 1)."""
-    if condition.shape[1] == 1:
+    classes = condition.shape[1]
+    if classes == 1:
         return condition
-    levels = torch.linspace(-1, 1, condition.shape[1], dtype=condition.dtype, device=condition.device)
-    return torch.einsum("bmhw,m->bhw", (condition + 1) / 2, levels).unsqueeze(1)
+    levels = torch.linspace(-1, 1, classes, dtype=condition.dtype, device=condition.device)
+    shares = (condition + 1) / 2
+    grey = torch.einsum("bmhw,m->bhw", shares, levels)
+    return grey.unsqueeze(1)
 
 
-def sinusoids(time: Tensor) -> Tensor:
+def embed_time(time: Tensor) -> Tensor:
     """Sines and cosines [B, 2 F] of a time [B] in 0..1, at F frequencies."""
     exponents = torch.arange(FREQUENCIES, dtype=time.dtype, device=time.device) / FREQUENCIES
-    angles = TIMES * time[:, None] * LONGEST_PERIOD**-exponents
+    frequencies = LONGEST_PERIOD**-exponents
+    angles = TIMES * time[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -25,24 +25,39 @@ from genseg_betty.multilevel.double_backward.kernel_sum import sum_kernels
 
 Operation = tuple[int, int, int]
 
-OPERATIONS: tuple[Operation, ...] = ((4, 2, 1), (6, 2, 2), (8, 2, 3))
+OPERATIONS: tuple[Operation, ...] = (
+    (4, 2, 1),
+    (6, 2, 2),
+    (8, 2, 3),
+)
 """The paper's candidates as (kernel, stride, padding), ordered by kernel size."""
 
-CONVOLUTIONS = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
-OF_CELLS = {2: CONVOLUTIONS[2], 3: (HalvingConv3d, DoublingConv3d)}  # of stride 2, and padding kernel / 2 - 1
+CONVOLUTIONS = {
+    2: (nn.Conv2d, nn.ConvTranspose2d),
+    3: (nn.Conv3d, nn.ConvTranspose3d),
+}
+OF_CELLS = {  # of stride 2, and padding kernel / 2 - 1
+    2: CONVOLUTIONS[2],
+    3: (HalvingConv3d, DoublingConv3d),
+}
 Convolution = nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d | nn.ConvTranspose3d
 
 
 def operations_of(kernels: Sequence[int]) -> tuple[Operation, ...]:
     """The operations of these kernel sizes that halve or double a map. Raises UserError unless even and rising."""
-    if not kernels or any(k < 2 or k % 2 for k in kernels) or sorted(set(kernels)) != list(kernels):
-        raise UserError(f"generator.kernels is {list(kernels)}; expected even sizes in rising order, as [4, 6, 8]")
-    return tuple((kernel, 2, kernel // 2 - 1) for kernel in kernels)
+    found = list(kernels)
+    are_rising = sorted(set(found)) == found
+    are_even = all(kernel % 2 == 0 for kernel in found)
+    if not found or min(found) < 2 or not are_rising or not are_even:
+        raise UserError(f"generator.kernels is {found}; expected even sizes in rising order, as [4, 6, 8]")
+    return tuple((kernel, 2, kernel // 2 - 1) for kernel in found)
 
 
 def operation_name(operation: Operation, transposed: bool) -> str:
     """The paper's name of an operation: `conv_421`, `upconv_823`."""
-    return ("upconv_" if transposed else "conv_") + "".join(map(str, operation))
+    kind = "upconv" if transposed else "conv"
+    kernel, stride, padding = operation
+    return f"{kind}_{kernel}{stride}{padding}"
 
 
 class Architecture(nn.Module):
@@ -58,6 +73,9 @@ class Architecture(nn.Module):
         parametrisation: `softmax` (weights of a cell sum to 1), `sigmoid` (each by itself in 0..1), or `fixed` (every
         weight is 1, and there is nothing to learn: the paper's ablation "fixed multi-branch").
     """
+
+    down_logits: Tensor
+    up_logits: Tensor
 
     def __init__(
         self, down: int, up: int, operations: Sequence[Operation] = OPERATIONS, parametrisation: str = "softmax"
@@ -78,25 +96,28 @@ class Architecture(nn.Module):
 
     def forward(self) -> dict[str, Tensor]:
         """The weights α in 0..1: {"down": [down, K], "up": [up, K]}, in the order in which the cells run."""
-        return {"down": self._weights("down_logits"), "up": self._weights("up_logits")}
+        return {
+            "down": self._compute_weights(self.down_logits),
+            "up": self._compute_weights(self.up_logits),
+        }
 
-    def _weights(self, name: str) -> Tensor:
-        logits = cast(Tensor, getattr(self, name))
+    def _compute_weights(self, logits: Tensor) -> Tensor:
         if self.parametrisation == "fixed":
             return torch.ones_like(logits)
         if self.parametrisation == "softmax":
             return logits.softmax(dim=-1)
-        return torch.sigmoid(logits - math.log(logits.shape[-1] - 1))
+        operations = logits.shape[-1]
+        return torch.sigmoid(logits - math.log(operations - 1))
 
     @torch.no_grad()
     def kept(self) -> list[str]:
         """The strongest operation of every cell, down cells first: `["conv_421", …, "upconv_823", …]`."""
-        alpha = self()
-        return [
-            operation_name(self.operations[index], transposed=half == "up")
-            for half in ("down", "up")
-            for index in alpha[half].argmax(dim=-1).tolist()
-        ]
+        names = []
+        for half, weights in self().items():
+            for index in weights.argmax(dim=-1).tolist():
+                operation = self.operations[index]
+                names.append(operation_name(operation, transposed=half == "up"))
+        return names
 
     @torch.no_grad()
     def to_lists(self) -> dict[str, list[list[float]]]:
@@ -110,11 +131,14 @@ class SearchableCell(nn.Module):
     Normalisation must follow the sum, not the single operation: only so does the fused form hold.
 
     Args:
-        in_channels, out_channels: channels of x and y. transposed: False halves the size of x, which must
-        be even (Conv); True doubles it (UpConv). operations: candidates (kernel, 2, kernel / 2 - 1) by
-        growing kernel. bias: give every operation a bias. fused: one convolution with the summed kernel
-        (`always`), one for each operation (`never`), or what is faster for the size at hand (`auto`, see
-        `fusing_pays`). spatial_dims: 2 for images, 3 for volumes.
+        in_channels: channels of x.
+        out_channels: channels of y.
+        transposed: False halves the size of x, which must be even (Conv); True doubles it (UpConv).
+        operations: candidates (kernel, 2, kernel / 2 - 1) by growing kernel.
+        bias: give every operation a bias.
+        fused: one convolution with the summed kernel (`always`), one for each operation (`never`), or what is faster
+            for the size at hand (`auto`, see `fusing_pays`).
+        spatial_dims: 2 for images, 3 for volumes.
     """
 
     def __init__(
@@ -130,63 +154,79 @@ class SearchableCell(nn.Module):
         super().__init__()
         if fused not in ("auto", "always", "never"):
             raise UserError(f"generator.fused is {fused!r}; choose auto, always or never")
-        if any((stride, padding) != (2, kernel / 2 - 1) for kernel, stride, padding in operations):
-            raise ValueError(f"operations are {operations}; each needs stride 2 and padding kernel / 2 - 1")
-        self.in_channels, self.out_channels = in_channels, out_channels
+        for kernel, stride, padding in operations:
+            if stride != 2 or padding != kernel / 2 - 1:
+                raise ValueError(f"operations are {operations}; each needs stride 2 and padding kernel / 2 - 1")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
         self.transposed = transposed
         self.fused = fused
         self.spatial_dims = spatial_dims
         convolution = OF_CELLS[spatial_dims][transposed]
-        self.operations = nn.ModuleList(
-            convolution(in_channels, out_channels, kernel, stride, padding, bias=bias)
-            for kernel, stride, padding in operations
-        )
+        self.operations = nn.ModuleList()
+        for operation in operations:
+            layer = convolution(in_channels, out_channels, *operation, bias=bias)
+            self.operations.append(layer)
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         """x [B, C, H, W] and alpha [K] -> [B, C', H/2, W/2], or [B, C', 2H, 2W] if transposed; volumes alike."""
-        if self.fused == "always" or (self.fused == "auto" and self.fusing_pays(x)):
-            return self._one_convolution(x, alpha)
-        weighted = (w * o(x) for w, o in zip(alpha.unbind(), self._convolutions(), strict=True))
+        is_fused = self.fused == "always"
+        if self.fused == "auto":
+            is_fused = self.fusing_pays(x)
+        if is_fused:
+            return self._convolve_once(x, alpha)
+        pairs = zip(alpha.unbind(), self.operations, strict=True)
+        weighted = (weight * operation(x) for weight, operation in pairs)
         return functools.reduce(torch.add, weighted)
 
     def fusing_pays(self, x: Tensor) -> bool:
         """Whether one convolution is expected to be faster than K for an input of this size.
 
-        Every position of the smaller map saves multiplications; summing the kernels costs work in the size of
-        the weights, and more once they outgrow the cache. Measured on CPU in float32, both orders, the two
-        break even near in_channels * out_channels / 512 + 32 positions, at an eighth of them where the larger
-        map is 4 pixels wide, and at any number where it is 2 wide: few taps reach such maps. Taken over to
-        volumes unmeasured.
+        Every position of the smaller map saves multiplications; summing the kernels costs work in the size of the
+        weights, and more once they outgrow the cache. The two were measured on CPU in float32, in both orders. They
+        break even near in_channels * out_channels / 512 + 32 positions; at an eighth of these where the larger map is 4
+        pixels wide, and at any number where it is 2 wide: few taps reach such maps. Not measured for volumes.
         """
-        positions = x.shape[0] * math.prod(x.shape[2:]) // (1 if self.transposed else 2**self.spatial_dims)
-        break_even = self.in_channels * self.out_channels / 512 + 32
         side = self._larger_side(x)
-        return side <= 2 or positions >= break_even / (8 if side <= 4 else 1)
+        if side <= 2:
+            return True
+        images, _, *sides = x.shape
+        positions = images * math.prod(sides)
+        if not self.transposed:
+            positions //= 2**self.spatial_dims
+        break_even = self.in_channels * self.out_channels / 512 + 32
+        if side <= 4:
+            break_even /= 8
+        return positions >= break_even
 
-    def _one_convolution(self, x: Tensor, alpha: Tensor) -> Tensor:
+    def _convolve_once(self, x: Tensor, alpha: Tensor) -> Tensor:
         """One convolution with the summed kernel, without the taps that meet nothing but padding."""
-        convolutions = self._convolutions()
-        size = min(convolutions[-1].kernel_size[0], 2 * self._larger_side(x) - 2)
+        convolutions = self._list_convolutions()
+        longest = convolutions[-1].kernel_size[0]
+        size = min(longest, 2 * self._larger_side(x) - 2)
         kernel = sum_kernels(alpha, [convolution.weight for convolution in convolutions], size)
         biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
         bias = alpha @ torch.stack(biases) if biases else None
         if self.spatial_dims == 3:
-            return (conv_transpose3d if self.transposed else conv3d)(x, kernel, bias)
+            convolve_volume = conv_transpose3d if self.transposed else conv3d
+            return convolve_volume(x, kernel, bias)
         convolve = F.conv_transpose2d if self.transposed else F.conv2d
-        return convolve(x, kernel, bias, stride=2, padding=kernel.shape[-1] // 2 - 1)
+        padding = kernel.shape[-1] // 2 - 1
+        return convolve(x, kernel, bias, stride=2, padding=padding)
 
-    def _convolutions(self) -> list[Convolution]:
+    def _list_convolutions(self) -> list[Convolution]:
         return cast(list[Convolution], list(self.operations))
 
     def _larger_side(self, x: Tensor) -> int:
         """The longer side of the larger of the two maps x and y."""
-        return max(x.shape[2:]) * (2 if self.transposed else 1)
+        side = max(x.shape[2:])
+        return 2 * side if self.transposed else side
 
     @torch.no_grad()
     def keep_strongest(self, alpha: Tensor) -> Convolution:
         """The strongest operation alone as a plain layer, a copy with its α folded into weight and bias."""
         index = int(alpha.argmax())
-        kept = copy.deepcopy(self._convolutions()[index])
+        kept = copy.deepcopy(self._list_convolutions()[index])
         for parameter in kept.parameters():
             parameter.mul_(alpha[index])
         return kept

@@ -37,29 +37,45 @@ def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     padding = kernel // 2 - 1
     if not is_unsound(x, kernel, x.shape[2]):
         return F.conv3d(x, weight, bias, STRIDE, padding)
-    seen = F.pad(x, (0, 0, 0, 0, padding, padding)).unfold(2, kernel, STRIDE)  # [B, C, D/2, H, W, k]
+    padded = F.pad(x, (0, 0, 0, 0, padding, padding))
+    seen = padded.unfold(2, kernel, STRIDE)  # [B, C, D/2, H, W, k]
     slices = seen.permute(0, 2, 1, 5, 3, 4)
-    made = F.conv2d(slices.flatten(0, 1).flatten(1, 2), weight.flatten(1, 2), bias, STRIDE, padding)
-    return made.unflatten(0, slices.shape[:2]).transpose(1, 2)
+    as_images = slices.flatten(0, 1).flatten(1, 2)
+    kernels = weight.flatten(1, 2)
+    made = F.conv2d(as_images, kernels, bias, STRIDE, padding)
+    made = made.unflatten(0, slices.shape[:2])
+    return made.transpose(1, 2)
 
 
 def conv_transpose3d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """As `F.conv_transpose3d` with stride 2 and padding kernel / 2 - 1."""
-    kernel, depth = weight.shape[-1], STRIDE * x.shape[2]
+    kernel = weight.shape[-1]
+    depth = STRIDE * x.shape[2]
     padding = kernel // 2 - 1
     if not is_unsound(x, kernel, depth):
         return F.conv_transpose3d(x, weight, bias, STRIDE, padding)
     slices = x.transpose(1, 2)
-    made = F.conv_transpose2d(slices.flatten(0, 1), weight.flatten(1, 2), None, STRIDE, padding)
-    made = made.unflatten(0, slices.shape[:2]).unflatten(2, (-1, kernel))  # [B, D, C', k, 2H, 2W]
+    as_images = slices.flatten(0, 1)
+    kernels = weight.flatten(1, 2)
+    made = F.conv_transpose2d(as_images, kernels, None, STRIDE, padding)
+    made = made.unflatten(0, slices.shape[:2])
+    made = made.unflatten(2, (-1, kernel))  # [B, D, C', k, 2H, 2W]
+
+    # Each tap of the kernel adds its slices at places of its own: slice d reaches 2 d + tap - padding.
     total = made.new_zeros(())
-    for tap in range(kernel):  # slice d reaches 2 d + tap - padding
-        spread = torch.stack([made[:, :, :, tap], torch.zeros_like(made[:, :, :, tap])], dim=2).flatten(1, 2)
-        shift = tap - padding
-        moved = F.pad(spread, (0, 0, 0, 0, 0, 0, max(shift, 0), max(-shift, 0)))
-        total = total + moved.narrow(1, max(-shift, 0), depth)
+    for tap in range(kernel):
+        of_tap = made[:, :, :, tap]
+        between = torch.zeros_like(of_tap)
+        spread = torch.stack([of_tap, between], dim=2)
+        spread = spread.flatten(1, 2)
+        forwards = max(tap - padding, 0)
+        backwards = max(padding - tap, 0)
+        moved = F.pad(spread, (0, 0, 0, 0, 0, 0, forwards, backwards))
+        total = total + moved.narrow(1, backwards, depth)
     total = total.transpose(1, 2)
-    return total if bias is None else total + bias.view(-1, 1, 1, 1)
+    if bias is None:
+        return total
+    return total + bias.view(-1, 1, 1, 1)
 
 
 def is_unsound(x: Tensor, kernel: int, depth: int) -> bool:

@@ -2,6 +2,7 @@
 (Wang et al., CVPR 2018; Park et al., CVPR 2019)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,9 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import CONVOLUTIONS
-from genseg_betty.generators.layers import build_norm, initialise
+from genseg_betty.generators.layers import build_norm, initialise, list_doubled_widths
 
+SLOPE = 0.2  # of the leaky ReLUs
 EPSILON = 1e-12  # of a weight of zeros, which stays one
 
 
@@ -47,17 +49,19 @@ class PatchDiscriminator(nn.Module):
             while layers > 1 and min(image_size) < self.smallest_side(layers):
                 layers -= 1
         self.layers = layers
-        widths = [base_channels * min(2**i, 8) for i in range(layers + 1)]
-        convolution = CONVOLUTIONS[spatial_dims][False]
-        body: list[nn.Module] = [convolution(in_channels, widths[0], 4, 2, padding=1), nn.LeakyReLU(0.2)]
-        for i in range(1, layers + 1):
+        widths = list_doubled_widths(base_channels, layers + 1)
+        convolution, _ = CONVOLUTIONS[spatial_dims]
+        first = convolution(in_channels, widths[0], 4, 2, padding=1)
+        body: list[nn.Module] = [first, nn.LeakyReLU(SLOPE)]
+        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
             stride = 2 if i < layers else 1
             body += [
-                convolution(widths[i - 1], widths[i], 4, stride, padding=1, bias=False),
-                build_norm(norm, widths[i], spatial_dims),
-                nn.LeakyReLU(0.2),
+                convolution(inputs, outputs, 4, stride, padding=1, bias=False),
+                build_norm(norm, outputs, spatial_dims),
+                nn.LeakyReLU(SLOPE),
             ]
-        self.body = nn.Sequential(*body, convolution(widths[-1], 1, 4, stride=1, padding=1))
+        last = convolution(widths[-1], 1, 4, stride=1, padding=1)
+        self.body = nn.Sequential(*body, last)
         self.apply(initialise)
 
     @staticmethod
@@ -67,13 +71,15 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, condition: Tensor, image: Tensor) -> Tensor:
         """condition [B, M, H, W] and image [B, C, H, W] -> logits [B, 1, h, w], positive for real; volumes alike."""
-        side, needed = min(image.shape[2:]), self.smallest_side(self.layers)
+        side = min(image.shape[2:])
+        needed = self.smallest_side(self.layers)
         if side < needed:
             raise UserError(
                 f"images are {side} pixels on the smaller side; a discriminator of {self.layers} layers "
                 f"needs {needed}: enlarge image_size or lower generator.discriminator.layers"
             )
-        return self.body(torch.cat([condition, image], dim=1))
+        pair = torch.cat([condition, image], dim=1)
+        return self.body(pair)
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -105,10 +111,10 @@ class MultiScaleDiscriminator(nn.Module):
         for name, number in (("layers", layers), ("scales", scales)):
             if number < 1:
                 raise UserError(f"generator.discriminator.{name} is {number}; at least 1 is needed")
-        self.scales = nn.ModuleList(
-            staged_discriminator(in_channels, base_channels, layers, spectral, spatial_dims) for _ in range(scales)
-        )
-        self.shrink = {2: F.avg_pool2d, 3: F.avg_pool3d}[spatial_dims]
+        self.scales = nn.ModuleList()
+        for _ in range(scales):
+            self.scales.append(build_stages(in_channels, base_channels, layers, spectral, spatial_dims))
+        self.shrink = F.avg_pool2d if spatial_dims == 2 else F.avg_pool3d
 
     def forward(self, condition: Tensor, image: Tensor) -> list[list[Tensor]]:
         """condition [B, M, H, W] and image [B, C, H, W] -> of each scale the features of its layers and then its
@@ -116,8 +122,10 @@ class MultiScaleDiscriminator(nn.Module):
         pair = torch.cat([condition, image], dim=1)
         verdict = []
         for i, stages in enumerate(self.scales):
-            x = self.shrink(pair, 3, stride=2, padding=1, count_include_pad=False) if i else pair
-            pair, seen = x, []
+            if i:
+                pair = self.shrink(pair, 3, stride=2, padding=1, count_include_pad=False)
+            x = pair
+            seen = []
             for stage in stages:  # type: ignore[attr-defined]
                 x = stage(x)
                 seen.append(x)
@@ -125,31 +133,34 @@ class MultiScaleDiscriminator(nn.Module):
         return verdict
 
 
-def staged_discriminator(
-    in_channels: int, base_channels: int, layers: int, spectral: bool, spatial_dims: int
-) -> nn.ModuleList:
+def build_stages(in_channels: int, base_channels: int, layers: int, spectral: bool, spatial_dims: int) -> nn.ModuleList:
     """The layers of one scale, in groups that end where feature matching looks; the last one gives the logits."""
-    convolution = CONVOLUTIONS[spatial_dims][False]
-    widths = [base_channels * min(2**i, 8) for i in range(layers + 1)]
-    stages = [nn.Sequential(convolution(in_channels, widths[0], 4, 2, padding=2), nn.LeakyReLU(0.2))]
-    for i in range(1, layers + 1):
-        middle = convolution(widths[i - 1], widths[i], 4, 2 if i < layers else 1, padding=2, bias=False)
+    convolution, _ = CONVOLUTIONS[spatial_dims]
+    widths = list_doubled_widths(base_channels, layers + 1)
+    first = convolution(in_channels, widths[0], 4, 2, padding=2)
+    stages = [nn.Sequential(first, nn.LeakyReLU(SLOPE))]
+    for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+        stride = 2 if i < layers else 1
+        middle = convolution(inputs, outputs, 4, stride, padding=2, bias=False)
         initialise(middle)
         if spectral:
             normalise_spectrally(middle)
-        stages.append(nn.Sequential(middle, build_norm("instance", widths[i], spatial_dims), nn.LeakyReLU(0.2)))
-    stages.append(nn.Sequential(convolution(widths[-1], 1, 4, stride=1, padding=2)))
-    initialise(stages[0][0])
-    initialise(stages[-1][0])
+        norm = build_norm("instance", outputs, spatial_dims)
+        stages.append(nn.Sequential(middle, norm, nn.LeakyReLU(SLOPE)))
+    last = convolution(widths[-1], 1, 4, stride=1, padding=2)
+    stages.append(nn.Sequential(last))
+    # In this order: the first weights of the others are drawn by then.
+    initialise(first)
+    initialise(last)
     return nn.ModuleList(stages)
 
 
 class SpectralNorm(nn.Module):
     """W / σ(W), with σ the largest singular value of W as a matrix [outputs, all else] (Miyato et al., ICLR 2018).
 
-    PyTorch's carries a vector from call to call, one power iteration each, so that what a network returns depends on
-    how often it was asked; a step that is replayed would not replay. This one starts anew from the longest column: a
-    function of the weight alone, at most some percent below σ. Its derivative holds the singular vectors fixed.
+    PyTorch's spectral norm carries a vector from call to call, with one power iteration each. What its network returns
+    depends on how often it was called, and a replayed step would differ. This one starts anew from the longest column:
+    a function of the weight alone, at most some percent below σ. Its derivative holds the singular vectors fixed.
     """
 
     iterations = 8
@@ -157,12 +168,14 @@ class SpectralNorm(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         matrix = weight.flatten(1)
         with torch.no_grad():
-            longest = matrix.norm(dim=0).argmax()
-            left = F.normalize(matrix.index_select(1, longest.reshape(1))[:, 0], dim=0)  # the device need not be asked
+            longest = matrix.norm(dim=0).argmax().reshape(1)
+            column = matrix.index_select(1, longest)[:, 0]  # by a tensor, so that nothing is read from the device
+            left = F.normalize(column, dim=0)
             for _ in range(self.iterations):
                 right = F.normalize(left @ matrix, dim=0)
                 left = F.normalize(matrix @ right, dim=0)
-        return weight / (left @ matrix @ right).clamp_min(EPSILON)
+        largest = left @ matrix @ right
+        return weight / largest.clamp_min(EPSILON)
 
 
 def normalise_spectrally(convolution: nn.Module) -> None:

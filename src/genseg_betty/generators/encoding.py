@@ -21,15 +21,21 @@ def encode_mask(mask: Tensor, num_classes: int) -> Tensor:
     """
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes}; a mask has at least 2, background included")
-    channels = torch.arange(num_classes - mask_channels(num_classes), num_classes, device=mask.device)
-    return (mask.unsqueeze(1) == channels.view(1, -1, *(1,) * (mask.ndim - 1))).float() * 2 - 1
+    first = num_classes - mask_channels(num_classes)
+    classes = torch.arange(first, num_classes, device=mask.device)
+    spatial = [1] * (mask.ndim - 1)
+    classes = classes.view(1, -1, *spatial)
+    is_class = mask.unsqueeze(1) == classes
+    return is_class.float() * 2 - 1
 
 
 def decode_mask(encoded: Tensor) -> Tensor:
-    """Shares of the classes in 0..1 [B, M, *] of a soft mask in -1..1, as `encode_mask` has its channels."""
+    """A soft mask [B, M, *] in -1..1 with the channels of `encode_mask` -> shares of the classes in 0..1."""
     return (encoded + 1) / 2
 
 
 def class_masks(channels: Tensor) -> Tensor:
     """Class indices [N, *] of logits, or of a soft mask in -1..1, [N, O, *]; one channel is foreground above 0."""
-    return (channels[:, 0] > 0).long() if channels.shape[1] == 1 else channels.argmax(dim=1)
+    if channels.shape[1] == 1:
+        return (channels[:, 0] > 0).long()
+    return channels.argmax(dim=1)

@@ -6,94 +6,69 @@ and 394 M parameters; 272 M with the decoder alone searched, as in the reference
 operation a cell.
 """
 
-from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from genseg_betty.generators.layers import UNetStage, build_norm, crop, initialise, pad_even
-from genseg_betty.generators.search_space import MAX_DEPTH, PAPER_SPACE, SearchSpace, count_halvings
-from genseg_betty.generators.searchable import Alpha, SearchableGenerator
+from genseg_betty.generators.layers import build_encoder, build_stage, initialise, run_decoder, run_encoder
+from genseg_betty.generators.search_space import MAX_DEPTH, SearchSpace
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator, spread_shapes
+from genseg_betty.generators.shapes import Shapes
 
 DROPOUT_LEVELS = 3
+SLOPE = 0.2
 
 
 class Pix2Pix(SearchableGenerator):
     """U-Net generator G with searchable cells.
 
     Level i of `depth` brings the size to ceil(size / 2^i): an odd map first gets a row or column of zeros,
-    which is what a convolution pads with anyway, and the decoder crops it away again. The first and the
-    innermost down cell and the last up cell have no norm: the outer two speak in intensities, and the
-    innermost map is a single pixel where the image is a power of two, for which instance norm returns 0
-    whatever comes in.
+    which is what a convolution pads with anyway, and the decoder crops it away again.
+
+    The first and the innermost down cell and the last up cell have no norm. The outer two carry intensities. The
+    innermost map is a single pixel where the image is a power of two, and instance norm of one pixel is always 0.
 
     Args:
-        in_channels: channels of the encoded mask, see `encoding.encode_mask`.
-        out_channels: channels of the image.
-        image_size: (H, W), (D, H, W) or one number for all, at least 32.
-        space: what is searched, see `SearchSpace`; depth None takes
-            log2 of the smaller side, at most 8.
+        shapes: see `Shapes`.
+        space: see `SearchSpace`; its depth None takes log2 of the smaller side, at most 8.
         dropout: its probability, in those of the three innermost up levels whose output has `max_channels`.
         norm: `instance` or `batch`.
     """
 
+    @spread_shapes
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        image_size: int | Sequence[int],
-        space: SearchSpace = PAPER_SPACE,
-        dropout: float = 0.5,
-        norm: Literal["instance", "batch"] = "instance",
+        self, shapes: Shapes, space: SearchSpace, dropout: float = 0.5, norm: Literal["instance", "batch"] = "instance"
     ) -> None:
         super().__init__()
-        deepest = min(count_halvings(image_size), MAX_DEPTH)
-        depth = space.choose_depth(image_size, deepest, deepest)
+        deepest = min(shapes.count_halvings(), MAX_DEPTH)
+        depth = space.choose_depth(shapes, deepest, deepest)
         widths = space.list_widths(depth)
-        self.down = nn.ModuleList()
-        for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths])):
-            normed = 0 < i < depth - 1
-            self.down.append(
-                UNetStage(
-                    nn.LeakyReLU(0.2) if i else nn.Identity(),
-                    space.build_convolution("encoder", inputs, outputs, not normed),
-                    build_norm(norm, outputs, space.spatial_dims) if normed else nn.Identity(),
-                )
-            )
+        # A stage up reads what the stage below made and, but for the innermost, the map of its size on the way down.
+        channels = [shapes.in_channels, *widths]
+        activation = partial(nn.LeakyReLU, SLOPE)
+        self.down = build_encoder(space, channels, activation, norm, is_last_normalised=False)
         self.up = nn.ModuleList()
-        for i, (inputs, outputs) in enumerate(pairwise([*reversed(widths), out_channels])):
-            normed = i < depth - 1
+        rising = [*reversed(widths), shapes.out_channels]
+        for i, (inputs, outputs) in enumerate(pairwise(rising)):
             skipped = inputs if i else 0
-            self.up.append(
-                UNetStage(
-                    nn.ReLU(),
-                    space.build_convolution("decoder", inputs + skipped, outputs, not normed),
-                    build_norm(norm, outputs, space.spatial_dims) if normed else nn.Identity(),
-                    dropout if normed and i < DROPOUT_LEVELS and outputs == space.max_channels else 0.0,
-                )
+            is_last = i == depth - 1
+            drops = not is_last and i < DROPOUT_LEVELS and outputs == space.max_channels
+            stage = build_stage(
+                space,
+                "decoder",
+                (inputs + skipped, outputs),
+                activation=nn.ReLU(),
+                norm=None if is_last else norm,
+                dropout=dropout if drops else 0.0,
             )
+            self.up.append(stage)
         self.apply(initialise)
 
     def forward(self, condition: Tensor, alpha: Alpha | None = None) -> Tensor:
-        """Render masks.
-
-        Args:
-            condition: encoded masks [B, M, H, W] in -1..1, or [B, M, D, H, W]. alpha: weights of the searchable
-            cells {"down": [n, K], "up": [n, K]}; None where no cell is left.
-
-        Returns:
-            Images [B, C, H, W] in -1..1, or [B, C, D, H, W].
-        """
+        """Encoded masks [B, M, *] in -1..1 -> images [B, C, *] in -1..1; * is H, W or D, H, W."""
         rows = self.rows(alpha)
-        x, skips = condition, []
-        for level in self.down:
-            skips.append(x)
-            x = level(pad_even(x), rows)
-        for level in self.up:
-            skip = skips.pop()
-            x = crop(level(x, rows), skip)
-            if skips:
-                x = torch.cat([skip, x], dim=1)
-        return torch.tanh(x)
+        x, skips = run_encoder(self.down, condition, rows)
+        return torch.tanh(run_decoder(self.up, x, skips, rows))

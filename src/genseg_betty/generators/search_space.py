@@ -3,7 +3,6 @@
 Every family of generators takes one `SearchSpace`. Its fields are flat keys in conf/generator.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,9 +11,9 @@ from torch import nn
 
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import OF_CELLS, Operation, SearchableCell, operations_of
+from genseg_betty.generators.shapes import Shapes
 
 Searched = Literal["both", "decoder", "encoder"]
-LEAST_SIDE = 32  # pixels
 MAX_DEPTH = 8
 
 
@@ -44,12 +43,14 @@ class SearchSpace:
         """Channels of this many levels, from the outermost to the innermost."""
         return [min(self.base_channels * 2**i, self.max_channels) for i in range(levels)]
 
-    def choose_depth(self, image_size: int | Sequence[int], deepest: int, usual: int) -> int:
-        """Levels: `depth` where it lies within 2..deepest, or the `usual` ones. Raises UserError."""
-        if self.depth is not None and not 2 <= self.depth <= deepest:
-            allowed = f"an image of {image_size} pixels allows 2 to {deepest}, or null"
+    def choose_depth(self, shapes: Shapes, deepest: int, usual: int) -> int:
+        """Levels: `depth` where it lies within 2..deepest; the `usual` ones where it is None. Raises UserError."""
+        if self.depth is None:
+            return usual
+        if not 2 <= self.depth <= deepest:
+            allowed = f"an image of {shapes.image_size} pixels allows 2 to {deepest}, or null"
             raise UserError(f"generator.depth is {self.depth}; {allowed}")
-        return self.depth or usual
+        return self.depth
 
     def check_images(self, name: str) -> None:
         """Raise UserError where the generator `name`, which draws images alone, is asked for volumes."""
@@ -82,16 +83,3 @@ class SearchSpace:
 
 PAPER_SPACE = SearchSpace()
 """The paper's cells, at the widths of Pix2Pix."""
-
-
-def list_sides(image_size: int | Sequence[int]) -> list[int]:
-    """Height and width, or depth, height and width; one number stands for a square."""
-    return [image_size] * 2 if isinstance(image_size, int) else list(image_size)
-
-
-def count_halvings(image_size: int | Sequence[int]) -> int:
-    """How often the smaller side can be halved, log2 of it rounded down. Raises UserError below 32 pixels."""
-    side = min(list_sides(image_size))
-    if side < LEAST_SIDE:
-        raise UserError(f"image_size is {image_size}; the generator needs at least {LEAST_SIDE} pixels on each side")
-    return int(math.log2(side))

@@ -15,7 +15,7 @@ mask at that resolution; so no normalisation washes the mask out. What differs f
 At 256 pixels and 64 channels it has 5 levels and 185 M parameters, 47 M with one operation a cell.
 """
 
-from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -24,9 +24,10 @@ from torch.nn import functional as F
 
 from genseg_betty.generators.cells import CONVOLUTIONS
 from genseg_betty.generators.discriminators import normalise_spectrally
-from genseg_betty.generators.layers import UNetStage, build_norm, crop, initialise, pad_to_multiple
-from genseg_betty.generators.search_space import PAPER_SPACE, SearchSpace, count_halvings
-from genseg_betty.generators.searchable import Alpha, SearchableGenerator, convolve
+from genseg_betty.generators.layers import build_encoder, build_norm, crop, initialise, pad_to_multiple
+from genseg_betty.generators.search_space import SearchSpace
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator, convolve, spread_shapes
+from genseg_betty.generators.shapes import Shapes
 
 MAX_DEPTH = 5  # the published number of times a map doubles
 MAX_HIDDEN = 128  # and the published width of the maps read from the mask
@@ -37,12 +38,14 @@ class Modulation(nn.Module):
     """Spatially adaptive normalisation: norm(x) · (1 + γ(mask)) + β(mask) (Park et al., Eq. 1-3).
 
     Args:
-        channels: of x. condition_channels: of the encoded mask. hidden: width of the map read from the mask.
+        channels: of x.
+        condition_channels: of the encoded mask.
+        hidden: width of the map read from the mask.
     """
 
     def __init__(self, channels: int, condition_channels: int, hidden: int, spatial_dims: int = 2) -> None:
         super().__init__()
-        convolution = CONVOLUTIONS[spatial_dims][False]
+        convolution, _ = CONVOLUTIONS[spatial_dims]
         self.norm = build_norm("instance", channels, spatial_dims)
         self.read = convolution(condition_channels, hidden, 3, padding=1)
         self.scale_and_shift = convolution(hidden, 2 * channels, 3, padding=1)
@@ -50,7 +53,8 @@ class Modulation(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x [B, C, h, w] and the encoded mask [B, M, H, W], of which every (H/h)-th pixel is read, -> [B, C, h, w]."""
         shrunk = F.interpolate(condition, size=x.shape[2:])
-        scale, shift = self.scale_and_shift(F.relu(self.read(shrunk))).chunk(2, dim=1)
+        scale_and_shift = self.scale_and_shift(F.relu(self.read(shrunk)))
+        scale, shift = scale_and_shift.chunk(2, dim=1)
         return self.norm(x) * (1 + scale) + shift
 
 
@@ -59,16 +63,25 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, condition_channels: int, hidden: int, spatial_dims: int = 2) -> None:
         super().__init__()
-        arguments = channels, condition_channels, hidden, spatial_dims
-        self.modulations = nn.ModuleList(Modulation(*arguments) for _ in range(2))
-        convolution = CONVOLUTIONS[spatial_dims][False]
-        self.convolutions = nn.ModuleList(convolution(channels, channels, 3, padding=1) for _ in range(2))
+        convolution, _ = CONVOLUTIONS[spatial_dims]
+        self.modulations = nn.ModuleList()
+        for _ in range(2):
+            self.modulations.append(Modulation(channels, condition_channels, hidden, spatial_dims))
+        self.convolutions = nn.ModuleList()
+        for _ in range(2):
+            self.convolutions.append(convolution(channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         y = x
         for modulate, convolution in zip(self.modulations, self.convolutions, strict=True):
-            y = convolution(F.leaky_relu(modulate(y, condition), SLOPE))
+            y = modulate(y, condition)
+            y = convolution(F.leaky_relu(y, SLOPE))
         return x + y
+
+    def normalise_convolutions(self) -> None:
+        """Divide the weights of the convolutions by their largest singular value from now on."""
+        for convolution in self.convolutions:
+            normalise_spectrally(convolution)
 
 
 class SPADE(SearchableGenerator):
@@ -77,60 +90,45 @@ class SPADE(SearchableGenerator):
     The mask is continued beyond its border (last row, last column) up to a multiple of 2^depth, and the image cropped.
 
     Args:
-        in_channels: channels of the encoded mask, see `encoding.encode_mask`.
-        out_channels: channels of the image.
-        image_size: (H, W), (D, H, W) or one number for all, at least 32.
-        space: what is searched, see `SearchSpace`; depth None takes log2 of a quarter of the smaller side, at most 5.
+        shapes: see `Shapes`.
+        space: see `SearchSpace`; its depth None takes log2 of a quarter of the smaller side, at most 5.
         hidden_channels: width of the maps read from the mask; None takes twice `base_channels`, at most 128.
         spectral: divide the weights of the blocks' convolutions by their largest singular value.
     """
 
+    @spread_shapes
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        image_size: int | Sequence[int],
-        space: SearchSpace = PAPER_SPACE,
-        hidden_channels: int | None = None,
-        spectral: bool = True,
+        self, shapes: Shapes, space: SearchSpace, hidden_channels: int | None = None, spectral: bool = True
     ) -> None:
         super().__init__()
-        most = count_halvings(image_size)
-        self.depth = space.choose_depth(image_size, most - 1, min(most - 2, MAX_DEPTH))
+        halvings = shapes.count_halvings()
+        usual = min(halvings - 2, MAX_DEPTH)
+        self.depth = space.choose_depth(shapes, deepest=halvings - 1, usual=usual)
         hidden = hidden_channels or min(2 * space.base_channels, MAX_HIDDEN)
         widths = space.list_widths(self.depth + 1)
-        self.down = nn.ModuleList()
-        for i, (inputs, outputs) in enumerate(pairwise([in_channels, *widths[1:]])):
-            normed = 0 < i < self.depth - 1
-            self.down.append(
-                UNetStage(
-                    nn.LeakyReLU(SLOPE) if i else nn.Identity(),
-                    space.build_convolution("encoder", inputs, outputs, not normed),
-                    build_norm("instance", outputs, space.spatial_dims) if normed else nn.Identity(),
-                )
-            )
         rising = widths[::-1]
-        self.blocks = nn.ModuleList(Block(width, in_channels, hidden, space.spatial_dims) for width in rising)
-        self.up = nn.ModuleList(
-            space.build_convolution("decoder", inputs, outputs, False) for inputs, outputs in pairwise(rising)
-        )
-        self.to_image = CONVOLUTIONS[space.spatial_dims][False](widths[0], out_channels, 3, padding=1)
+        # The mask is encoded down to the smallest map; blocks and up cells lead from there to the image.
+        channels = [shapes.in_channels, *widths[1:]]
+        activation = partial(nn.LeakyReLU, SLOPE)
+        self.down = build_encoder(space, channels, activation, norm="instance", is_last_normalised=False)
+        blocks = []
+        for width in rising:
+            block = Block(width, shapes.in_channels, hidden, space.spatial_dims)
+            blocks.append(block)
+        self.blocks = nn.ModuleList(blocks)
+        self.up = nn.ModuleList()
+        for inputs, outputs in pairwise(rising):
+            cell = space.build_convolution("decoder", inputs, outputs, bias=False)
+            self.up.append(cell)
+        convolution, _ = CONVOLUTIONS[space.spatial_dims]
+        self.to_image = convolution(widths[0], shapes.out_channels, 3, padding=1)
         self.apply(initialise)
         if spectral:
-            for block in self.blocks:
-                for convolution in block.convolutions:  # type: ignore[union-attr]
-                    normalise_spectrally(convolution)
+            for block in blocks:
+                block.normalise_convolutions()
 
     def forward(self, condition: Tensor, alpha: Alpha | None = None) -> Tensor:
-        """Render masks.
-
-        Args:
-            condition: encoded masks [B, M, H, W] in -1..1, or [B, M, D, H, W]. alpha: weights of the searchable
-            cells {"down": [n, K], "up": [n, K]}; None where no cell is left.
-
-        Returns:
-            Images [B, C, H, W] in -1..1, or [B, C, D, H, W].
-        """
+        """Encoded masks [B, M, *] in -1..1 -> images [B, C, *] in -1..1; * is H, W or D, H, W."""
         rows = self.rows(alpha)
         padded = pad_to_multiple(condition, 2**self.depth)
         x = padded
@@ -140,4 +138,5 @@ class SPADE(SearchableGenerator):
         x = first(x, padded)
         for cell, block in zip(self.up, others, strict=True):
             x = block(convolve(cell, x, rows), padded)
-        return torch.tanh(crop(self.to_image(F.leaky_relu(x, SLOPE)), condition))
+        image = self.to_image(F.leaky_relu(x, SLOPE))
+        return torch.tanh(crop(image, condition))

@@ -8,7 +8,7 @@ stages II and III reach α through it as well; the critic sees the pair. H makes
 At 256 pixels and 64 channels G has 82 M parameters, and 12 M with one operation a cell.
 """
 
-from collections.abc import Sequence
+import math
 from itertools import pairwise
 from typing import Literal
 
@@ -17,35 +17,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genseg_betty.errors import UserError
-from genseg_betty.generators.layers import UNetStage, build_norm, initialise, pooled_body
+from genseg_betty.generators.layers import build_norm, build_pooled_body, build_stage, initialise
 from genseg_betty.generators.objectives import Network, Objective
-from genseg_betty.generators.search_space import MAX_DEPTH, PAPER_SPACE, SearchSpace, count_halvings, list_sides
-from genseg_betty.generators.searchable import Alpha, SearchableGenerator
+from genseg_betty.generators.search_space import MAX_DEPTH, SearchSpace
+from genseg_betty.generators.searchable import Alpha, SearchableGenerator, spread_shapes
+from genseg_betty.generators.shapes import Shapes
 
 TINY = 1e-12
+
+Pairs = tuple[Tensor, Tensor]
+"""Encoded masks [B, M, H, W] and images [B, C, H, W]."""
 
 
 class WGAN(SearchableGenerator):
     """Gaussian vector -> image and soft mask. All its searchable cells are up cells.
 
     Args:
-        in_channels: channels of the encoded mask, see `encoding.encode_mask`; here they are drawn.
-        out_channels: channels of the image.
-        image_size: (H, W) or one number for both, at least 32.
-        space: what is searched, see `SearchSpace`; depth None takes
-            two fewer than halve the smaller side to one pixel, and 6 at most.
+        shapes: see `Shapes`; the encoded mask is drawn here, too.
+        space: see `SearchSpace`; its depth None takes two fewer than halve the smaller side to one pixel, at most 6.
         latent_channels: length of the vector.
         norm: `batch`, as published, or `instance`.
         temperature: of the sigmoid or softmax that makes the mask; below 1 it is sharper.
         straight_through: hand out the mask of the strongest class, with the derivative of the soft one.
     """
 
+    @spread_shapes
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        image_size: int | Sequence[int],
-        space: SearchSpace = PAPER_SPACE,
+        shapes: Shapes,
+        space: SearchSpace,
         latent_channels: int = 128,
         norm: Literal["instance", "batch"] = "batch",
         temperature: float = 1.0,
@@ -57,44 +57,63 @@ class WGAN(SearchableGenerator):
             raise UserError(f"generator.searched is {space.searched!r}; wgan_gp has no encoder: choose both or decoder")
         if temperature <= 0:
             raise UserError(f"generator.temperature is {temperature}; expected a number above 0")
-        deepest = min(count_halvings(image_size), MAX_DEPTH)
-        depth = space.choose_depth(image_size, deepest, deepest - 2)
-        self.channels = [out_channels, in_channels]
-        self.temperature, self.straight_through = temperature, straight_through
-        sides = list_sides(image_size)
-        self.sizes = [[-(-side // 2**i) for side in sides] for i in reversed(range(depth + 1))]
+        self.channels = [shapes.out_channels, shapes.in_channels]
+        self.temperature = temperature
+        self.straight_through = straight_through
+        deepest = min(shapes.count_halvings(), MAX_DEPTH)
+        depth = space.choose_depth(shapes, deepest, deepest - 2)
+        # The vector becomes the smallest map; each level doubles a map and crops it to its size.
+        rising = reversed(range(depth + 1))
+        self.sizes = [shapes.list_sides(halvings) for halvings in rising]
         widths = space.list_widths(depth)[::-1]
         self.innermost = [widths[0], *self.sizes[0]]
-        self.latent = nn.Linear(latent_channels, widths[0] * self.sizes[0][0] * self.sizes[0][1])
+        self.latent = nn.Linear(latent_channels, math.prod(self.innermost))
         self.norm = build_norm(norm, widths[0])
         self.up = nn.ModuleList()
-        for i, (inputs, outputs) in enumerate(pairwise([*widths, sum(self.channels)])):
-            last = i == depth - 1
-            cell = space.build_convolution("decoder", inputs, outputs, last)
-            self.up.append(UNetStage(nn.ReLU(), cell, nn.Identity() if last else build_norm(norm, outputs)))
+        for i, channels in enumerate(pairwise([*widths, sum(self.channels)])):
+            norm_here = None if i == depth - 1 else norm
+            stage = build_stage(space, "decoder", channels, nn.ReLU(), norm_here)
+            self.up.append(stage)
         self.apply(initialise)
 
     def forward(self, z: Tensor, alpha: Alpha | None = None) -> tuple[Tensor, Tensor]:
         """z [B, Z] -> images [B, C, H, W] and encoded soft masks [B, M, H, W], both in -1..1."""
         rows = self.rows(alpha)
-        x = self.norm(self.latent(z).unflatten(1, self.innermost))
+        x = self.latent(z)
+        x = x.unflatten(1, self.innermost)
+        x = self.norm(x)
         for level, (height, width) in zip(self.up, self.sizes[1:], strict=True):
-            x = level(x, rows)[..., :height, :width]
+            x = level(x, rows)
+            x = x[..., :height, :width]
         image, mask = x.split(self.channels, dim=1)
-        return torch.tanh(image), self.relaxed(mask)
+        return torch.tanh(image), self.relax_mask(mask)
 
-    def relaxed(self, logits: Tensor) -> Tensor:
+    def relax_mask(self, logits: Tensor) -> Tensor:
         """The soft mask in -1..1 of logits [B, M, H, W]; one channel is the foreground's."""
         logits = logits / self.temperature
-        binary = logits.shape[1] == 1
-        soft = torch.tanh(logits / 2) if binary else 2 * logits.softmax(dim=1) - 1  # 2 sigmoid(x) - 1 = tanh(x / 2)
+        soft = soften_mask(logits)
         if not self.straight_through:
             return soft
-        if binary:
-            chosen = (logits > 0).to(soft.dtype)
-        else:
-            chosen = F.one_hot(logits.argmax(dim=1), logits.shape[1]).movedim(-1, 1).to(soft.dtype)
-        return (2 * chosen - 1) + (soft - soft.detach())
+        chosen = choose_classes(logits).to(soft.dtype)
+        hard = 2 * chosen - 1
+        return hard + (soft - soft.detach())
+
+
+def soften_mask(logits: Tensor) -> Tensor:
+    """Twice the shares of the classes, less 1, by a sigmoid or a softmax."""
+    if logits.shape[1] == 1:
+        return torch.tanh(logits / 2)  # 2 sigmoid(x) - 1
+    return 2 * logits.softmax(dim=1) - 1
+
+
+def choose_classes(logits: Tensor) -> Tensor:
+    """1 for the strongest class of each pixel, and 0 for the others."""
+    classes = logits.shape[1]
+    if classes == 1:
+        return logits > 0
+    strongest = logits.argmax(dim=1)
+    chosen = F.one_hot(strongest, classes)
+    return chosen.movedim(-1, 1)
 
 
 class Critic(nn.Module):
@@ -108,12 +127,13 @@ class Critic(nn.Module):
 
     def __init__(self, in_channels: int, base_channels: int = 64, layers: int = 4) -> None:
         super().__init__()
-        self.body, width = pooled_body(in_channels, base_channels, layers)
+        self.body, width = build_pooled_body(in_channels, base_channels, layers)
         self.head = nn.Linear(width, 1)
 
     def forward(self, condition: Tensor, image: Tensor) -> Tensor:
         """condition [B, M, H, W] and image [B, C, H, W] -> [B]."""
-        return self.head(self.body(torch.cat([condition, image], dim=1))).squeeze(1)
+        pair = torch.cat([condition, image], dim=1)
+        return self.head(self.body(pair)).squeeze(1)
 
 
 class WassersteinGAN(Objective):
@@ -133,31 +153,46 @@ class WassersteinGAN(Objective):
         self.penalty_weight = penalty_weight
 
     def draw(self, generator: Network, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """An image and its own soft mask: as many, and of the kind, of those given, which it does not look at."""
-        z = torch.randn(len(condition), self.latent_channels, dtype=condition.dtype, device=condition.device)
+        """Images and their own soft masks: as many as the given masks, which it does not look at, and of their kind."""
+        shape = (len(condition), self.latent_channels)
+        z = torch.randn(shape, dtype=condition.dtype, device=condition.device)
         image, mask = generator(z)
         return image, mask
 
-    def opponent_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+    def discriminator_loss(
+        self, generator: Network, discriminator: Network, condition: Tensor, image: Tensor
+    ) -> Tensor:
         with torch.no_grad():
             drawn, mask = self.draw(generator, condition)
-        distance = opponent(mask, drawn).mean() - opponent(condition, image).mean()
-        return distance + self.penalty_weight * gradient_penalty(opponent, (condition, image), (mask, drawn))
+        fake = discriminator(mask, drawn).mean()
+        real = discriminator(condition, image).mean()
+        penalty = gradient_penalty(discriminator, (condition, image), (mask, drawn))
+        return fake - real + self.penalty_weight * penalty
 
-    def generator_loss(self, generator: Network, opponent: Network, condition: Tensor, image: Tensor) -> Tensor:
+    def generator_loss(self, generator: Network, discriminator: Network, condition: Tensor, image: Tensor) -> Tensor:
         drawn, mask = self.draw(generator, condition)
-        return -opponent(mask, drawn).mean()
+        return -discriminator(mask, drawn).mean()
 
 
-def gradient_penalty(critic: Network, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
+def gradient_penalty(discriminator: Network, real: Pairs, fake: Pairs) -> Tensor:
     """E[(‖∇H‖ - 1)²] at pairs on the straight lines between real and drawn ones; a pair moves as one.
 
     In the precision of the real pairs: what was drawn in half of it is brought there.
     """
-    share = torch.rand(len(real[0]), 1, 1, 1, dtype=real[0].dtype, device=real[0].device)
-    mixed = [
-        torch.lerp(a.detach(), b.detach().to(a.dtype), share).requires_grad_() for a, b in zip(real, fake, strict=True)
-    ]
-    gradients = torch.autograd.grad(critic(*mixed).sum(), mixed, create_graph=True)
-    squares = torch.stack([gradient.flatten(1).square().sum(dim=1) for gradient in gradients]).sum(dim=0)
-    return ((squares + TINY).sqrt() - 1).square().mean()
+    mask, _ = real
+    shape = (len(mask), 1, 1, 1)
+    share = torch.rand(shape, dtype=mask.dtype, device=mask.device)
+    mixed = []
+    for start, end in zip(real, fake, strict=True):
+        end = end.detach().to(start.dtype)
+        between = torch.lerp(start.detach(), end, share)
+        mixed.append(between.requires_grad_())
+    judged = discriminator(*mixed).sum()
+    gradients = torch.autograd.grad(judged, mixed, create_graph=True)
+    squares = []
+    for gradient in gradients:
+        square = gradient.flatten(1).square()
+        squares.append(square.sum(dim=1))
+    total = torch.stack(squares).sum(dim=0)
+    norm = (total + TINY).sqrt()
+    return (norm - 1).square().mean()

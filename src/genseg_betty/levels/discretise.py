@@ -64,7 +64,7 @@ def _copy_stage_one(
     """Levels of stage I for the generator `kept` and a copy of the discriminator, the generator's level last."""
     searched: Generation = engine.generator
     levels: list[Level] = []
-    if searched.objective.has_opponent:
+    if searched.objective.has_discriminator:
         discriminator = copy.deepcopy(engine.discriminator.module)
         discrimination = Discrimination(
             name=Discrimination.part,

@@ -42,11 +42,11 @@ class Discrimination(Stage):
         generation: Generation = self.generator
         objective, draw = generation.objective, generation.shared_draw
         if draw is not None and isinstance(objective, DrawnObjective):
-            return objective.loss_of_opponent(draw.synthetic.detach(), self, draw.condition, draw.image)
+            return objective.loss_of_discriminator(draw.synthetic.detach(), self, draw.condition, draw.image)
         image, mask = generation.real_pairs(batch)
         condition = generation.encode_condition(mask)
         with generation.network.restored_buffers():  # no buffer of G learns from a step of H
-            return objective.opponent_loss(generation.generate, self, condition, image)
+            return objective.discriminator_loss(generation.generate, self, condition, image)
 
     def dry_pass(self) -> Trial:
         return Trial([self.module], lambda networks, image, condition: networks[0](condition, image))
@@ -57,7 +57,7 @@ class Discrimination(Stage):
         def compute_loss(networks: Networks, image: Tensor, condition: Tensor) -> Any:
             discriminate, generate = networks
             at_choices = generation.fix_architecture(generate)
-            return generation.objective.opponent_loss(at_choices, discriminate, condition, image)
+            return generation.objective.discriminator_loss(at_choices, discriminate, condition, image)
 
         return Trial([self.module, generation.module], compute_loss)
 
@@ -110,7 +110,7 @@ class Generation(Stage):
         return Draw(image, condition, self.generate(condition))
 
     def training_step(self, batch: Batch) -> Tensor:
-        discriminator: Any = self.discriminator if self.objective.has_opponent else None
+        discriminator: Any = self.discriminator if self.objective.has_discriminator else None
         if not isinstance(self.objective, DrawnObjective):
             image, mask = self.real_pairs(batch)
             return self.objective.generator_loss(self.generate, discriminator, self.encode_condition(mask), image)
@@ -168,7 +168,7 @@ class Generation(Stage):
 
     def dry_step(self) -> Trial:
         modules = [self.module]
-        if self.objective.has_opponent:
+        if self.objective.has_discriminator:
             modules.append(self.discriminator.module)
 
         def compute_loss(networks: Networks, image: Tensor, condition: Tensor) -> Any:

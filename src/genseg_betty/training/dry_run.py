@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from genseg_betty.backbones.probe import State, first_line, state_of, without_values
+from genseg_betty.backbones.probe import State, detach_state, first_line, without_values
 from genseg_betty.errors import UserError
 from genseg_betty.levels.stage import Computation, Networks, Stage
 
@@ -53,7 +53,7 @@ def _run_with_values(modules: Sequence[nn.Module], run: Computation, image: Shap
     """Run copies of the modules on random images and masks."""
     states = []
     for module in modules:
-        states.append({name: value.clone() for name, value in state_of(module).items()})
+        states.append({name: value.clone() for name, value in detach_state(module).items()})
     like = next(modules[0].parameters(), torch.empty(0))
     with torch.random.fork_rng():
         images = torch.rand(image).to(like) * 2 - 1
