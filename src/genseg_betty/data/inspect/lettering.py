@@ -21,7 +21,7 @@ def load_font(face: str = FACE, size: int = 12) -> ImageFont.FreeTypeFont:
 
 def fit_text(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
     """The text as it can be drawn, cut in the middle to that many pixels."""
-    whole = escape_text(text)
+    whole = escape_glyphs(text)
     if font.getlength(whole) <= width:
         return whole
     # No letter is narrower than a pixel. From then on each cut takes one letter more.
@@ -41,7 +41,7 @@ def _cut_middle(text: str, length: int) -> str:
     return f"{text[:before]}{ELLIPSIS}{end}"
 
 
-def escape_text(text: str) -> str:
+def escape_glyphs(text: str) -> str:
     """The text with what the font has no sign for (Chinese, control characters) as its code, \\u60a3."""
     return "".join(map(_escape_letter, text))
 

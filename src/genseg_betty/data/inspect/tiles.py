@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from genseg_betty.data.formats import bit_depth
-from genseg_betty.data.inspect.lettering import escape_text, load_font
+from genseg_betty.data.inspect.lettering import escape_glyphs, load_font
 from genseg_betty.data.intensities import PERCENTILES
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
@@ -181,7 +181,7 @@ def _draw_fault(dataset: Dataset, error: Exception) -> Image.Image:
     reason = reason.removeprefix(f"{dataset.name}: ")
     reason = reason.replace(f"{dataset.root}/", "")
     lines = textwrap.wrap(
-        escape_text(reason),
+        escape_glyphs(reason),
         LETTERS,
         max_lines=BOX // LINE - 1,
         placeholder=" …",
