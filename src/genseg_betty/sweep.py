@@ -16,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 import genseg_betty
 from genseg_betty.config import Composed, all_members, compose, conf_dir, require_betty, user_folder
-from genseg_betty.config import overrides as overriding
 from genseg_betty.config.naming import OPEN, name_count
+from genseg_betty.config.override_grammar import parse_lines
+from genseg_betty.config.sweep_cells import expand_cells, write_for_hydra
 from genseg_betty.data.inspect.counting import count_labelled, require_folders
 from genseg_betty.errors import ConfigError, UserError
 from genseg_betty.terminal import say
@@ -51,9 +52,9 @@ def check_sweep(overrides: Sequence[str], folder: Path | None) -> list[str]:
     """The overrides in Hydra's own terms, after every cell has been composed and found sound."""
     members = all_members(folder)
     problems: list[str] = []
-    parsed = overriding.parse_lines(overrides, problems)
+    parsed = parse_lines(overrides, problems)
     ours = [override for override in parsed if not override.is_hydra_override()]
-    cells = overriding.expand(ours, members, problems)
+    cells = expand_cells(ours, members, problems)
     faulty: dict[str, int] = defaultdict(int)
     composed: Composed = {}
     configs = []
@@ -75,7 +76,7 @@ def check_sweep(overrides: Sequence[str], folder: Path | None) -> list[str]:
     if problems:
         raise ConfigError(problems, "in the sweep, of which nothing was trained")
     hydras = [str(override.input_line) for override in parsed if override.is_hydra_override()]
-    return [*hydras, *(overriding.for_hydra(override, members) for override in ours)]
+    return [*hydras, *(write_for_hydra(override, members) for override in ours)]
 
 
 def _shared_directories(configs: Sequence[DictConfig]) -> Iterator[str]:

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import yaml
 
 from genseg_betty.config import conf_dir, group_names
-from genseg_betty.config.components import Component
+from genseg_betty.config.components import ComponentConfig
 from genseg_betty.config.schema import Config
-from genseg_betty.config.signatures import PACKAGE, read_signature
+from genseg_betty.config.signatures import read_signature
+from genseg_betty.config.source import PACKAGE
 from genseg_betty.config.wording import show
 
 
@@ -51,7 +52,7 @@ def _walk(schema: Any, tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[s
     kinds = get_type_hints(schema, include_extras=True)
     found = {entry.name: kinds[entry.name] for entry in fields(schema) if entry.name != "_target_"}
     target = str(tree.get("_target_", getattr(schema, "_target_", "")))
-    if issubclass(schema, Component) and target.startswith(f"{PACKAGE}."):
+    if issubclass(schema, ComponentConfig) and target.startswith(f"{PACKAGE}."):
         found |= _arguments(schema, target)
     for name, kind in found.items():
         sections = list(_sections(kind))
@@ -62,7 +63,7 @@ def _walk(schema: Any, tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[s
             yield f"{prefix}{name}", kind
 
 
-def _arguments(schema: type[Component], target: str) -> dict[str, Any]:
+def _arguments(schema: type[ComponentConfig], target: str) -> dict[str, Any]:
     parameters, types = read_signature(target)
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return {

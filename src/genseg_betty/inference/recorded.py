@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.config.checking import check_dataset_section
 from genseg_betty.config.plain import require_plain, require_plain_text
-from genseg_betty.config.schema import FileDataset, PhantomDataset
+from genseg_betty.config.schema import FileDatasetConfig, PhantomDatasetConfig
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.device import free_memory
 from genseg_betty.errors import ConfigError
@@ -24,7 +24,7 @@ AXES = ("LR", "PA", "IS")  # an axis leads to one of two sides
 MOST_DRAWN = 100_000  # cases of a phantom, which are listed before any is drawn
 # Keys of a dataset by which files are written, other files are read, or parts are set aside.
 ACTIVE = {"convert", "split", "folds", "fold", "ood", "about"}
-PASSIVE = {entry.name for kind in (FileDataset, PhantomDataset) for entry in fields(kind)} - ACTIVE
+PASSIVE = {entry.name for kind in (FileDatasetConfig, PhantomDatasetConfig) for entry in fields(kind)} - ACTIVE
 
 
 @dataclass(frozen=True)
