@@ -11,7 +11,7 @@ import inspect
 from inspect import Parameter
 from typing import get_type_hints
 
-from genseg_betty.config.source import PACKAGE, Names, Signature, find_definitions, parse_module
+from genseg_betty.config.source import PACKAGE, ModuleNames, Signature, find_definitions, parse_module
 from genseg_betty.config.source_signatures import read_foreign_source, read_own_source
 
 SEARCH_SPACE = f"{PACKAGE}.generators.search_space"
@@ -77,7 +77,7 @@ def _read_space_fields() -> dict[str, object]:
     tree = parse_module(SEARCH_SPACE)
     space = find_definitions(tree)["SearchSpace"]
     assert isinstance(space, ast.ClassDef)
-    names = Names(tree)
+    names = ModuleNames(tree)
     kinds = {}
     for field in space.body:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):

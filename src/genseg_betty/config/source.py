@@ -72,7 +72,7 @@ def _list_defined(statement: ast.stmt) -> list[str]:
     return []
 
 
-class Names(dict[str, Any]):
+class ModuleNames(dict[str, Any]):
     """What the names of a module's annotations stand for, found out as they are asked for."""
 
     def __init__(self, tree: ast.Module) -> None:

@@ -4,7 +4,7 @@ import ast
 from inspect import Parameter
 from typing import Any
 
-from genseg_betty.config.source import Names, Signature, find_definitions, find_module_file, parse_module
+from genseg_betty.config.source import ModuleNames, Signature, find_definitions, find_module_file, parse_module
 
 
 def read_own_source(module: str, name: str) -> Signature | None:
@@ -77,7 +77,7 @@ def _read_function(node: ast.FunctionDef, tree: ast.Module) -> Signature:
     if given.kwarg:
         parameters.append(Parameter(given.kwarg.arg, Parameter.VAR_KEYWORD))
     annotated = [*given.posonlyargs, *given.args, *given.kwonlyargs]
-    return parameters, _find_types(annotated, Names(tree))
+    return parameters, _find_types(annotated, ModuleNames(tree))
 
 
 def _list_positional(given: ast.arguments) -> list[Parameter]:
@@ -93,7 +93,7 @@ def _list_positional(given: ast.arguments) -> list[Parameter]:
     return parameters
 
 
-def _find_types(arguments: list[ast.arg], names: Names) -> dict[str, Any]:
+def _find_types(arguments: list[ast.arg], names: ModuleNames) -> dict[str, Any]:
     """The types of the arguments, but for those that need the module's imports: they say nothing about YAML values."""
     types = {}
     for argument in arguments:
