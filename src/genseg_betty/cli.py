@@ -4,7 +4,7 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from genseg_betty import __version__
@@ -16,6 +16,7 @@ from genseg_betty.streams import output_fault, unfailing_streams
 from genseg_betty.terminal import harmless_warnings, say
 
 JOB = (("-c", "job"), ("--cfg", "job"))
+PRINTING = {"--json", "-c", "--cfg", "-h", "--help"}  # options of commands that print and do nothing else
 EXAMPLES = """\
 examples:
   genseg                                              train on the phantom that ships
@@ -32,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit: 0 done, 1 failed, 2 misused, 128 + its number where a signal stopped it."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with unfailing_streams(), harmless_warnings():
-        status = _guarded(arguments)
-        if (fault := output_fault()) and status == 0:
+        status = _run_guarded(arguments)
+        fault = output_fault()
+        if fault and status == 0:
             say(f"genseg: what was printed is lost: {fault}", file=sys.stderr)
             status = 1 if _is_only_printed(arguments) else 0
     sys.exit(status)
@@ -45,13 +47,14 @@ def run(arguments: Sequence[str]) -> int:
     if first == "help":  # genseg help, genseg help data check
         return run([*arguments[1:], "--help"])
     if first == "__complete":
-        return print_completions(arguments[1:], _train_parser())
+        return print_completions(arguments[1:], _make_train_parser())
     if first in VERBS:
         return run_command(arguments)
-    return _train(arguments[1:] if first == "train" else arguments)
+    return _run_training(arguments[1:] if first == "train" else arguments)
 
 
-def _guarded(arguments: Sequence[str]) -> int:
+def _run_guarded(arguments: Sequence[str]) -> int:
+    """As `run`, with one sentence and an exit status for whatever goes wrong."""
     try:
         return run(arguments)
     except Interrupted as interrupt:
@@ -63,33 +66,32 @@ def _guarded(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        unexpected = f"{type(error).__name__}: {error}\nHYDRA_FULL_ERROR=1 shows where it happened."
-        say(f"genseg: {error if isinstance(error, UserError) else unexpected}", file=sys.stderr)
+        reason = str(error)
+        if not isinstance(error, UserError):
+            reason = f"{type(error).__name__}: {error}\nHYDRA_FULL_ERROR=1 shows where it happened."
+        say(f"genseg: {reason}", file=sys.stderr)
         return 1
 
 
 def _is_only_printed(arguments: Sequence[str]) -> bool:
     """Whether what a command prints is all that it is for."""
-    asked = {"--json", "-c", "--cfg", "-h", "--help"} & set(arguments)
-    return bool(asked) or list(arguments[:2]) in (["data", "list"], ["data", "check"])
+    words = list(arguments[:2])
+    if words in (["data", "list"], ["data", "check"]):
+        return True
+    return not PRINTING.isdisjoint(arguments)
 
 
-def _train(arguments: Sequence[str]) -> int:
-    options = _train_parser().parse_intermixed_args(_without_job(arguments))
+def _run_training(arguments: Sequence[str]) -> int:
+    """Train, or print the help page or the config that is asked for."""
+    options = _make_train_parser().parse_intermixed_args(_drop_job(arguments))
     current_folder()
     _reject_words(options.overrides)
     if options.help:
-        print(_help_page(options.config_dir))
+        print(_write_help_page(options.config_dir))
     elif options.cfg and options.multirun:
         raise UserError("--cfg prints the configuration of one training: leave out -m, and give each key one value")
     elif options.cfg:
-        from omegaconf import OmegaConf
-
-        from genseg_betty.config import compose
-
-        config = compose(options.overrides, options.config_dir)
-        keys = [str(key) for key in config if key not in ("origins", "reduced")]  # found out, not set
-        print(OmegaConf.to_yaml(OmegaConf.masked_copy(config, keys)), end="")
+        _print_config(options.overrides, options.config_dir)
     elif options.multirun:
         from genseg_betty.sweep import run_sweep
 
@@ -101,13 +103,32 @@ def _train(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _without_job(arguments: Sequence[str]) -> list[str]:
+def _print_config(overrides: Sequence[str], config_dir: str | None) -> None:
+    """Print the composed config as YAML, without what is found out and not set."""
+    from omegaconf import OmegaConf
+
+    from genseg_betty.config import compose
+
+    config = compose(overrides, config_dir)
+    keys = [str(key) for key in config if key not in ("origins", "reduced")]
+    shown = OmegaConf.masked_copy(config, keys)
+    print(OmegaConf.to_yaml(shown), end="")
+
+
+def _drop_job(arguments: Sequence[str]) -> list[str]:
     """`--cfg job`, as Hydra has it, is `--cfg`: there is no other part to print."""
-    kept = ["--cfg" if word == "--cfg=job" else word for word in arguments]
-    return [word for before, word in zip(["", *kept], kept, strict=False) if (before, word) not in JOB]
+    kept: list[str] = []
+    previous = ""
+    for word in arguments:
+        if word == "--cfg=job":
+            word = "--cfg"
+        if (previous, word) not in JOB:
+            kept.append(word)
+        previous = word
+    return kept
 
 
-def _train_parser() -> argparse.ArgumentParser:
+def _make_train_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="genseg", add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("-m", "--multirun", action="store_true")
@@ -122,36 +143,57 @@ def _reject_words(overrides: Sequence[str]) -> None:
     """A word without `=` is no override: most likely a verb, misspelled."""
     for word in overrides:
         if "=" not in word and not word.startswith("~"):
-            verbs = ["train", "help", *VERBS]
-            alike = difflib.get_close_matches(word, verbs, n=1)
-            hint = f"did you mean {alike[0]}?" if alike else f"the commands are {', '.join(verbs)}"
+            hint = _suggest_verb(word)
             if any(other.startswith("=") for other in overrides):
                 hint = "write key=value without spaces"
             raise UserError(f"{word!r} is neither a command nor key=value; {hint} (genseg --help)")
 
 
-def _help_page(config_dir: str | None) -> str:
+def _suggest_verb(word: str) -> str:
+    """The command that was most likely meant, or all commands."""
+    verbs = ["train", "help", *VERBS]
+    alike = difflib.get_close_matches(word, verbs, n=1)
+    if alike:
+        return f"did you mean {alike[0]}?"
+    listed = ", ".join(verbs)
+    return f"the commands are {listed}"
+
+
+def _write_help_page(config_dir: str | None) -> str:
     from genseg_betty.config import all_members, user_folder
 
-    groups = all_members(user_folder(config_dir)).items()
-    commands = {"train (or nothing)": "train a model, or go on with one", **VERBS}
-    commands["help [COMMAND]"] = "this page, or that of a command"
-    lines = ["genseg: a segmentation model from a handful of labelled images", "", "usage:"]
-    lines += [
+    commands = {
+        "train (or nothing)": "train a model, or go on with one",
+        **VERBS,
+        "help [COMMAND]": "this page, or that of a command",
+    }
+    groups = {f"{group}=": ", ".join(names) for group, names in all_members(user_folder(config_dir)).items()}
+    options = {
+        "-m, --multirun": "several values a key (seed=0,1,2): one Run for each combination",
+        "--config-dir DIR": "your own YAML files, found beside those above",
+        "-c, --cfg": "print the composed configuration and stop",
+        "-h, --help": "print this page",
+        "--version": "print the version",
+    }
+    lines = [
+        "genseg: a segmentation model from a handful of labelled images",
+        "",
+        "usage:",
         "  genseg [train] [GROUP=MEMBER …] [KEY=VALUE …] [-m] [--config-dir DIR] [--cfg]",
         "  genseg COMMAND …                    (genseg COMMAND --help)",
         "",
-        "commands:",
-        *(f"  {name:20}{text}" for name, text in commands.items()),
+        *_write_table("commands:", commands),
         "",
-        "groups, each with its members:",
-        *(f"  {group + '=':20}{', '.join(names)}" for group, names in groups),
+        *_write_table("groups, each with its members:", groups),
         "",
-        "options:",
-        f"  {'-m, --multirun':20}several values a key (seed=0,1,2): one Run for each combination",
-        f"  {'--config-dir DIR':20}your own YAML files, found beside those above",
-        f"  {'-c, --cfg':20}print the composed configuration and stop",
-        f"  {'-h, --help':20}print this page",
-        f"  {'--version':20}print the version",
+        *_write_table("options:", options),
+        "",
+        EXAMPLES,
     ]
-    return "\n".join([*lines, "", EXAMPLES])
+    return "\n".join(lines)
+
+
+def _write_table(title: str, rows: Mapping[str, str]) -> list[str]:
+    """A title, and below it a line for each row: its name, in a column, and its text."""
+    lines = [f"  {name:20}{text}" for name, text in rows.items()]
+    return [title, *lines]

@@ -3,8 +3,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from genseg_betty.config.kinds import Range, convert
-from genseg_betty.config.wording import describe
+from genseg_betty.config.kinds import convert_value
+from genseg_betty.config.marks import Range
+from genseg_betty.config.wording import describe_kind
 
 FITTING = [
     (3, int, 3),
@@ -28,7 +29,7 @@ FITTING = [
 
 @pytest.mark.parametrize(("value", "kind", "expected"), FITTING)
 def test_fitting_values_are_converted(value: Any, kind: Any, expected: Any) -> None:
-    result = convert(value, kind)
+    result = convert_value(value, kind)
     assert result == expected
     assert type(result) is type(expected)
 
@@ -61,7 +62,7 @@ def test_fitting_values_are_converted(value: Any, kind: Any, expected: Any) -> N
 )
 def test_misfits_raise(value: Any, kind: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (callers add the message)
-        convert(value, kind)
+        convert_value(value, kind)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +80,4 @@ def test_misfits_raise(value: Any, kind: Any) -> None:
     ],
 )
 def test_kinds_in_words(kind: Any, words: str) -> None:
-    assert describe(kind) == words
+    assert describe_kind(kind) == words

@@ -7,7 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from genseg_betty.config import compose, load_dataset_config
-from genseg_betty.config import overrides as overriding
+from genseg_betty.config.override_grammar import parse_lines
+from genseg_betty.config.sweep_cells import expand_cells
 from genseg_betty.errors import ConfigError
 
 
@@ -159,5 +160,5 @@ def test_yaml_files_that_are_none(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["seed=range(0,1000000000)", "seed=range(0,1e400)", "seed=range(1,9,0)"])
 def test_sweeps_without_end(line: str) -> None:
     problems: list[str] = []
-    assert overriding.expand(overriding.parse_lines([line], problems), {}, problems) == []
+    assert expand_cells(parse_lines([line], problems), {}, problems) == []
     assert len(problems) == 1

@@ -9,17 +9,30 @@ import pytest
 from omegaconf import OmegaConf
 
 from genseg_betty.config import all_members, compose, conf_dir
-from genseg_betty.config.checking import _Checker
-from genseg_betty.config.components import Augment as AugmentSection
-from genseg_betty.config.components import Backbone, Component, Generator, Method, Objective, Opponent
-from genseg_betty.config.kinds import Length, Range
+from genseg_betty.config.checking import SectionChecker
+from genseg_betty.config.components import (
+    AugmentConfig,
+    BackboneConfig,
+    ComponentConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    MethodConfig,
+    ObjectiveConfig,
+)
+from genseg_betty.config.findings import Findings
+from genseg_betty.config.marks import Length, Range
 from genseg_betty.config.schema import Config
 from genseg_betty.config.signatures import read_signature
 
 # What only the publisher, a library or another dataset's own rules can judge: plain, finite, not nested too deeply.
 OPEN = ("dataset.about", "backbone.arguments", "dataset.ood", "ood")
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("") for path in conf_dir().rglob("*.yaml"))
-GROUPS_OF_COMPONENTS = {"backbone": Backbone, "generator": Generator, "method": Method, "augment": AugmentSection}
+GROUPS_OF_COMPONENTS = {
+    "backbone": BackboneConfig,
+    "generator": GeneratorConfig,
+    "method": MethodConfig,
+    "augment": AugmentConfig,
+}
 
 
 def has_a_rule(kind: Any) -> bool:
@@ -49,9 +62,9 @@ def is_bounded(limits: Range) -> bool:
 @cache
 def known_keys(*lines: str) -> dict[str, Any]:
     """The kind of every key of a config, those that stand in no file too."""
-    checker = _Checker([])
-    checker.section(OmegaConf.to_container(compose(lines)), Config, "")
-    return checker.known
+    findings = Findings([])
+    SectionChecker(findings).check_section(OmegaConf.to_container(compose(lines)), Config, "")
+    return findings.known
 
 
 def leaves(tree: dict[str, Any], above: str = "") -> list[str]:
@@ -87,14 +100,18 @@ def test_every_rule_has_limits(line: str) -> None:
     assert not without
 
 
-def sections() -> dict[type[Component], set[str]]:
+def sections() -> dict[type[ComponentConfig], set[str]]:
     """The targets that conf/ names, by the section that they stand in."""
-    kinds = (*GROUPS_OF_COMPONENTS.values(), Objective, Opponent)
-    found: dict[type[Component], set[str]] = {kind: set() for kind in kinds}
+    kinds = (*GROUPS_OF_COMPONENTS.values(), ObjectiveConfig, DiscriminatorConfig)
+    found: dict[type[ComponentConfig], set[str]] = {kind: set() for kind in kinds}
     for group, schema in GROUPS_OF_COMPONENTS.items():
         for member in all_members()[group]:
             tree = OmegaConf.load(conf_dir() / group / f"{member}.yaml")
-            parts = {schema: tree, Objective: tree.get("objective"), Opponent: tree.get("discriminator")}
+            parts = {
+                schema: tree,
+                ObjectiveConfig: tree.get("objective"),
+                DiscriminatorConfig: tree.get("discriminator"),
+            }
             for kind, part in parts.items():
                 found[kind] |= {part._target_} if part else set()
     return found

@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from genseg_betty.config import conf_dir, signatures
+from genseg_betty.config.source_signatures import read_foreign_source, read_own_source
 from genseg_betty.generators.search_space import SearchSpace
 
 TARGETS = sorted(
@@ -34,10 +35,10 @@ def says_something(hint: object) -> bool:
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_source_says_what_the_import_says(target: str) -> None:
     module, _, name = target.rpartition(".")
-    read = signatures._read_source(module, name)
+    read = read_own_source(module, name)
     assert read is not None, "nothing is read of it, so that a mistyped key waits for PyTorch"
     parameters, hints = read
-    expected, types = signatures._import_and_inspect(module, name)
+    expected, types = signatures.import_and_inspect(module, name)
     assert named(parameters) == named(expected)
     assert hints == {key: types[key] for key in hints}
     beside = {"return", "space"}  # the fields of a SearchSpace are keys of their own
@@ -84,9 +85,9 @@ def test_components_of_others_are_read_before_they_are_imported(
 
 
 def test_what_others_install_is_read_as_it_is_imported() -> None:
-    read = signatures._read_foreign("torch.nn.modules.linear", "Linear")
+    read = read_foreign_source("torch.nn.modules.linear", "Linear")
     assert read is not None
-    assert named(read[0]) == named(signatures._import_and_inspect("torch.nn.modules.linear", "Linear")[0])
+    assert named(read[0]) == named(signatures.import_and_inspect("torch.nn.modules.linear", "Linear")[0])
 
 
 @pytest.mark.parametrize(

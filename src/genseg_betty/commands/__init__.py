@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
-from genseg_betty.commands.data import data_action
+from genseg_betty.commands.data import choose_action
 from genseg_betty.commands.judging import (
-    judge,
-    require_folders,
+    make_checks,
     require_generator,
     require_inputs,
     require_output_folder,
+    require_pair_folders,
     require_runs,
     require_some_run,
 )
@@ -28,9 +28,9 @@ from genseg_betty.commands.shared import (
     add_config_dir,
     add_json,
     add_trust,
-    counted,
-    found_dataset,
-    positive,
+    count_things,
+    load_present_dataset,
+    parse_positive,
     run_action,
 )
 from genseg_betty.config.machine import require_card
@@ -53,21 +53,23 @@ def run_command(arguments: Sequence[str]) -> int:
     """Run the verb that `arguments` begin with; returns the exit status. Misuse exits with 2 and usage."""
     verb, *rest = arguments
     if verb == "data":
-        action, rest = data_action(rest[:1]), rest[1:]
-        return run_action(f"genseg data {action}", DATA_ACTIONS[action], rest)
+        action = choose_action(rest[:1])
+        return run_action(f"genseg data {action}", DATA_ACTIONS[action], rest[1:])
     return run_action(f"genseg {verb}", _COMMANDS[verb], rest)
 
 
 def print_completions(words: Sequence[str], train: argparse.ArgumentParser) -> int:
     """For the scripts of shells: a line for each word that may stand at the cursor, whose number comes first."""
-    from genseg_betty.commands.completion import complete
+    from genseg_betty.commands.completion import Verbs, complete_word
 
     cursor, *line = words
-    print("\n".join(complete(int(cursor), line, train, {**_COMMANDS, "data": DATA_ACTIONS})))
+    verbs: Verbs = {**_COMMANDS, "data": DATA_ACTIONS}
+    candidates = complete_word(int(cursor), line, train, verbs)
+    print("\n".join(candidates))
     return 0
 
 
-def _predict_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="image or folder of images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the masks: PNG, same stem and size")
@@ -75,9 +77,9 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def _generate_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, help=f"{RUN_HELP}, trained with a generator")
-    parser.add_argument("--count", type=positive, required=True, help="number of pairs")
+    parser.add_argument("--count", type=parse_positive, required=True, help="number of pairs")
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder for images/ and masks/")
     parser.add_argument("--format", choices=("folder",), default="folder", help="what dataset=folder reads")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
@@ -86,7 +88,7 @@ def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
     parser.add_argument("--dataset", metavar="NAME", help="a data set that `genseg data list` names")
     parser.add_argument(
@@ -100,13 +102,13 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_dir(parser)
 
 
-def _report_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, nargs="+", help=RUN_HELP)
     parser.add_argument("--out", metavar="FILE.html", type=Path, required=True, help="FILE.csv comes with it")
 
 
-def _predict(options: argparse.Namespace) -> None:
-    judge(
+def _predict_masks(options: argparse.Namespace) -> None:
+    make_checks(
         lambda: require_runs([options.trained]),
         lambda: require_inputs(options.paths),
         lambda: require_output_folder(options.out),
@@ -115,11 +117,12 @@ def _predict(options: argparse.Namespace) -> None:
     from genseg_betty.inference import predict_paths
 
     written = predict_paths(options.trained, options.paths, options.out, options.device, trust=options.trust)
-    say(f"{counted(written, 'mask')} in {options.out}")
+    masks = count_things(written, "mask")
+    say(f"{masks} in {options.out}")
 
 
-def _generate(options: argparse.Namespace) -> None:
-    judge(
+def _generate_pairs(options: argparse.Namespace) -> None:
+    make_checks(
         lambda: require_runs([options.trained]),
         lambda: require_generator(options.trained),
         lambda: require_output_folder(options.out),
@@ -129,21 +132,24 @@ def _generate(options: argparse.Namespace) -> None:
 
     run, count, out = options.trained, options.count, options.out
     generate(run, count, out, options.format, options.seed, options.strongest, options.device, trust=options.trust)
-    say(f"{counted(range(count), 'pair')} in {out}")
+    pairs = count_things(range(count), "pair")
+    say(f"{pairs} in {out}")
 
 
-def _evaluate(options: argparse.Namespace) -> None:
-    folders = [folder for folder in (options.images, options.masks) if folder is not None]
-    if len(folders) != (0 if options.dataset else 2):
-        raise UserError("evaluate: give either --dataset NAME, or --images DIR and --masks DIR together")
-    if options.keys and not options.dataset:
-        raise UserError(f"evaluate: {' '.join(options.keys)} belongs to --dataset NAME, which is not given")
-    run = options.trained
+def _evaluate_run(options: argparse.Namespace) -> None:
+    _require_one_source(options)
+    run, images, masks = options.trained, options.images, options.masks
+    folders = [folder for folder in (images, masks) if folder is not None]
     configs: list[Any] = []
-    judge(
+
+    def load_config() -> None:
+        if options.dataset:
+            configs.append(load_present_dataset(options))
+
+    make_checks(
         lambda: require_runs([run]),
-        lambda: require_folders(folders),
-        lambda: configs.extend([found_dataset(options)] if options.dataset else []),
+        lambda: require_pair_folders(folders),
+        load_config,
         lambda: require_card(options.device),
     )
     with redirect_stdout(sys.stderr):
@@ -152,7 +158,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if configs:
             result = evaluate_dataset(run, configs[0], options.device, trust=options.trust)
         else:
-            result = evaluate_folders(run, options.images, options.masks, options.device, trust=options.trust)
+            result = evaluate_folders(run, images, masks, options.device, trust=options.trust)
     if options.json:
         print(json.dumps(result.to_dict()))
     else:
@@ -160,7 +166,18 @@ def _evaluate(options: argparse.Namespace) -> None:
         say(f"{result.dataset}: {result.cases} cases, {scores}\nper case: {result.per_case}")
 
 
-def _report(options: argparse.Namespace) -> None:
+def _require_one_source(options: argparse.Namespace) -> None:
+    """Raise UserError unless either a data set or a folder of images and one of masks is given."""
+    given = [folder for folder in (options.images, options.masks) if folder is not None]
+    expected = 0 if options.dataset else 2
+    if len(given) != expected:
+        raise UserError("evaluate: give either --dataset NAME, or --images DIR and --masks DIR together")
+    if options.keys and not options.dataset:
+        keys = " ".join(options.keys)
+        raise UserError(f"evaluate: {keys} belongs to --dataset NAME, which is not given")
+
+
+def _report_runs(options: argparse.Namespace) -> None:
     require_some_run(options.trained)
     from genseg_betty.report import build_report
 
@@ -168,24 +185,24 @@ def _report(options: argparse.Namespace) -> None:
     say(options.out)
 
 
-def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help='in bash and zsh: eval "$(genseg completion …)"')
 
 
-def _completion(options: argparse.Namespace) -> None:
+def _print_script(options: argparse.Namespace) -> None:
     from genseg_betty.commands.completion import SCRIPTS
 
     print(SCRIPTS[options.shell], end="")
 
 
 _COMMANDS: dict[str, Action] = {
-    "predict": ("Masks for images or folders of images.", _predict_arguments, _predict),
-    "generate": ("Synthetic image-mask pairs from a Run's generator.", _generate_arguments, _generate),
-    "evaluate": ("Score a Run on data that it was not trained on.", _evaluate_arguments, _evaluate),
-    "report": ("One self-contained HTML page about one or more Runs.", _report_arguments, _report),
+    "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
+    "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
+    "evaluate": ("Score a Run on data that it was not trained on.", _add_evaluate_arguments, _evaluate_run),
+    "report": ("One self-contained HTML page about one or more Runs.", _add_report_arguments, _report_runs),
     "completion": (
         'Print the script of a shell, for: eval "$(genseg completion bash)"; fish: genseg completion fish | source.',
-        _completion_arguments,
-        _completion,
+        _add_completion_arguments,
+        _print_script,
     ),
 }

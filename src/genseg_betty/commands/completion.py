@@ -56,11 +56,11 @@ complete -c genseg -f -a '(__genseg_complete)'
 }
 
 Actions = Mapping[str, Action]
+Verbs = Mapping[str, Action | Actions]
+KEYS_OF_DATASETS = ("ood", "dataset.ood")  # keys whose values are names of data sets
 
 
-def complete(
-    cursor: int, words: Sequence[str], train: argparse.ArgumentParser, verbs: Mapping[str, Action | Actions]
-) -> list[str]:
+def complete_word(cursor: int, words: Sequence[str], train: argparse.ArgumentParser, verbs: Verbs) -> list[str]:
     """What may stand at the cursor.
 
     Args:
@@ -71,111 +71,134 @@ def complete(
 
     Returns the candidates in the place of `words[cursor]`; none where a file is expected.
     """
-    before, current, cut = _joined(words[1 : cursor + 1])
+    joined, cut = _join_cut_words(words[1 : cursor + 1])
+    *before, current = joined or [""]
     try:
-        found = _candidates(before, current, train, verbs)
+        found = _list_candidates(before, current, train, verbs)
     except UserError:  # such as a --config-dir that is not there yet
         return []
     return [word[cut:] for word in found if word.startswith(current)]
 
 
-def _joined(words: Sequence[str]) -> tuple[list[str], str, int]:
-    """The words before the cursor, the one at it, and how many of its letters stand before the shell's own word."""
+def _join_cut_words(words: Sequence[str]) -> tuple[list[str], int]:
+    """The words without the cuts at `=`, and how many letters of the last one stand before the shell's own word."""
     joined: list[str] = []
     cut = 0
-    for index, word in enumerate(words):
-        if joined and (word == "=" or words[index - 1] == "=") and index:
+    previous = ""
+    for word in words:
+        if joined and "=" in (word, previous):
             cut = len(joined[-1]) + (word == "=")
             joined[-1] += word
         else:
-            joined.append(word)
             cut = 0
-    return (joined[:-1], joined[-1], cut) if joined else ([], "", 0)
+            joined.append(word)
+        previous = word
+    return joined, cut
 
 
-def _candidates(
-    before: list[str], current: str, train: argparse.ArgumentParser, verbs: Mapping[str, Action | Actions]
-) -> list[str]:
-    helping = before[:1] == ["help"]
-    before = before[1:] if helping else before
-    first = before[0] if before else ""
+def _list_candidates(before: list[str], current: str, train: argparse.ArgumentParser, verbs: Verbs) -> list[str]:
+    """What may be typed after the words `before`, of which `current` is not yet one."""
+    is_help = before[:1] == ["help"]
+    words = before[1:] if is_help else before
+    first = words[0] if words else ""
     action = verbs.get(first)
+    # A verb with actions of its own, such as data: the second word names the action.
     if isinstance(action, Mapping):
-        if len(before) == 1:
+        if len(words) == 1:
             return list(action)
-        action = action.get(before[1])
-        before = before[1:]
-    if helping:
-        return ["train", *verbs] if not before else []
+        action = action.get(words[1])
+        words = words[1:]
+    if is_help:
+        return [] if words else ["train", *verbs]
     if action is not None:
-        return _of_verb(make_parser(first, action), before[1:], current)
-    names = ["help", "train", *verbs] if not before else []
-    return names + _of_training(train, before, current)
+        return _complete_verb(make_parser(first, action), words[1:], current)
+    names = [] if words else ["help", "train", *verbs]
+    return names + _complete_training(train, words, current)
 
 
-def _of_training(parser: argparse.ArgumentParser, before: list[str], current: str) -> list[str]:
-    if (values := _of_option(parser, before, current)) is not None:
+def _complete_training(parser: argparse.ArgumentParser, before: list[str], current: str) -> list[str]:
+    """Candidates of a training's options and overrides."""
+    values = _complete_option(parser, before, current)
+    if values is not None:
         return values
-    members = all_members(user_folder(_config_dir(before)))
-    chosen = dict(word.lstrip("+").split("=", 1) for word in before if "=" in word)
+    chosen = {}
+    for word in before:
+        key, equals, value = word.lstrip("+").partition("=")
+        if equals:
+            chosen[key] = value
     plain = current.lstrip("+~")
-    start = current[: len(current) - len(plain)]
-    return [start + word for word in _of_override(plain, members, chosen)]
+    sign = current[: len(current) - len(plain)]
+    found = _complete_override(plain, _list_members(before), chosen)
+    return [f"{sign}{word}" for word in found]
 
 
-def _of_verb(parser: argparse.ArgumentParser, before: list[str], current: str) -> list[str]:
+def _complete_verb(parser: argparse.ArgumentParser, before: list[str], current: str) -> list[str]:
     """Candidates of a verb's arguments: a data set's name or keys, or nothing where files are expected."""
-    if (values := _of_option(parser, before, current)) is not None:
+    values = _complete_option(parser, before, current)
+    if values is not None:
         return values
     positional = [action for action in parser._actions if not action.option_strings]
-    given = sum(not word.startswith("-") for word in before)
-    expected = positional[min(given, len(positional) - 1)] if positional else None
-    if expected is None:
+    if not positional:
         return []
+    given = [word for word in before if not word.startswith("-")]
+    last = len(positional) - 1
+    expected = positional[min(len(given), last)]
     if expected.choices:
         return [str(choice) for choice in expected.choices]
-    members = all_members(user_folder(_config_dir(before)))
+    members = _list_members(before)
     if expected.metavar == "DATASET":
         return members["dataset"]
     if expected.metavar == "KEY=VALUE":
-        found = _of_override(f"dataset.{current}", members, {})
+        found = _complete_override(f"dataset.{current}", members, {})
         return [word.removeprefix("dataset.") for word in found if word.startswith("dataset.")]
     return []
 
 
-def _of_option(parser: argparse.ArgumentParser, before: list[str], current: str) -> list[str] | None:
+def _complete_option(parser: argparse.ArgumentParser, before: list[str], current: str) -> list[str] | None:
     """Options, or the values of the one before the cursor; None where neither is typed."""
-    last = next((action for action in parser._actions if before and before[-1] in action.option_strings), None)
-    if last is not None and last.nargs is None:
-        if last.metavar == "NAME":
-            return all_members(user_folder(_config_dir(before)))["dataset"]
-        return [str(choice) for choice in last.choices or ()]
+    for option in parser._actions:
+        if before and before[-1] in option.option_strings and option.nargs is None:
+            return _list_option_values(option, before)
     if not current.startswith("-"):
         return None
-    return [option for action in parser._actions for option in action.option_strings]
+    return [name for option in parser._actions for name in option.option_strings]
 
 
-def _of_override(current: str, members: Mapping[str, Sequence[str]], chosen: Mapping[str, str]) -> list[str]:
+def _list_option_values(option: argparse.Action, before: list[str]) -> list[str]:
+    if option.metavar == "NAME":
+        return _list_members(before)["dataset"]
+    return [str(choice) for choice in option.choices or ()]
+
+
+def _complete_override(current: str, members: Mapping[str, Sequence[str]], chosen: Mapping[str, str]) -> list[str]:
     """`back` -> `backbone=`, `backbone=un` -> `backbone=unet`, …; keys one section at a time."""
     key, equals, value = current.partition("=")
     keys = find_keys(chosen)
     if equals:
-        start = value[: re.search(r"[^,\[]*$", value).start()]  # type: ignore[union-attr]  # it finds an end always
-        names = members["dataset"] if key in ("ood", "dataset.ood") else list_values(keys.get(key))
-        values = members.get(key) or names
-        return [f"{key}={start}{name}" for name in values]
+        names = members["dataset"] if key in KEYS_OF_DATASETS else list_values(keys.get(key))
+        # Of several values, or of a list, the last one is completed.
+        start = re.sub(r"[^,\[]*$", "", value)
+        return [f"{key}={start}{name}" for name in members.get(key) or names]
     depth = current.count(".")
-    steps = dict.fromkeys(_next_step(name, depth) for name in keys if name.count(".") >= depth)
-    return [f"{group}=" for group in members if not depth] + list(steps)
+    groups = [] if depth else [f"{group}=" for group in members]
+    steps = [_take_step(name, depth) for name in keys if name.count(".") >= depth]
+    return groups + list(dict.fromkeys(steps))
 
 
-def _next_step(name: str, depth: int) -> str:
+def _take_step(name: str, depth: int) -> str:
     """A key up to the section that comes next: `trainer.optimizers.segmenter.lr` -> `trainer.`."""
     parts = name.split(".")
-    return f"{name}=" if len(parts) == depth + 1 else ".".join(parts[: depth + 1]) + "."
+    taken = ".".join(parts[: depth + 1])
+    is_whole = len(parts) == depth + 1
+    return f"{taken}=" if is_whole else f"{taken}."
 
 
-def _config_dir(words: Iterable[str]) -> str | None:
-    words = list(words)
-    places = [index for index, word in enumerate(words[:-1]) if word == "--config-dir"]
-    return words[places[-1] + 1] if places else None
+def _list_members(words: Iterable[str]) -> dict[str, list[str]]:
+    """Every group with its members, those of the last --config-dir among the words included."""
+    folder: str | None = None
+    previous = ""
+    for word in words:
+        if previous == "--config-dir":
+            folder = word
+        previous = word
+    return all_members(user_folder(folder))

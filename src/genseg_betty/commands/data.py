@@ -4,7 +4,7 @@ import argparse
 import difflib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ from genseg_betty.commands.shared import (
     Action,
     add_config_dir,
     add_json,
-    counted,
-    dataset_config,
-    found_dataset,
-    positive,
+    count_things,
+    load_named_dataset,
+    load_present_dataset,
+    parse_positive,
 )
 from genseg_betty.errors import UserError
 from genseg_betty.terminal import harmless, say
@@ -25,24 +25,28 @@ if TYPE_CHECKING:
     from genseg_betty.data.inspect.check import CheckReport
 
 
-def data_action(words: Sequence[str]) -> str:
+def choose_action(words: Sequence[str]) -> str:
     """The action that is asked for. `--help` prints what there is and exits; misuse exits with 2."""
     word = words[0] if words else ""
     if word in ACTIONS:
         return word
     lines = ["usage: genseg data ACTION …    (genseg data ACTION --help)", "", "actions:"]
-    lines += [f"  {name:8}{text}" for name, (text, _, _) in ACTIONS.items()]
+    for name, (text, _, _) in ACTIONS.items():
+        lines.append(f"  {name:8}{text}")
     if word in ("-h", "--help"):
         print("\n".join(lines))
         sys.exit(0)
-    alike = difflib.get_close_matches(word, ACTIONS, n=1)
-    hint = f"; did you mean {alike[0]}?" if alike else ""
-    fault = f"{word!r} is none of the actions{hint}" if word else "an action is required"
-    print("\n".join([*lines, "", f"genseg data: {fault}"]), file=sys.stderr)
+    fault = "an action is required"
+    if word:
+        alike = difflib.get_close_matches(word, ACTIONS, n=1)
+        hint = f"; did you mean {alike[0]}?" if alike else ""
+        fault = f"{word!r} is none of the actions{hint}"
+    lines += ["", f"genseg data: {fault}"]
+    print("\n".join(lines), file=sys.stderr)
     sys.exit(2)
 
 
-def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", help="a name out of `genseg data list`")
     parser.add_argument(
         "keys", metavar="KEY=VALUE", nargs="*", default=[], help="keys of the data set, such as root=DIR"
@@ -50,24 +54,25 @@ def _dataset_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_dir(parser)
 
 
-def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    _dataset_arguments(parser)
+def _add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_dataset_arguments(parser)
     parser.add_argument("--all", action="store_true", help="a line for every file, not one for each kind of fault")
     add_json(parser)
 
 
-def _show_arguments(parser: argparse.ArgumentParser) -> None:
-    _dataset_arguments(parser)
+def _add_show_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_dataset_arguments(parser)
     parser.add_argument("--out", metavar="PNG", type=Path, required=True, help="the picture to write")
-    parser.add_argument("--count", type=positive, default=24, help="number of cases (default 24)")
+    parser.add_argument("--count", type=parse_positive, default=24, help="number of cases (default 24)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other cases (default 0)")
 
 
-def _list(options: argparse.Namespace) -> None:
+def _list_datasets(options: argparse.Namespace) -> None:
     from genseg_betty.config import dataset_names, load_dataset_config, user_folder
 
     folder = user_folder(options.config_dir)
-    rows, faults = [("name", "task", "modality", "pairs", "where")], []
+    rows = [("name", "task", "modality", "pairs", "where")]
+    faults = []
     for name in dataset_names(folder):
         try:
             config = load_dataset_config(name, config_dir=folder)
@@ -75,27 +80,42 @@ def _list(options: argparse.Namespace) -> None:
             faults.append(str(error))
             rows.append((name, "", "", "faulty", "its YAML cannot be used, see below"))
         else:
-            rows.append((config.name, config.task, config.modality, *_found(config)))
-    say(*_columns(rows))
+            pairs, place = _find_pairs(config)
+            rows.append((config.name, config.task, config.modality, pairs, place))
+    say(*_align_columns(rows))
     if faults:
         raise UserError("\n".join(faults))
 
 
-def _check(options: argparse.Namespace) -> int:
-    from genseg_betty.data.cases import require_root
+def _find_pairs(config: Any) -> tuple[str, str]:
+    """How many labelled images there are, and where."""
+    from genseg_betty.data.cases import require_root, scan_dataset
 
-    config = dataset_config(options)
+    try:
+        require_root(config)
+    except UserError:
+        places = config.root or f"$GENSEG_DATA/{config.name} and data/{config.name}"
+        return "not found", f"looked in {places}"
+    try:
+        dataset, findings = scan_dataset(config, converting=False)
+    except UserError as error:
+        return "faulty", str(error).splitlines()[0]
+    place = str(dataset.root or "made, not read")
+    if findings:
+        faults = count_things(findings, "fault")
+        place += f" ({faults}: genseg data check {config.name})"
+    return str(len(dataset.cases)), place
+
+
+def _check_dataset(options: argparse.Namespace) -> int:
+    config = load_named_dataset(options)
     with redirect_stdout(sys.stderr):
         try:
-            require_root(config)
-            from genseg_betty.data.inspect.check import check_dataset
-
-            with _told(f"reading {config.name}") as tell:
-                report = check_dataset(config, tell)
+            report = _make_report(config)
         except UserError as error:  # there is no folder
             if not options.json:
                 raise
-            report = _nothing_found(config.name, error)
+            report = _make_empty_report(config.name, error)
     if options.json:
         print(json.dumps(report.to_dict()))
     else:
@@ -103,92 +123,108 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if report.errors else 0
 
 
-def _print_report(report: "CheckReport", every_file: bool) -> None:
-    """The faults of a data set, those of one kind in one line unless `every_file` is to have its own."""
-    from genseg_betty.data.source.files import merge_findings
+def _make_report(config: Any) -> "CheckReport":
+    """Every fault of a data set. Raises UserError where its folder is not there."""
+    from genseg_betty.data.cases import require_root
 
-    say(f"{report.dataset} in {report.root or 'no folder (made, not read)'}: {report.pairs} pairs")
-    say(*(f"note: {note}" for note in report.notes))
-    levels = {"error": report.errors, "warning": report.warnings}
-    if every_file:
-        rows = [(level, fault.code, fault.file, fault.message) for level in levels for fault in levels[level]]
-        lines = _columns(rows)
-    else:
-        lines = [f"{level}: {line}" for level in levels for line in merge_findings(levels[level])]
-    counts = f"{counted(report.errors, 'error')}, {counted(report.warnings, 'warning')}"
-    if len(lines) < len(report.errors) + len(report.warnings):
-        counts += " (--all lists every file)"
-    say(*lines, counts)
+    require_root(config)
+    from genseg_betty.data.inspect.check import check_dataset
+
+    with _show_progress(f"reading {config.name}") as tell:
+        return check_dataset(config, tell)
 
 
-def _show(options: argparse.Namespace) -> None:
-    from genseg_betty.data.cases import scan_dataset
-
-    config = found_dataset(options)
-    from genseg_betty.data.inspect.contact_sheet import draw_contact_sheet
-
-    dataset, findings = scan_dataset(config)
-    shown = draw_contact_sheet(dataset, options.out, options.count, options.seed, config.title or None)
-    say(f"{counted(shown, 'case')} in {options.out}")
-    if findings:
-        say(f"{counted(findings, 'fault')} beside them: genseg data check {options.dataset}", file=sys.stderr)
-
-
-def _fetch(options: argparse.Namespace) -> None:
-    from genseg_betty.data.fetch import Screen, fetch_dataset
-
-    config = dataset_config(options)
-    with Screen() as screen:
-        place = fetch_dataset(config, Path(config.root) if config.root else None, screen)
-    say(place)
-
-
-ACTIONS: dict[str, Action] = {
-    "list": ("Every data set, with the labelled images found of it.", add_config_dir, _list),
-    "check": ("Every fault of a data set; exit status 1 if any is an error.", _check_arguments, _check),
-    "show": ("A picture of a data set's cases, each with the outlines of its mask.", _show_arguments, _show),
-    "fetch": ("Download a data set, or say where to get it and what to put where.", _dataset_arguments, _fetch),
-}
-
-
-def _nothing_found(name: str, error: UserError) -> "CheckReport":
+def _make_empty_report(name: str, error: UserError) -> "CheckReport":
+    """The report on a data set of which nothing is found."""
     from genseg_betty.data.inspect.check import CheckReport
     from genseg_betty.data.source.files import Finding
 
     return CheckReport(name, None, 0, [Finding("too_few", ".", str(error))], [])
 
 
+def _print_report(report: "CheckReport", every_file: bool) -> None:
+    """The faults of a data set, those of one kind in one line unless `every_file` is to have its own."""
+    from genseg_betty.data.source.files import merge_findings
+
+    place = report.root or "no folder (made, not read)"
+    notes = [f"note: {note}" for note in report.notes]
+    say(f"{report.dataset} in {place}: {report.pairs} pairs")
+    say(*notes)
+    rows = []
+    lines = []
+    for level, faults in (("error", report.errors), ("warning", report.warnings)):
+        rows += [(level, fault.code, fault.file, fault.message) for fault in faults]
+        lines += [f"{level}: {line}" for line in merge_findings(faults)]
+    if every_file:
+        lines = _align_columns(rows)
+    errors = count_things(report.errors, "error")
+    warnings = count_things(report.warnings, "warning")
+    hint = " (--all lists every file)" if len(lines) < len(rows) else ""
+    say(*lines, f"{errors}, {warnings}{hint}")
+
+
+def _show_cases(options: argparse.Namespace) -> None:
+    from genseg_betty.data.cases import scan_dataset
+
+    config = load_present_dataset(options)
+    from genseg_betty.data.inspect.contact_sheet import draw_contact_sheet
+
+    dataset, findings = scan_dataset(config)
+    shown = draw_contact_sheet(dataset, options.out, options.count, options.seed, config.title or None)
+    cases = count_things(shown, "case")
+    say(f"{cases} in {options.out}")
+    if findings:
+        faults = count_things(findings, "fault")
+        say(f"{faults} beside them: genseg data check {options.dataset}", file=sys.stderr)
+
+
+def _fetch_dataset(options: argparse.Namespace) -> None:
+    from genseg_betty.data.fetch import Screen, fetch_dataset
+
+    config = load_named_dataset(options)
+    root = Path(config.root) if config.root else None
+    with Screen() as screen:
+        place = fetch_dataset(config, root, screen)
+    say(place)
+
+
+ACTIONS: dict[str, Action] = {
+    "list": ("Every data set, with the labelled images found of it.", add_config_dir, _list_datasets),
+    "check": ("Every fault of a data set; exit status 1 if any is an error.", _add_check_arguments, _check_dataset),
+    "show": ("A picture of a data set's cases, each with the outlines of its mask.", _add_show_arguments, _show_cases),
+    "fetch": (
+        "Download a data set, or say where to get it and what to put where.",
+        _add_dataset_arguments,
+        _fetch_dataset,
+    ),
+}
+
+
 @contextmanager
-def _told(title: str) -> Iterator[Callable[[int, int], None]]:
+def _show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr while the block runs, gone afterwards; nothing where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(harmless(title), markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    columns = (
+        TextColumn(harmless(title), markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    is_hidden = not sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, disable=is_hidden) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _found(config: Any) -> tuple[str, str]:
-    """How many labelled images there are, and where."""
-    from genseg_betty.data.cases import require_root, scan_dataset
-
-    try:
-        require_root(config)
-    except UserError:
-        return "not found", f"looked in {config.root or f'$GENSEG_DATA/{config.name} and data/{config.name}'}"
-    try:
-        dataset, findings = scan_dataset(config, converting=False)
-    except UserError as error:
-        return "faulty", str(error).splitlines()[0]
-    faults = f" ({counted(findings, 'fault')}: genseg data check {config.name})" if findings else ""
-    return str(len(dataset.cases)), f"{dataset.root or 'made, not read'}{faults}"
-
-
-def _columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
+def _align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """One line a row, columns aligned, however wide."""
-    table = list(rows)
-    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
-    return ["  ".join(row).rstrip() for row in padded]
+    columns = zip(*rows, strict=True)
+    widths = [max(len(cell) for cell in column) for column in columns]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines

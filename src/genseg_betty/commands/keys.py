@@ -1,8 +1,8 @@
 """The keys of a training's config, and what each may hold: for completion, which composes nothing and loads no code."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from inspect import Parameter
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -10,26 +10,27 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import yaml
 
 from genseg_betty.config import conf_dir, group_names
-from genseg_betty.config.components import Component
+from genseg_betty.config.components import ComponentConfig
 from genseg_betty.config.schema import Config
-from genseg_betty.config.signatures import PACKAGE, read_signature
+from genseg_betty.config.signatures import read_signature
+from genseg_betty.config.source import PACKAGE
 from genseg_betty.config.wording import show
+
+VARIABLE = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)  # arguments without a name that a key could have
 
 
 def find_keys(chosen: Mapping[str, str]) -> dict[str, Any]:
     """Dotted key -> its type. `chosen` are members of groups; of others the defaults count."""
-    defaults = {
-        group: member
-        for entry in _load(conf_dir() / "config.yaml").get("defaults", ())
-        if isinstance(entry, dict)
-        for group, member in entry.items()
-    }
-    trees = {
-        group: _load(conf_dir() / group / f"{chosen.get(group, defaults.get(group))}.yaml") for group in group_names()
-    }
+    members = {**_read_default_members(), **chosen}
+    trees = {}
+    for group in group_names():
+        file = conf_dir() / group / f"{members.get(group)}.yaml"
+        trees[group] = _read_yaml(file)
     found: dict[str, Any] = {}
-    for key, kind in _walk(Config, trees, ""):  # a key of several kinds of a section may hold what any of them takes
-        found[key] = found[key] | kind if key in found and found[key] != kind else kind
+    for key, kind in _walk_keys(Config, trees, ""):
+        # A key of several kinds of a section may hold what any of them takes.
+        is_other = key in found and found[key] != kind
+        found[key] = found[key] | kind if is_other else kind
     return found
 
 
@@ -47,43 +48,59 @@ def list_values(kind: Any) -> list[str]:
     return ["null"] if kind is NoneType else []
 
 
-def _walk(schema: Any, tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _read_default_members() -> dict[str, str]:
+    """The member of every group when nothing is said."""
+    members = {}
+    for entry in _read_yaml(conf_dir() / "config.yaml").get("defaults", ()):
+        if isinstance(entry, dict):
+            members.update(entry)
+    return members
+
+
+def _walk_keys(schema: Any, tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a section and of those below it, each with its type."""
     kinds = get_type_hints(schema, include_extras=True)
     found = {entry.name: kinds[entry.name] for entry in fields(schema) if entry.name != "_target_"}
     target = str(tree.get("_target_", getattr(schema, "_target_", "")))
-    if issubclass(schema, Component) and target.startswith(f"{PACKAGE}."):
-        found |= _arguments(schema, target)
+    if issubclass(schema, ComponentConfig) and target.startswith(f"{PACKAGE}."):
+        found |= _list_arguments(schema, target)
     for name, kind in found.items():
-        sections = list(_sections(kind))
-        inner = tree.get(name)
-        for section in sections:
-            yield from _walk(section, inner if isinstance(inner, dict) else {}, f"{prefix}{name}.")
+        key = f"{prefix}{name}"
+        sections = list(_list_sections(kind))
         if not sections:
-            yield f"{prefix}{name}", kind
+            yield key, kind
+        inner = tree.get(name)
+        inner_tree = inner if isinstance(inner, dict) else {}
+        for section in sections:
+            yield from _walk_keys(section, inner_tree, f"{key}.")
 
 
-def _arguments(schema: type[Component], target: str) -> dict[str, Any]:
+def _list_arguments(schema: type[ComponentConfig], target: str) -> dict[str, Any]:
+    """The arguments of a target that a config may give, each with its type."""
     parameters, types = read_signature(target)
-    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {
-        one.name: schema.arguments.get(one.name, types.get(one.name))
-        for one in parameters
-        if one.name not in (*schema.supplied, *schema.offered) and one.kind not in variable
-    }
+    arguments = {}
+    for parameter in parameters:
+        name = parameter.name
+        is_ours = name in schema.supplied or name in schema.offered
+        if not is_ours and parameter.kind not in VARIABLE:
+            arguments[name] = schema.arguments.get(name, types.get(name))
+    return arguments
 
 
-def _sections(kind: Any) -> Iterator[Any]:
+def _list_sections(kind: Any) -> Iterator[Any]:
     """The dataclasses that a type is made of."""
     if isinstance(kind, type) and is_dataclass(kind):
         yield kind
     elif get_origin(kind) is Annotated:
-        yield from _sections(get_args(kind)[0])
+        yield from _list_sections(get_args(kind)[0])
     elif get_origin(kind) in (Union, UnionType):
         for part in get_args(kind):
-            yield from _sections(part)
+            yield from _list_sections(part)
 
 
-def _load(file: Path) -> dict[str, Any]:
+def _read_yaml(file: Path) -> dict[str, Any]:
     """A YAML file of the package; {} where there is none."""
-    found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
     return found if isinstance(found, dict) else {}

@@ -20,7 +20,8 @@ def run_action(name: str, action: Action, arguments: Sequence[str]) -> int:
     """
     _, _, work = action
     options = make_parser(name, action).parse_intermixed_args(arguments)
-    with nullcontext() if getattr(options, "trust", False) else installed_packages_only():
+    is_trusted = getattr(options, "trust", False)
+    with nullcontext() if is_trusted else installed_packages_only():
         return work(options) or 0
 
 
@@ -29,9 +30,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and what is wrong, and exit with 2."""
-        found = re.fullmatch(r"unrecognized arguments: (-[^\s=]+).*", message)
-        options = [option for action in self._actions for option in action.option_strings]
-        alike = difflib.get_close_matches(found[1], options, n=1) if found else []
+        options = [name for action in self._actions for name in action.option_strings]
+        unknown = re.fullmatch(r"unrecognized arguments: (-[^\s=]+).*", message)
+        alike = difflib.get_close_matches(unknown[1], options, n=1) if unknown else []
         hint = f"; did you mean {alike[0]}?" if alike else f" ({self.prog} --help)"
         super().error(f"{message}{hint}")
 
@@ -58,28 +59,29 @@ def add_config_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-dir", metavar="DIR", help="your own YAML files, laid out as conf/")
 
 
-def dataset_config(options: argparse.Namespace) -> Any:
-    """The YAML of `options.dataset` with the keys given beside it."""
+def load_named_dataset(options: argparse.Namespace) -> Any:
+    """The config of the data set `options.dataset`, with the keys given beside it."""
     from genseg_betty.config import load_dataset_config
 
     return load_dataset_config(options.dataset, config_dir=options.config_dir, overrides=options.keys)
 
 
-def found_dataset(options: argparse.Namespace) -> Any:
-    """`dataset_config`, of a dataset whose folder is there. Raises UserError where it is not."""
+def load_present_dataset(options: argparse.Namespace) -> Any:
+    """As `load_named_dataset`. Raises UserError where the data set's folder is not there."""
     from genseg_betty.data.cases import require_root
 
-    config = dataset_config(options)
+    config = load_named_dataset(options)
     require_root(config)
     return config
 
 
-def counted(things: Sequence[Any], name: str) -> str:
+def count_things(things: Sequence[Any], name: str) -> str:
     """ "1 mask", "3 masks"."""
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+    plural = "" if len(things) == 1 else "s"
+    return f"{len(things)} {name}{plural}"
 
 
-def positive(text: str) -> int:
+def parse_positive(text: str) -> int:
     """The type of an argument that counts something."""
     try:
         number = int(text)

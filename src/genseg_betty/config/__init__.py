@@ -4,12 +4,13 @@ YAML files in conf/ and in a user's own `--config-dir` name code by `_target_`, 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genseg_betty.config.checking import check, check_dataset_section, names_foreign_code
+from genseg_betty.config.checking import check_config, check_dataset_section, names_foreign_code
 from genseg_betty.config.composing import Composed, compose_groups, compose_once, default_choices, resolve_values
 from genseg_betty.config.folders import (
     all_members,
@@ -26,9 +27,17 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 __all__ = [
-    "Composed", "all_members", "compose", "conf_dir", "dataset_names", "group_members", "group_names",
-    "load_dataset_config", "require_betty", "user_folder",
-]  # fmt: skip
+    "Composed",
+    "all_members",
+    "compose",
+    "conf_dir",
+    "dataset_names",
+    "group_members",
+    "group_names",
+    "load_dataset_config",
+    "require_betty",
+    "user_folder",
+]
 BETTY = "0.2.1"
 
 
@@ -47,6 +56,34 @@ def require_betty() -> None:
         )
 
 
+@dataclass
+class _Library:
+    """The YAML files that configs are composed from.
+
+    Args:
+        folder: the user's own files, laid out as conf/.
+        members: of every group, those of the user's folder included.
+        composed: what Hydra has made of chosen members so far.
+    """
+
+    folder: Path | None
+    members: dict[str, list[str]]
+    composed: Composed
+
+    def compose_members(self, groups: Mapping[str, str]) -> tuple["DictConfig", dict[str, str | None]]:
+        """The tree of the chosen members, and the member of every group in the end."""
+        return compose_once(groups, self.folder, self.composed)
+
+    def find_file(self, group: str, member: str | None) -> Path | None:
+        """The YAML file of a member; the user's own goes before ours."""
+        folders = [self.folder, conf_dir()] if self.folder else [conf_dir()]
+        for folder in folders:
+            file = folder / group / f"{member}.yaml"
+            if file.is_file():
+                return file
+        return None
+
+
 def compose(
     overrides: Sequence[str], config_dir: str | Path | None = None, composed: Composed | None = None
 ) -> "DictConfig":
@@ -62,51 +99,24 @@ def compose(
     """
     from omegaconf import OmegaConf
 
-    from genseg_betty.config import overrides as overriding
-    from genseg_betty.config.naming import default_run_dir, label_faults, run_dir_faults
-    from genseg_betty.config.origins import find_sources
+    from genseg_betty.config.naming import default_run_dir, find_label_faults
+    from genseg_betty.config.overrides import apply_overrides, parse_overrides
 
     folder = user_folder(config_dir)
-    members = all_members(folder)
+    library = _Library(folder, all_members(folder), {} if composed is None else composed)
     problems: list[str] = []
-    parsed = overriding.parse(overrides, members, problems)
-    composed = {} if composed is None else composed
-    tree, choices = compose_once(parsed.groups, folder, composed)
+    parsed = parse_overrides(overrides, library.members, problems)
+    tree, choices = library.compose_members(parsed.groups)
     base = copy.deepcopy(tree)
-    overriding.apply(tree, parsed.values, problems)
-    problems += label_faults(parsed.values, members, choices)
-    faults: list[str] = []
-    values, sources = resolve_values(tree, problems), find_sources(tree)
-    config = check(values, faults, sources)
-    # Where a member is unknown and nothing is near, the default stands in for it, and its keys say nothing.
-    problems += [fault for fault in faults if fault.partition(".")[0] not in parsed.unknown_groups]
-    config["ood"] = _check_ood(config.get("ood"), members["dataset"], folder, composed, problems)
-    _require_none(problems)
-    _require_none(run_dir_faults(config["run_dir"]))
-    if names_foreign_code(values):  # last of all: it may import PyTorch
-        config |= check(values, problems, sources, importing=True) | {"ood": config["ood"]}
-        _require_none(problems)
-    for group, choice in choices.items():
-        if "name" in config.get(group, {}):
-            config[group]["name"] = config[group]["name"] or choice
-    config["config_dir"] = str(folder) if folder else None
+    apply_overrides(tree, parsed.values, problems)
+    problems += find_label_faults(parsed.values, library.members, choices)
+    config = _check_tree(tree, library, parsed.unknown_groups, problems)
+    _fill_names(config, choices)
     overridden = {override.key_or_group for override in parsed.values}
-    config |= _told_of(tree, overridden | parsed.groups.keys(), choices, folder)
+    config |= _tell_sources(tree, overridden | parsed.groups.keys(), choices, library)
     if config["run_dir"] is None:
         config["run_dir"] = default_run_dir(config, base, overridden, choices, default_choices())
     return OmegaConf.create(config)
-
-
-def _told_of(
-    tree: "DictConfig", overridden: set[str], choices: Mapping[str, str | None], folder: Path | None
-) -> dict[str, Any]:
-    """What set the values that a training tells, and which sizes of networks a preset has made smaller."""
-    from genseg_betty.config.origins import find_origins, find_reduced
-
-    places = [folder, conf_dir()] if folder else [conf_dir()]
-    files = [place / "experiment" / f"{choices.get('experiment')}.yaml" for place in places]
-    experiment = next((file for file in files if file.is_file()), None)
-    return {"origins": find_origins(tree, overridden, choices, experiment), "reduced": find_reduced(tree)}
 
 
 def load_dataset_config(
@@ -122,50 +132,112 @@ def load_dataset_config(
     """
     from omegaconf import OmegaConf
 
-    from genseg_betty.config import overrides as overriding
+    from genseg_betty.config.overrides import apply_overrides, parse_overrides, prefix_dataset, tell_unknown_member
 
     folder = user_folder(config_dir)
     members = all_members(folder)
     problems: list[str] = []
-    parsed = overriding.parse(map(overriding.in_dataset, overrides), members, problems)
+    lines = [prefix_dataset(line) for line in overrides]
+    parsed = parse_overrides(lines, members, problems)
     if name not in members["dataset"]:
-        problems.append(overriding.unknown_member("dataset", name, members["dataset"]))
+        problems.append(tell_unknown_member("dataset", name, members["dataset"]))
         _require_none(problems)
     tree, _ = compose_groups({"dataset": name}, folder)
-    overriding.apply(tree, parsed.values, problems)
+    apply_overrides(tree, parsed.values, problems)
     if root is not None:
         tree.dataset.root = str(root)
-    dataset = check_dataset_section(resolve_values(tree, problems).get("dataset"), problems)
+    values = resolve_values(tree, problems)
+    dataset = check_dataset_section(values.get("dataset"), problems)
     _require_none(problems)
     return OmegaConf.create({**dataset, "name": dataset["name"] or name})
 
 
 def _require_none(problems: Sequence[str]) -> None:
+    """Raise ConfigError where there are problems."""
     if problems:
         raise ConfigError([spell_out(problem) for problem in problems])
 
 
-def _check_ood(entries: Any, names: Sequence[str], folder: Path | None, composed: Composed, problems: list[str]) -> Any:
+def _check_tree(
+    tree: "DictConfig", library: _Library, unknown_groups: Collection[str], problems: list[str]
+) -> dict[str, Any]:
+    """The values of a composed tree, checked. Raises ConfigError with `problems` and what is found here."""
+    from genseg_betty.config.naming import find_run_dir_faults
+    from genseg_betty.config.origins import find_sources
+
+    values = resolve_values(tree, problems)
+    sources = find_sources(tree)
+    faults: list[str] = []
+    config = check_config(values, faults, sources)
+    # Where a member is unknown and nothing is near, the default stands in for it, and its keys say nothing.
+    for fault in faults:
+        group = fault.partition(".")[0]
+        if group not in unknown_groups:
+            problems.append(fault)
+    ood = _check_ood(config.get("ood"), library, problems)
+    _require_none(problems)
+    _require_none(find_run_dir_faults(config["run_dir"]))
+    # Code of others comes last of all: it may import PyTorch.
+    if names_foreign_code(values):
+        config = check_config(values, problems, sources, importing=True)
+        _require_none(problems)
+    config["ood"] = ood
+    return config
+
+
+def _check_ood(entries: Any, library: _Library, problems: list[str]) -> Any:
     """`ood` converted: names of datasets, or mappings of a name and keys of that dataset; faults go to `problems`."""
-    from genseg_betty.config import overrides as overriding
+    from genseg_betty.config.overrides import tell_unknown_member
 
     if not isinstance(entries, list):
         return entries
+    names = library.members["dataset"]
     converted = []
     for entry in entries:
-        name, keys = (entry.get("name"), entry) if isinstance(entry, dict) else (entry, {})
+        keys = entry if isinstance(entry, dict) else {}
+        name = keys.get("name") if isinstance(entry, dict) else entry
         if name is None:
             problems.append(f"ood: {show(entry)}: expected the name of a dataset, or {{name: …, root: …}}")
         elif not isinstance(name, str) or name not in names:
-            problem = overriding.unknown_member("dataset", show(name), names)
+            problem = tell_unknown_member("dataset", show(name), names)
             problems.append(problem.replace("dataset=", "ood: ", 1))
         elif keys:
-            tree, _ = compose_once({"dataset": name}, folder, composed)
-            faults: list[str] = []
-            checked = check_dataset_section({**resolve_values(tree, problems)["dataset"], **keys}, faults)
-            # What stands in the dataset trained on as well, and is taken over from there, is told of that one.
-            own = [fault for fault in faults if fault not in problems]
-            problems += [f"ood: {name}: {fault.replace('dataset.', '')}" for fault in own]
-            entry = {key: checked.get(key, value) for key, value in keys.items()}
+            entry = _check_ood_keys(name, keys, library, problems)
         converted.append(entry)
     return converted
+
+
+def _check_ood_keys(name: str, keys: dict[str, Any], library: _Library, problems: list[str]) -> dict[str, Any]:
+    """Keys that change a dataset which is only tested on, converted."""
+    tree, _ = library.compose_members({"dataset": name})
+    values = resolve_values(tree, problems)
+    faults: list[str] = []
+    checked = check_dataset_section({**values["dataset"], **keys}, faults)
+    # What stands in the dataset trained on as well, and is taken over from there, is told of that one.
+    own = [fault for fault in faults if fault not in problems]
+    for fault in own:
+        shortened = fault.replace("dataset.", "")
+        problems.append(f"ood: {name}: {shortened}")
+    return {key: checked.get(key, value) for key, value in keys.items()}
+
+
+def _fill_names(config: dict[str, Any], choices: Mapping[str, str | None]) -> None:
+    """Name each section that has no name after the chosen member of its group."""
+    for group, choice in choices.items():
+        section = config.get(group, {})
+        if "name" in section:
+            section["name"] = section["name"] or choice
+
+
+def _tell_sources(
+    tree: "DictConfig", overridden: set[str], choices: Mapping[str, str | None], library: _Library
+) -> dict[str, Any]:
+    """The user's own folder, what set the values that a training tells, and which sizes a preset has made smaller."""
+    from genseg_betty.config.origins import find_origins, find_reduced
+
+    experiment = library.find_file("experiment", choices.get("experiment"))
+    return {
+        "config_dir": str(library.folder) if library.folder else None,
+        "origins": find_origins(tree, overridden, choices, experiment),
+        "reduced": find_reduced(tree),
+    }

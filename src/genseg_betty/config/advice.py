@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
-from genseg_betty.config.kinds import convert
+from genseg_betty.config.kinds import convert_value
 from genseg_betty.config.wording import show
 
 LONGEST = 200  # characters of a text that is thought about
@@ -26,30 +26,31 @@ MEANT: dict[str, tuple[Any, ...]] = {
 }
 
 
-def propose(value: Any, kind: Any) -> str:
+def propose_value(value: Any, kind: Any) -> str:
     """ "; did you mean 3, without quotes?": the first proposal that fits `kind`; nothing where none does."""
-    for proposal in _proposals(value, kind):
+    for proposal in _list_proposals(value, kind):
         try:
-            found = convert(proposal, kind)
+            found = convert_value(proposal, kind)
         except ValueError:
             continue
-        unquoted = isinstance(value, str) and show(found) == value
-        return f"; did you mean {show(found)}{', without quotes' if unquoted else ''}?"
+        shown = show(found)
+        is_same_text = isinstance(value, str) and shown == value
+        quotes = ", without quotes" if is_same_text else ""
+        return f"; did you mean {shown}{quotes}?"
     return ""
 
 
-def _proposals(value: Any, kind: Any) -> Iterator[Any]:
+def _list_proposals(value: Any, kind: Any) -> Iterator[Any]:
     """What the value may stand for, the most likely first."""
     if isinstance(value, str) and len(value) <= LONGEST:
         yield from _read_as_number_or_list(value)
     if not isinstance(value, list | dict):
         word = show(value).lower()
         yield from MEANT.get(word, ())
-        yield from difflib.get_close_matches(word, _choices(kind), n=1, cutoff=ALIKE)
-    if isinstance(value, list) and len(value) == 1:
-        yield value[0]
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        yield {name: number for number, name in enumerate(value)}
+        yield from difflib.get_close_matches(word, _list_words(kind), n=1, cutoff=ALIKE)
+    if isinstance(value, list):
+        yield from _read_list_otherwise(value)
+    # {0: background, 1: lung} was written the wrong way round.
     if isinstance(value, dict) and all(isinstance(name, str) for name in value.values()):
         yield {name: number for number, name in value.items()}
     if value is not None and not isinstance(value, list):
@@ -63,13 +64,22 @@ def _read_as_number_or_list(text: str) -> Iterator[Any]:
             yield read(text)
         except (ValueError, RecursionError):
             continue
-    numbers = re.fullmatch(r"\(([\d., ]+)\)|(\d+(?:[x×]\d+)+)", text)
-    if numbers:
-        yield [float(number) for number in re.findall(r"[\d.]*\d", text)]
+    if re.fullmatch(r"\(([\d., ]+)\)|(\d+(?:[x×]\d+)+)", text):
+        numbers = re.findall(r"[\d.]*\d", text)
+        yield [float(number) for number in numbers]
 
 
-def _choices(kind: Any) -> list[str]:
+def _read_list_otherwise(values: list[Any]) -> Iterator[Any]:
+    """The one value of a list, and names as a mapping to their places."""
+    if len(values) == 1:
+        yield values[0]
+    if all(isinstance(item, str) for item in values):
+        yield {name: number for number, name in enumerate(values)}
+
+
+def _list_words(kind: Any) -> list[str]:
     """The words that a kind offers."""
+    parts = get_args(kind)
     if get_origin(kind) is Literal:
-        return [choice for choice in get_args(kind) if isinstance(choice, str)]
-    return [choice for part in get_args(kind) for choice in _choices(part)]
+        return [choice for choice in parts if isinstance(choice, str)]
+    return [word for part in parts for word in _list_words(part)]

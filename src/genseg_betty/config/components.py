@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from genseg_betty.config.kinds import Length, Range
+from genseg_betty.config.marks import Length, Range
 from genseg_betty.config.quantities import (
     Axis,
     Border,
@@ -22,7 +22,7 @@ Sizes = Annotated[list[Layers], Length(1, 16)]  # one for each stage of a networ
 
 
 @dataclass(kw_only=True)
-class Component:
+class ComponentConfig:
     """A section that names code: `_target_` is imported and later called with the section's other keys.
 
     `supplied` are the arguments that the program adds, `offered` those that it adds where they are taken. `arguments`
@@ -38,7 +38,7 @@ class Component:
 
 
 @dataclass(kw_only=True)
-class Backbone(Component):
+class BackboneConfig(ComponentConfig):
     supplied: ClassVar = ("in_channels", "num_outputs")
     arguments: ClassVar = {
         "base_channels": Channels,
@@ -56,7 +56,7 @@ class Backbone(Component):
 
 
 @dataclass(kw_only=True)
-class Opponent(Component):
+class DiscriminatorConfig(ComponentConfig):
     """H of stage I, which stands against the generator."""
 
     supplied: ClassVar = ("in_channels",)
@@ -71,7 +71,7 @@ class Opponent(Component):
 
 
 @dataclass(kw_only=True)
-class Objective(Component):
+class ObjectiveConfig(ComponentConfig):
     """The losses of stage I."""
 
     arguments: ClassVar = {
@@ -87,7 +87,7 @@ class Objective(Component):
 
 
 @dataclass(kw_only=True)
-class Generator(Component):
+class GeneratorConfig(ComponentConfig):
     supplied: ClassVar = ("in_channels", "out_channels", "image_size")
     arguments: ClassVar = {
         **dict.fromkeys(("base_channels", "max_channels", "latent_channels"), Channels),
@@ -105,19 +105,19 @@ class Generator(Component):
     name: Word | Literal[""] = ""
     alpha: Literal["softmax", "sigmoid"] = "softmax"
     branches: Literal["learnable", "fixed", "single"] = "learnable"
-    objective: Objective = field(default_factory=Objective)
-    discriminator: Opponent | None = field(default_factory=Opponent)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    discriminator: DiscriminatorConfig | None = field(default_factory=DiscriminatorConfig)
 
 
 @dataclass(kw_only=True)
-class Method(Component):
+class MethodConfig(ComponentConfig):
     arguments: ClassVar = {"real_weight": Weight}
 
     name: Word | Literal[""] = ""
 
 
 @dataclass(kw_only=True)
-class Augment(Component):
+class AugmentConfig(ComponentConfig):
     offered: ClassVar = ("spacing",)
     arguments: ClassVar = {
         "rotate": Annotated[float, Range(least=0, most=180)],

@@ -44,13 +44,14 @@ def compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple["Dic
 
     lines = [f"{group}={member}" for group, member in groups.items()]
     if folder:
-        quoted = f"file://{folder}".replace("'", "\\'")
-        lines.append(f"hydra.searchpath=['{quoted}']")
+        address = f"file://{folder}".replace("'", "\\'")
+        lines.append(f"hydra.searchpath=['{address}']")
     try:
         with _hydra_of_our_own():
             tree = hydra.compose("config", lines, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError) as error:
-        raise ConfigError([f"the YAML files cannot be composed: {_tell_of_yaml(error)}"]) from error
+        reason = _tell_of_yaml(error)
+        raise ConfigError([f"the YAML files cannot be composed: {reason}"]) from error
     choices = {group: tree.hydra.runtime.choices.get(group) for group in group_names()}
     OmegaConf.set_struct(tree, False)
     del tree["hydra"]
@@ -65,7 +66,8 @@ def _tell_of_yaml(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return str(error)
-    return f"{mark.name}, line {mark.line + 1}, is no YAML: {getattr(error, 'problem', error)}"
+    reason = getattr(error, "problem", error)
+    return f"{mark.name}, line {mark.line + 1}, is no YAML: {reason}"
 
 
 @contextmanager
@@ -75,7 +77,8 @@ def _hydra_of_our_own() -> Iterator[None]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.version import VersionBase
 
-    theirs, version_base = GlobalHydra.instance().hydra, VersionBase.instance().version_base
+    theirs = GlobalHydra.instance().hydra
+    version_base = VersionBase.instance().version_base
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -86,11 +89,16 @@ def _hydra_of_our_own() -> Iterator[None]:
 
 
 def default_choices() -> dict[str, str | None]:
+    """The member of every group when nothing is said."""
     from omegaconf import OmegaConf
 
     entries = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml").defaults)
     assert isinstance(entries, list)
-    return {group: member for entry in entries if isinstance(entry, dict) for group, member in entry.items()}
+    choices: dict[str, str | None] = {}
+    for entry in entries:
+        if isinstance(entry, dict):
+            choices.update(entry)
+    return choices
 
 
 def resolve_values(tree: "DictConfig", problems: list[str]) -> dict[str, Any]:
@@ -98,22 +106,26 @@ def resolve_values(tree: "DictConfig", problems: list[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from genseg_betty.config import overrides as overriding
+    from genseg_betty.config.overrides import drop_key
 
     for _ in range(MOST_LOST):
         try:
             return OmegaConf.to_container(tree, resolve=True)  # type: ignore[return-value]
         except OmegaConfBaseException as error:
             key = error.full_key or ""
-            problems.append(f"{key}: an interpolation cannot be resolved: {_tell_of_interpolation(str(error))}")
-            if not overriding.drop(tree, key):
+            reason = _tell_of_interpolation(str(error))
+            problems.append(f"{key}: an interpolation cannot be resolved: {reason}")
+            if not drop_key(tree, key):
                 break
     raise ConfigError([spell_out(problem) for problem in problems])
 
 
 def _tell_of_interpolation(message: str) -> str:
     """OmegaConf's reason, and how a variable of the environment is named where one was meant."""
-    reason = message.partition("\n")[0].removeprefix("KeyError raised while resolving interpolation: ").strip('"')
-    name = re.fullmatch(r"Interpolation key '(\w+)' not found", reason)
-    meant = f"; did you mean ${{oc.env:{name[1]}}}, of the environment?" if name and name[1] in os.environ else ""
-    return reason + meant
+    line = message.partition("\n")[0]
+    reason = line.removeprefix("KeyError raised while resolving interpolation: ").strip('"')
+    lost = re.fullmatch(r"Interpolation key '(\w+)' not found", reason)
+    name = lost[1] if lost else None
+    if name is None or name not in os.environ:
+        return reason
+    return f"{reason}; did you mean ${{oc.env:{name}}}, of the environment?"

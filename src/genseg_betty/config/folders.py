@@ -9,7 +9,8 @@ from genseg_betty.errors import UserError
 def conf_dir() -> Path:
     """The folder of the Hydra groups: inside an installed package, or conf/ of a checkout."""
     package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parents[1] / "conf"):
+    checkout = package.parents[1]
+    for folder in (package / "conf", checkout / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
     raise UserError(f"the folder conf/ is missing beside {package}: install genseg-betty anew")
@@ -22,8 +23,14 @@ def group_names() -> list[str]:
 
 def group_members(group: str, config_dir: str | Path | None = None) -> list[str]:
     """What `group` can be set to, the YAML files of the user's own folder included."""
-    folders = [conf_dir(), *([Path(config_dir)] if config_dir else [])]
-    return sorted({file.stem for folder in folders for file in (folder / group).glob("*.yaml")})
+    folders = [conf_dir()]
+    if config_dir:
+        folders.append(Path(config_dir))
+    names: set[str] = set()
+    for folder in folders:
+        files = (folder / group).glob("*.yaml")
+        names.update(file.stem for file in files)
+    return sorted(names)
 
 
 def dataset_names(config_dir: str | Path | None = None) -> list[str]:

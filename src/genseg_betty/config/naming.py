@@ -34,31 +34,43 @@ def default_run_dir(
         defaults: the member of every group when nothing is said.
     """
     n_labelled = config["dataset"]["n_labelled"]
+    count = "auto" if n_labelled is None else n_labelled
+    seed = config["seed"]
     parts = [str(choices[group]) for group in IN_NAME]
-    parts += [f"n{'auto' if n_labelled is None else n_labelled}", f"s{config['seed']}"]
+    parts += [f"n{count}", f"s{seed}"]
+
     hashed = {key for key in overridden if find_role(key).names_run}
-    changes = _other_choices(choices, defaults) | _changed_values(config, base, hashed)
+    changes = _find_other_choices(choices, defaults)
+    changes |= _find_changed_values(config, base, hashed)
     if changes:
         text = json.dumps(changes, sort_keys=True)
-        parts.append(hashlib.sha256(text.encode()).hexdigest()[:8])
-    return f"outputs/{'-'.join(parts)}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        parts.append(digest[:8])
+    name = "-".join(parts)
+    return f"outputs/{name}"
 
 
-def run_dir_faults(run_dir: str | None) -> list[str]:
+def find_run_dir_faults(run_dir: str | None) -> list[str]:
     """One line where a file lies in the place of the Run's directory, or of one above it."""
     path = Path(run_dir or ".").expanduser().absolute()
-    files = [place for place in (path, *path.parents) if os.path.exists(place) and not os.path.isdir(place)]
-    return [f"run_dir={show(run_dir)}: {place} is a file; expected a folder, new or of a Run" for place in files]
+    faults = []
+    for place in (path, *path.parents):
+        if os.path.exists(place) and not os.path.isdir(place):
+            faults.append(f"run_dir={show(run_dir)}: {place} is a file; expected a folder, new or of a Run")
+    return faults
 
 
-def label_faults(values: Iterable[Override], members: Mapping[str, Sequence[str]], choices: Choices) -> list[str]:
+def find_label_faults(values: Iterable[Override], members: Mapping[str, Sequence[str]], choices: Choices) -> list[str]:
     """One line where a name alone is changed to that of another member, as whose training it would pass."""
     faults = []
     for override in values:
-        group = override.key_or_group.partition(".")[0]
-        name = show(override.value())
-        if override.key_or_group in LABELLED and name in members[group] and name != choices[group]:
-            faults.append(f"{group}.name={name}: this is the name alone, {choices[group]} stays; choose {group}={name}")
+        key = override.key_or_group
+        if key not in LABELLED:
+            continue
+        group = key.partition(".")[0]
+        name, chosen = show(override.value()), choices[group]
+        if name in members[group] and name != chosen:
+            faults.append(f"{group}.name={name}: this is the name alone, {chosen} stays; choose {group}={name}")
     return faults
 
 
@@ -67,18 +79,29 @@ def name_count(run_dir: str, n_labelled: int) -> str:
     return run_dir.replace(OPEN, f"-n{n_labelled}-", 1)
 
 
-def _other_choices(choices: Choices, defaults: Choices) -> dict[str, Any]:
-    return {
-        group: member for group, member in choices.items() if group not in IN_NAME and member != defaults.get(group)
-    }
+def _find_other_choices(choices: Choices, defaults: Choices) -> dict[str, Any]:
+    """The members, of groups that the name does not show, which are not the default."""
+    others = {}
+    for group, member in choices.items():
+        if group not in IN_NAME and member != defaults.get(group):
+            others[group] = member
+    return others
 
 
-def _changed_values(config: dict[str, Any], base: DictConfig, keys: set[str]) -> dict[str, Any]:
+def _find_changed_values(config: dict[str, Any], base: DictConfig, keys: set[str]) -> dict[str, Any]:
     """Overridden keys whose value is not what it would have been."""
-    values = {key: (_select(OmegaConf.create(config), key), _select(base, key)) for key in keys}
-    return {key: value for key, (value, before) in values.items() if value != before}
+    tree = OmegaConf.create(config)
+    changed = {}
+    for key in keys:
+        value = _select_value(tree, key)
+        if value != _select_value(base, key):
+            changed[key] = value
+    return changed
 
 
-def _select(tree: DictConfig, key: str) -> Any:
+def _select_value(tree: DictConfig, key: str) -> Any:
+    """The plain value of a dotted key; None where there is none."""
     value = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True)
+    return value

@@ -8,8 +8,10 @@ WIDTH = ("base_channels", "max_channels")
 
 def describe_networks(config: DictConfig, with_generator: bool) -> dict[str, str]:
     """What each network is and how wide: segmenter, and of a method that has one, generator."""
-    sections = {"segmenter": config.backbone} | ({"generator": config.generator} if with_generator else {})
-    return {part: _describe(section) for part, section in sections.items()}
+    networks = {"segmenter": _describe_section(config.backbone)}
+    if with_generator:
+        networks["generator"] = _describe_section(config.generator)
+    return networks
 
 
 def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
@@ -24,15 +26,19 @@ def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
             sizes.append(f"{key} {used} (usually {usual})")
     if not sizes:
         return None
-    return f"trainer={config.trainer.name} trains smaller networks: {', '.join(sizes)}"
+    listed = ", ".join(sizes)
+    return f"trainer={config.trainer.name} trains smaller networks: {listed}"
 
 
-def _describe(section: DictConfig) -> str:
-    kinds = " ".join(str(section[key]) for key in KIND if section.get(key))
-    widths = ", ".join(f"{key} {section[key]}" for key in WIDTH if section.get(key))
+def _describe_section(section: DictConfig) -> str:
+    """The name of a network, which of a library's networks it is, and its widths."""
     text = str(section.get("name") or section.get("_target_", "?"))
+    kinds = [str(section[key]) for key in KIND if section.get(key)]
     if kinds:
-        text += f" with {kinds}"
+        listed = " ".join(kinds)
+        text += f" with {listed}"
+    widths = [f"{key} {section[key]}" for key in WIDTH if section.get(key)]
     if widths:
-        text += f" ({widths})"
+        listed = ", ".join(widths)
+        text += f" ({listed})"
     return text

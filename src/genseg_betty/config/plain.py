@@ -10,13 +10,14 @@ DEEPEST = 16  # lists and mappings within each other
 LONGEST = 100_000  # characters of a text
 UNSET = "???"  # OmegaConf's sign for a value that is still to be given
 INTERPOLATION = "${"
+UNREADABLE = ("Cc", "Cs")  # control characters, and surrogates: bytes that are no UTF-8
 
 
 def require_shallow(value: Any, deepest: int = DEEPEST) -> None:
     """Raise ValueError where lists and mappings are nested too deeply."""
     if isinstance(value, list | tuple | Mapping) and not deepest:
         raise ValueError(f"it is nested more than {DEEPEST} deep")
-    for item in _items_of(value):
+    for item in _list_items(value):
         require_shallow(item, deepest - 1)
 
 
@@ -24,7 +25,7 @@ def require_plain(value: Any) -> None:
     """Raise ValueError unless `value` is finite numbers, plain text, true, false and null, and lists and mappings."""
     if isinstance(value, list | tuple | Mapping):
         require_shallow(value)
-        for item in _items_of(value):
+        for item in _list_items(value):
             require_plain(item)
     elif isinstance(value, str):
         require_plain_text(value, allowed="\n\t")
@@ -34,11 +35,13 @@ def require_plain(value: Any) -> None:
         raise ValueError(f"it holds a value of the type {type(value).__name__}, which is not plain")
 
 
-def _items_of(value: Any) -> list[Any]:
+def _list_items(value: Any) -> list[Any]:
     """The items of a list, or the keys and values of a mapping; none of anything else."""
     if isinstance(value, Mapping):
         return [*value.keys(), *value.values()]
-    return list(value) if isinstance(value, list | tuple) else []
+    if isinstance(value, list | tuple):
+        return list(value)
+    return []
 
 
 def require_plain_text(value: str, allowed: str = "") -> None:
@@ -49,10 +52,12 @@ def require_plain_text(value: str, allowed: str = "") -> None:
         raise ValueError(f"{UNSET} stands for a value that is still to be given")
     if INTERPOLATION in value:
         raise ValueError(f"it holds {INTERPOLATION}, which would be taken for the name of another key")
-    odd = [letter for letter in value if unicodedata.category(letter) in ("Cc", "Cs") and letter not in allowed]
-    if odd:
-        what = "a byte that is no UTF-8 text" if unicodedata.category(odd[0]) == "Cs" else "the control character"
-        raise ValueError(f"it holds {what} ({odd[0].encode('unicode_escape').decode()})")
+    for letter in value:
+        category = unicodedata.category(letter)
+        if category in UNREADABLE and letter not in allowed:
+            what = "a byte that is no UTF-8 text" if category == "Cs" else "the control character"
+            code = letter.encode("unicode_escape").decode()
+            raise ValueError(f"it holds {what} ({code})")
 
 
 def require_finite(value: int | float) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genseg_betty.config.overrides import quoted
+from genseg_betty.config.override_grammar import quote_text
 from genseg_betty.config.plain import DEEPEST, LARGEST
 from genseg_betty.config.wording import show
 from genseg_betty.errors import ConfigError, UserError
@@ -20,60 +20,71 @@ def override_lines(overrides: Any, keys: Mapping[str, Any], groups: Collection[s
     A mapping for a group, `{"trainer": {"iterations": 5}}`, stands for its keys; `root` is short for dataset.root.
     NumPy's numbers are numbers. Raises UserError with every value that no config can hold.
     """
+    lines: list[Any] = []
+    given = dict(keys)
     if isinstance(overrides, Mapping):
-        lines, given = [], {**overrides, **keys}
+        given = {**overrides, **keys}
     elif isinstance(overrides, Sequence) and not isinstance(overrides, str | bytes):
-        lines, given = list(overrides), dict(keys)
+        lines = list(overrides)
     else:
-        raise UserError(
-            f"overrides are {_shown(overrides)}; expected a list of text such as ['seed=1'], or a dictionary"
-        )
-    problems = [f"{_shown(line)}: expected text such as 'seed=1'" for line in lines if not isinstance(line, str)]
-    for key, value in _flat(given, groups):
+        found = _show_object(overrides)
+        raise UserError(f"overrides are {found}; expected a list of text such as ['seed=1'], or a dictionary")
+    problems = []
+    for line in lines:
+        if not isinstance(line, str):
+            problems.append(f"{_show_object(line)}: expected text such as 'seed=1'")
+    for key, value in _flatten_groups(given, groups):
         try:
-            lines.append(f"{key}={_typed(value)}")
+            written = _write_value(value)
         except ValueError as error:
             problems.append(f"{key}={error}: expected {PLAIN}")
+        else:
+            lines.append(f"{key}={written}")
     if problems:
         raise ConfigError(problems)
     return lines
 
 
-def _flat(values: Mapping[Any, Any], groups: Collection[str]) -> Iterator[tuple[str, Any]]:
+def _flatten_groups(values: Mapping[Any, Any], groups: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values; a mapping for a group stands for its keys."""
     for key, value in values.items():
         name = SHORT.get(key, key) if isinstance(key, str) else show(key)
         if name in groups and isinstance(value, Mapping):
-            yield from ((f"{name}.{inner}", item) for inner, item in value.items())
+            for inner, item in value.items():
+                yield f"{name}.{inner}", item
         else:
             yield name, value
 
 
-def _typed(value: Any, deepest: int = DEEPEST) -> str:
+def _write_value(value: Any, deepest: int = DEEPEST) -> str:
     """The value in the grammar of the command line. Raises ValueError, which shows what has no place there."""
-    value = _plain(value)
+    value = _to_python(value)
     if value is None or isinstance(value, bool | float):
         return show(value)
     if isinstance(value, int) and abs(value) <= LARGEST:
         return str(value)
     if isinstance(value, str):
-        return quoted(value)
+        return quote_text(value)
     if isinstance(value, list | tuple | Mapping) and not deepest:
         raise ValueError("lists within lists, too many of them")
     if isinstance(value, Mapping):
-        items = {show(key): _typed(item, deepest - 1) for key, item in value.items()}
-        pairs = ", ".join(f"{key}: {item}" for key, item in items.items())
-        return f"{{{pairs}}}"
+        # A dictionary keeps one item of keys that are written alike.
+        items = {show(key): _write_value(item, deepest - 1) for key, item in value.items()}
+        pairs = [f"{key}: {item}" for key, item in items.items()]
+        return "{" + ", ".join(pairs) + "}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_typed(item, deepest - 1) for item in value)}]"
-    raise ValueError(_shown(value))
+        written = [_write_value(item, deepest - 1) for item in value]
+        return "[" + ", ".join(written) + "]"
+    raise ValueError(_show_object(value))
 
 
-def _plain(value: Any) -> Any:
+def _to_python(value: Any) -> Any:
     """Paths as text, and single numbers of NumPy and the like as Python's own."""
     if isinstance(value, os.PathLike):
         return str(Path(value))
-    return value.item() if getattr(value, "shape", None) == () else value
+    is_single = getattr(value, "shape", None) == ()
+    return value.item() if is_single else value
 
 
-def _shown(value: Any) -> str:
+def _show_object(value: Any) -> str:
     return f"{show(repr(value))} ({type(value).__name__})"

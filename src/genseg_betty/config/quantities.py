@@ -7,11 +7,12 @@ import posixpath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from genseg_betty.config.kinds import Form, Length, Product, Range
+from genseg_betty.config.marks import Form, Length, Product, Range
 from genseg_betty.config.plain import LARGEST
 
 MANY = 10**9
 DEEPEST = 100  # folders below each other
+LONGEST_NAME = 255  # bytes of a file's name
 Count = Annotated[int, Range(least=0, beyond=MANY)]
 Positive = Annotated[int, Range(least=1, beyond=MANY)]
 Several = Annotated[int, Range(least=2, beyond=MANY)]
@@ -43,44 +44,49 @@ Layers = Annotated[int, Range(least=1, beyond=128)]
 Kernel = Annotated[int, Range(least=2, beyond=32)]
 
 
-def _path_fault(text: str) -> str:
-    longest = max(len(part.encode()) for part in text.split("/"))
-    if longest > 255:
-        return f"one of its names has {longest} bytes, and 255 are the most"
+def _find_path_fault(text: str) -> str:
+    names = [name.encode() for name in text.split("/")]
+    longest = max(len(name) for name in names)
+    if longest > LONGEST_NAME:
+        return f"one of its names has {longest} bytes, and {LONGEST_NAME} are the most"
     try:
         Path(text).expanduser()
     except RuntimeError:
-        return f"there is no user {text.partition('/')[0][1:]}"
+        user = text.partition("/")[0][1:]
+        return f"there is no user {user}"
     return ""
 
 
-def _name_fault(text: str) -> str:
+def _find_name_fault(text: str) -> str:
     if "/" in text or text in (".", ".."):
         return "it names a folder elsewhere; expected a name without /"
-    return _path_fault(text)
+    return _find_path_fault(text)
 
 
-def _pattern_fault(text: str) -> str:
+def _find_pattern_fault(text: str) -> str:
     """A pattern stays below the dataset's root; `{dir}` stands for a folder there, from which it may go up."""
-    deep = text.replace("{dir}", "folder/" * DEEPEST)  # how deep it is, and so how far up it may go, the files tell
-    if posixpath.normpath(deep).startswith(("/", "..")):
+    # How deep that folder lies, and so how far up a pattern may go, only the files tell.
+    folders = "folder/" * DEEPEST
+    place = posixpath.normpath(text.replace("{dir}", folders))
+    if place.startswith(("/", "..")):
         return f"the pattern {text} leads out of the dataset's root; write it relative to the root"
     return ""
 
 
-def _run_dir_fault(text: str) -> str:
-    if posixpath.normpath(text).strip("/") == "":
+def _find_run_dir_fault(text: str) -> str:
+    place = posixpath.normpath(text)
+    if not place.strip("/"):
         return "the files of a Run would lie among those of the whole system; name a folder of its own"
-    return _path_fault(text)
+    return _find_path_fault(text)
 
 
 Word = Annotated[str, Length(1, 200)]  # the name of something in a library
 Title = Annotated[str, Length(0, 1000)]
 ClassName = Annotated[str, Length(1, 200)]
 Expression = Annotated[str, Length(1, 1000)]
-FilePath = Annotated[str, Length(1, 4096), Form(_path_fault)]
-RunPath = Annotated[str, Length(1, 4096), Form(_run_dir_fault)]
-Name = Annotated[str, Length(0, 200), Form(_name_fault)]  # of a dataset, which is looked for in a folder called so
-Pattern = Annotated[str, Length(1, 4096), Form(_pattern_fault)]
+FilePath = Annotated[str, Length(1, 4096), Form(_find_path_fault)]
+RunPath = Annotated[str, Length(1, 4096), Form(_find_run_dir_fault)]
+Name = Annotated[str, Length(0, 200), Form(_find_name_fault)]  # of a dataset, which is looked for in a folder called so
+Pattern = Annotated[str, Length(1, 4096), Form(_find_pattern_fault)]
 Patterns = Annotated[list[Pattern], Length(0, 10_000)]
 OtherDataset = Word | dict[str, Any]

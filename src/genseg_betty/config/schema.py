@@ -1,14 +1,14 @@
 """What the keys of conf/ may hold: types, ranges and choices, checked by `checking.py` before anything runs.
 
 A field with a default may be left out of the YAML; it is then filled in. A section whose `_target_` names the
-code to run takes that code's arguments besides its fields, see `Component`.
+code to run takes that code's arguments besides its fields, see `ComponentConfig`.
 """
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from genseg_betty.config.components import Augment, Backbone, Generator, Method
-from genseg_betty.config.kinds import Length, Range, Tag
+from genseg_betty.config.components import AugmentConfig, BackboneConfig, GeneratorConfig, MethodConfig
+from genseg_betty.config.marks import Length, Range, Tag
 from genseg_betty.config.quantities import (
     BatchSize,
     Channels,
@@ -43,7 +43,7 @@ OtherDatasets = Annotated[list[OtherDataset], Length(0, 1000)]
 
 
 @dataclass
-class Split:
+class SplitConfig:
     """Which cases are tested on: globs of a published test part, or a file that names every part's cases.
 
     `test_groups`, globs too, are text files that name a group of the test part in each line. An `optional` test part
@@ -59,7 +59,7 @@ class Split:
 
 
 @dataclass
-class Dataset:
+class DatasetConfig:
     """Keys of every dataset, whatever it is read from."""
 
     name: Name = ""
@@ -79,7 +79,7 @@ class Dataset:
     foreground: Classes | None = None
     unlabelled: bool | Patterns = False
     group: Expression | None = None
-    split: Split | None = None
+    split: SplitConfig | None = None
     folds: Several | Literal["all"] | None = None
     fold: Count | None = None
     copies: Literal["allow"] | None = None
@@ -87,7 +87,7 @@ class Dataset:
 
 
 @dataclass
-class FileDataset(Dataset):
+class FileDatasetConfig(DatasetConfig):
     """Images and masks below a root folder, found by globs."""
 
     reader: Literal["files"] = "files"
@@ -105,7 +105,7 @@ class FileDataset(Dataset):
 
 
 @dataclass
-class PhantomDataset(Dataset):
+class PhantomDatasetConfig(DatasetConfig):
     """Procedural images; nothing is read."""
 
     reader: Literal["phantom"] = "phantom"
@@ -117,7 +117,7 @@ class PhantomDataset(Dataset):
 
 
 @dataclass
-class Adam:
+class AdamConfig:
     name: Literal["adam", "adamw"]
     lr: Rate
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -126,7 +126,7 @@ class Adam:
 
 
 @dataclass
-class RMSprop:
+class RMSpropConfig:
     name: Literal["rmsprop"]
     lr: Rate
     alpha: Fraction = 0.99
@@ -136,26 +136,26 @@ class RMSprop:
 
 
 @dataclass
-class SGD:
+class SGDConfig:
     name: Literal["sgd"]
     lr: Rate
     momentum: Fraction = 0.0
     weight_decay: Weight = 0.0
 
 
-Optimizer = Annotated[Adam | RMSprop | SGD, Tag("name")]
+OptimizerConfig = Annotated[AdamConfig | RMSpropConfig | SGDConfig, Tag("name")]
 
 
 @dataclass
-class Optimizers:
-    segmenter: Optimizer
-    generator: Optimizer
-    discriminator: Optimizer
-    architecture: Optimizer
+class OptimizersConfig:
+    segmenter: OptimizerConfig
+    generator: OptimizerConfig
+    discriminator: OptimizerConfig
+    architecture: OptimizerConfig
 
 
 @dataclass
-class Small:
+class SmallConfig:
     """Sizes that every network takes over: its YAML says `${oc.select:trainer.small.base_channels,64}`."""
 
     base_channels: Channels | None = None
@@ -164,7 +164,7 @@ class Small:
 
 
 @dataclass
-class Trainer:
+class TrainerConfig:
     name: Word
     iterations: Count
     warmup_iterations: Count
@@ -172,25 +172,25 @@ class Trainer:
     validate_every: Positive | None
     checkpoint_every: Positive
     sample_every: Positive
-    optimizers: Optimizers
+    optimizers: OptimizersConfig
     finetune_iterations: Count = 0
     ema_decay: Fraction = 0.0
     select: Literal["last", "best"] = "last"
     loss: Literal["auto", "bce", "bce_dice", "ce", "ce_dice"] = "auto"
     scheduler: Literal["none", "plateau"] = "none"
     max_nonfinite: Positive = 20
-    small: Small | None = None
+    small: SmallConfig | None = None
     warm_start: FilePath | None = None
     keep_warmup: bool = True
 
 
 @dataclass
-class CSVLogger:
+class CSVLoggerConfig:
     name: Literal["csv"]
 
 
 @dataclass
-class WandbLogger:
+class WandbLoggerConfig:
     name: Literal["wandb"]
     project: Word = "genseg"
     entity: Word | None = None
@@ -198,7 +198,7 @@ class WandbLogger:
 
 
 @dataclass
-class Launcher:
+class LauncherConfig:
     name: Word
 
 
@@ -206,14 +206,14 @@ class Launcher:
 class Config:
     """The whole tree, as conf/config.yaml composes it."""
 
-    dataset: Annotated[FileDataset | PhantomDataset, Tag("reader", "files")]
-    backbone: Backbone
-    generator: Generator
-    method: Method
-    augment: Augment
-    trainer: Trainer
-    logger: Annotated[CSVLogger | WandbLogger, Tag("name")]
-    launcher: Launcher
+    dataset: Annotated[FileDatasetConfig | PhantomDatasetConfig, Tag("reader", "files")]
+    backbone: BackboneConfig
+    generator: GeneratorConfig
+    method: MethodConfig
+    augment: AugmentConfig
+    trainer: TrainerConfig
+    logger: Annotated[CSVLoggerConfig | WandbLoggerConfig, Tag("name")]
+    launcher: LauncherConfig
     image_size: ImageSize | None
     seed: Seed = 0
     name: Word | None = None

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.config.checking import check_dataset_section
 from genseg_betty.config.plain import require_plain, require_plain_text
-from genseg_betty.config.schema import FileDataset, PhantomDataset
+from genseg_betty.config.schema import FileDatasetConfig, PhantomDatasetConfig
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
 from genseg_betty.device import free_memory
 from genseg_betty.errors import ConfigError
@@ -26,7 +26,7 @@ AXES = ("LR", "PA", "IS")  # the two sides of each axis
 MOST_DRAWN = 100_000  # cases of a phantom, which are listed before any is drawn
 # These keys of a dataset write files, read other files or set parts aside; reading masks needs none of them.
 ACTIVE = {"convert", "split", "folds", "fold", "ood", "about"}
-ALL_KEYS = [entry.name for entry in (*fields(FileDataset), *fields(PhantomDataset))]
+ALL_KEYS = [entry.name for entry in (*fields(FileDatasetConfig), *fields(PhantomDatasetConfig))]
 PASSIVE = set(ALL_KEYS) - ACTIVE
 
 

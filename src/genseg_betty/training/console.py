@@ -8,7 +8,7 @@ from rich.console import Console
 
 from genseg_betty.config.naming import OPEN
 from genseg_betty.config.networks import describe_networks, describe_reduced
-from genseg_betty.config.origins import OF_AUGMENT, SET, belongs, find_idle_sections
+from genseg_betty.config.origins import OF_AUGMENT, SET, find_idle_sections, lies_in
 from genseg_betty.data.inspect.fingerprint_text import describe_fingerprint
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import free_memory, peak_memory
@@ -56,7 +56,7 @@ def find_idle_keys(config: DictConfig, has_generator: bool, learns_architecture:
         told.add("hypergradient")
     idle = []
     for key, origin in (config.get("origins") or {}).items():
-        if origin == SET and key not in told and belongs(key, sections):
+        if origin == SET and key not in told and lies_in(key, sections):
             idle.append(key)
     if not idle:
         return []
