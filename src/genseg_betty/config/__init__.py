@@ -99,7 +99,7 @@ def compose(
     """
     from omegaconf import OmegaConf
 
-    from genseg_betty.config.naming import default_run_dir, find_label_faults
+    from genseg_betty.config.naming import default_run_dir, find_run_label_faults
     from genseg_betty.config.overrides import apply_overrides, parse_overrides
 
     folder = user_folder(config_dir)
@@ -109,7 +109,7 @@ def compose(
     tree, choices = library.compose_members(parsed.groups)
     base = copy.deepcopy(tree)
     apply_overrides(tree, parsed.values, problems)
-    problems += find_label_faults(parsed.values, library.members, choices)
+    problems += find_run_label_faults(parsed.values, library.members, choices)
     config = _check_tree(tree, library, parsed.unknown_groups, problems)
     _fill_names(config, choices)
     overridden = {override.key_or_group for override in parsed.values}

@@ -60,7 +60,9 @@ def find_run_dir_faults(run_dir: str | None) -> list[str]:
     return faults
 
 
-def find_label_faults(values: Iterable[Override], members: Mapping[str, Sequence[str]], choices: Choices) -> list[str]:
+def find_run_label_faults(
+    values: Iterable[Override], members: Mapping[str, Sequence[str]], choices: Choices
+) -> list[str]:
     """One line where a name alone is changed to that of another member, as whose training it would pass."""
     faults = []
     for override in values:

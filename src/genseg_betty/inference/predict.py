@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -41,29 +42,46 @@ def predict_paths(
     remove_leftovers(job.mask.parent for job in jobs)
     _tell_of_earlier_files(jobs, out)
 
-    # One image that cannot be read does not keep the others from being predicted.
-    written: list[Path] = []
-    failures: list[tuple[str, str]] = []
-    orientations: list[str | None] = []
-    for job in track(jobs, description="predict", console=Console(stderr=True)):
-        try:
-            orientations.append(_predict_file(predictor, job))
-            written.append(job.mask)
-        except UserError as error:
-            failures.append((str(job.image), str(error)))
-        except OSError as error:
-            if is_full(error) or error.errno == errno.EROFS:
-                raise _explain_unwritable(job, error, len(written), len(jobs)) from error
-            failures.append((str(job.image), str(error)))
-
-    notes = note_of_turned("the input", orientations, predictor.preprocessing.orientation)
+    predicted = _predict_jobs(predictor, jobs)
+    notes = note_of_turned("the input", predicted.orientations, predictor.preprocessing.orientation)
     notes += note_of_files_beside_slices(jobs)
     for note in notes:
         _print_note(note)
+    written = predicted.written
+    failures = predicted.failures
     if failures:
         title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
         raise UserError(list_below(title, merge_alike(failures, "images")))
     return written
+
+
+@dataclass
+class _Predicted:
+    """What became of the jobs: masks written, images that failed and why, and how each image is stored."""
+
+    written: list[Path] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    orientations: list[str | None] = field(default_factory=list)
+
+
+def _predict_jobs(predictor: Predictor, jobs: list[Job]) -> _Predicted:
+    """Write all masks; an image that cannot be read does not keep the others from being predicted.
+
+    Raises UserError for a disk that takes no more files.
+    """
+    predicted = _Predicted()
+    for job in track(jobs, description="predict", console=Console(stderr=True)):
+        try:
+            orientation = _predict_file(predictor, job)
+            predicted.orientations.append(orientation)
+            predicted.written.append(job.mask)
+        except UserError as error:
+            predicted.failures.append((str(job.image), str(error)))
+        except OSError as error:
+            if is_full(error) or error.errno == errno.EROFS:
+                raise _explain_unwritable(job, error, len(predicted.written), len(jobs)) from error
+            predicted.failures.append((str(job.image), str(error)))
+    return predicted
 
 
 def _print_note(note: str) -> None:
