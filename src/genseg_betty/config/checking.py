@@ -4,27 +4,21 @@ Every fault is found in one pass. Components are bound to their signature, not c
 imported, so a YAML file names code that runs: take config files only from people whose code you would run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from genseg_betty.config.advice import propose_value
 from genseg_betty.config.components import ComponentConfig
-from genseg_betty.config.dataset_rules import find_dataset_faults
 from genseg_betty.config.findings import Findings, flatten_leaves, join_key
-from genseg_betty.config.generator_rules import find_generator_faults
 from genseg_betty.config.kinds import convert_value
 from genseg_betty.config.marks import Tag
+from genseg_betty.config.relations import compare_keys
 from genseg_betty.config.schema import Config
 from genseg_betty.config.signatures import is_ours
 from genseg_betty.config.targets import UnusableTarget, read_target
 from genseg_betty.config.wording import describe_kind, join_choices, show
-
-RELATIONS: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
-    "dataset": find_dataset_faults,
-    "generator": find_generator_faults,
-}
 
 
 def check_config(
@@ -43,7 +37,7 @@ def check_config(
     config = SectionChecker(findings, importing).check_section(tree, Config, "")
     findings.forget_taken_over(sources or {})
     findings.report_unknown()
-    _compare_keys(config, findings)
+    compare_keys(config, findings)
     return config
 
 
@@ -53,7 +47,7 @@ def check_dataset_section(tree: Any, problems: list[str]) -> dict[str, Any]:
     kind = get_type_hints(Config, include_extras=True)["dataset"]
     dataset = SectionChecker(findings).check_value(tree, kind, "dataset")
     findings.report_unknown()
-    _compare_keys({"dataset": dataset}, findings)
+    compare_keys({"dataset": dataset}, findings)
     return dataset
 
 
@@ -89,8 +83,8 @@ class SectionChecker:
         except ValueError as error:
             reason = f"; {error}" if str(error) else ""
             hint = propose_value(value, kind)
-            expected = f"expected {describe_kind(kind)}{reason}{hint}"
-            self.findings.add_misfit(path, f"{path}={show(value)}: {expected}")
+            words = describe_kind(kind)
+            self.findings.add_unfit_value(path, value, f"expected {words}{reason}{hint}")
             return value
 
     def check_section(self, values: Any, schema: Any, path: str) -> dict[str, Any]:
@@ -99,15 +93,17 @@ class SectionChecker:
         if not isinstance(values, Mapping):
             keys = ", ".join(entries)
             expected = f"expected a section {{key: value, …}} with keys out of {keys}"
-            self.findings.add_misfit(path, f"{path}={show(values)}: {expected}")
+            self.findings.add_unfit_value(path, values, expected)
             return {}
         self.findings.sections.append(path)
         kinds = get_type_hints(schema, include_extras=True)
+        # The keys of the schema first; of a component, the rest may be arguments of its target.
         found: dict[str, Any] = {}
         rest: dict[str, Any] = {}
         for key, value in values.items():
             if key in entries:
-                found[key] = self.check_value(value, kinds[key], join_key(path, key))
+                inner = join_key(path, key)
+                found[key] = self.check_value(value, kinds[key], inner)
             else:
                 rest[key] = value
         if issubclass(schema, ComponentConfig):
@@ -124,11 +120,13 @@ class SectionChecker:
         for name, entry in entries.items():
             if name in found:
                 continue
-            key, kind = join_key(path, name), kinds[name]
+            key = join_key(path, name)
+            kind = kinds[name]
             self.findings.known[key] = kind
             default = _find_default(entry)
             if default is MISSING:
-                self.findings.problems.append(f"{key}: missing; expected {describe_kind(kind)}")
+                words = describe_kind(kind)
+                self.findings.problems.append(f"{key}: missing; expected {words}")
             else:
                 filled[name] = default
         return filled
@@ -136,11 +134,11 @@ class SectionChecker:
     def _check_tagged(self, values: Any, arms: Sequence[Any], mark: Tag, path: str) -> Any:
         """A section whose schema is picked by the value of one of its keys."""
         tag = mark.key
-        schemas = {choice: arm for arm in arms for choice in get_args(get_type_hints(arm)[tag])}
+        schemas = _map_choices(arms, tag)
         choices = join_choices(list(schemas))
         if not isinstance(values, Mapping):
             expected = f"expected a section {{{tag}: …, …}}; {tag} is {choices}"
-            self.findings.add_misfit(path, f"{path}={show(values)}: {expected}")
+            self.findings.add_unfit_value(path, values, expected)
             return values
         chosen = values.get(tag, mark.default)
         if not isinstance(chosen, str) or chosen not in schemas:
@@ -161,8 +159,9 @@ class SectionChecker:
         values = {key: unknown[key] for key in sorted(foreign)}
         for leaf in flatten_leaves(values, path):
             del self.findings.unknown[leaf]
-        owners = [choice for choice in schemas if foreign & keys[choice]]
-        self.findings.problems.append(_tell_foreign(values, path, chosen, join_choices(owners)))
+        owners = join_choices([choice for choice in schemas if foreign & keys[choice]])
+        problem = _tell_foreign(values, path, chosen, owners)
+        self.findings.problems.append(problem)
 
     def _check_component(
         self, found: Mapping[str, Any], rest: Mapping[str, Any], schema: type[ComponentConfig], path: str
@@ -171,7 +170,8 @@ class SectionChecker:
         target = found.get("_target_", getattr(schema, "_target_", None))
         if target is None or join_key(path, "_target_") in self.findings.misfits:
             return {}
-        return {"_target_": target, **self._check_arguments(rest, target, schema, path)}
+        arguments = self._check_arguments(rest, target, schema, path)
+        return {"_target_": target, **arguments}
 
     def _check_arguments(
         self, values: Mapping[str, Any], name: str, schema: type[ComponentConfig], path: str
@@ -180,36 +180,38 @@ class SectionChecker:
         try:
             target = read_target(name, schema, self.importing)
         except UnusableTarget as error:
-            self.findings.problems.append(f"{path}._target_={show(name)}: {error}")
+            found = show(name)
+            self.findings.problems.append(f"{path}._target_={found}: {error}")
             return values
-        kinds = {key: schema.arguments.get(key, argument.kind) for key, argument in target.arguments.items()}
-        found = {}
+        # The schema types some arguments more narrowly than the target does.
+        kinds = {}
+        for key, argument in target.arguments.items():
+            kinds[key] = schema.arguments.get(key, argument.kind)
+        checked = {}
         for key, value in values.items():
+            inner = join_key(path, key)
             if key in kinds or target.takes_all:
-                kind = kinds.get(key, Any)
-                found[key] = self.check_value(value, kind, join_key(path, key))
+                checked[key] = self.check_value(value, kinds.get(key, Any), inner)
             else:
                 self.findings.unknown |= flatten_leaves({key: value}, path)
+        # Every argument is a known key, given or not.
         for key, argument in target.arguments.items():
-            dotted = join_key(path, key)
-            self.findings.known.setdefault(dotted, kinds[key])
+            inner = join_key(path, key)
+            self.findings.known.setdefault(inner, kinds[key])
             if argument.required and key not in values:
-                kind = describe_kind(argument.kind)
-                self.findings.problems.append(f"{dotted}: missing; {name} needs {kind}")
-        return found
+                words = describe_kind(argument.kind)
+                self.findings.problems.append(f"{inner}: missing; {name} needs {words}")
+        return checked
 
 
-def _compare_keys(config: Mapping[str, Any], findings: Findings) -> None:
-    """Compare the keys of a section with each other, as far as their values are of their kind."""
-    for section, find_faults in RELATIONS.items():
-        values = config.get(section)
-        if not isinstance(values, Mapping):
-            continue
-        wrong = [key for key in values if findings.has_misfit(f"{section}.{key}")]
-        fitting = {key: value for key, value in values.items() if key not in wrong}
-        for fault in find_faults(fitting):
-            if not any(f"{section}.{key}" in fault for key in wrong):
-                findings.problems.append(fault)
+def _map_choices(arms: Sequence[Any], tag: str) -> dict[str, Any]:
+    """The schema that each value of a tag picks."""
+    schemas = {}
+    for arm in arms:
+        choices = get_args(get_type_hints(arm)[tag])
+        for choice in choices:
+            schemas[choice] = arm
+    return schemas
 
 
 def _find_schema(kind: Any) -> Any:

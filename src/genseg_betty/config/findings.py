@@ -31,6 +31,10 @@ class Findings:
         self.misfits[path] = problem
         self.problems.append(problem)
 
+    def add_unfit_value(self, path: str, value: Any, expected: str) -> None:
+        """Add the problem of a value that is not what is expected."""
+        self.add_misfit(path, f"{path}={show(value)}: {expected}")
+
     def has_misfit(self, path: str) -> bool:
         """Whether the value of a key, or a value below it, is none of its kind."""
         below = f"{path}."

@@ -33,12 +33,14 @@ def default_run_dir(
         choices: the member of every group, an experiment's choices included.
         defaults: the member of every group when nothing is said.
     """
+    # What most Runs differ in stands in the name, in the open.
     n_labelled = config["dataset"]["n_labelled"]
     count = "auto" if n_labelled is None else n_labelled
     seed = config["seed"]
     parts = [str(choices[group]) for group in IN_NAME]
     parts += [f"n{count}", f"s{seed}"]
 
+    # Everything else that names a Run has a part in the hash.
     hashed = {key for key in overridden if find_role(key).names_run}
     changes = _find_other_choices(choices, defaults)
     changes |= _find_changed_values(config, base, hashed)

@@ -93,7 +93,8 @@ def tell_unknown_member(group: str, member: Any, members: Sequence[str]) -> str:
         hint = f"; did you mean dataset=folder dataset.root={shown}? Choose"
     elif alike is not None:
         hint = f"; did you mean {alike}? Choose"
-    return f"{group}={shown}: no such {group}{hint} {join_choices(members)}"
+    offered = join_choices(members)
+    return f"{group}={shown}: no such {group}{hint} {offered}"
 
 
 def find_nearest_member(text: str, members: Sequence[str]) -> str | None:
@@ -108,7 +109,9 @@ def _apply_one(tree: DictConfig, override: Override, problems: list[str]) -> Non
     if override.is_delete():
         _drop_as_asked(tree, override, problems)
         return
-    replaces = isinstance(value, dict) and (key in REPLACED or not TAGS.isdisjoint(value))
+    replaces = False
+    if isinstance(value, dict):
+        replaces = key in REPLACED or not TAGS.isdisjoint(value)
     OmegaConf.update(tree, key, value, merge=not replaces, force_add=True)
 
 
@@ -118,8 +121,8 @@ def _drop_as_asked(tree: DictConfig, override: Override, problems: list[str]) ->
     asked = override.value()
     found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
     if asked is not None and found is not None and asked != found:
-        line = show(override.input_line)
-        problems.append(f"{line}: {key} is {show(found)}; ~{key} drops it, {key}=… sets it")
+        line, held = show(override.input_line), show(found)
+        problems.append(f"{line}: {key} is {held}; ~{key} drops it, {key}=… sets it")
     elif not drop_key(tree, key):
         problems.append(f"~{key}: there is no such key to drop")
 

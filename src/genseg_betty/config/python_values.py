@@ -68,14 +68,20 @@ def _write_value(value: Any, deepest: int = DEEPEST) -> str:
     if isinstance(value, list | tuple | Mapping) and not deepest:
         raise ValueError("lists within lists, too many of them")
     if isinstance(value, Mapping):
-        # A dictionary keeps one item of keys that are written alike.
-        items = {show(key): _write_value(item, deepest - 1) for key, item in value.items()}
-        pairs = [f"{key}: {item}" for key, item in items.items()]
-        return "{" + ", ".join(pairs) + "}"
+        return _write_mapping(value, deepest - 1)
     if isinstance(value, list | tuple):
-        written = [_write_value(item, deepest - 1) for item in value]
-        return "[" + ", ".join(written) + "]"
+        items = ", ".join(_write_value(item, deepest - 1) for item in value)
+        return f"[{items}]"
     raise ValueError(_show_object(value))
+
+
+def _write_mapping(values: Mapping[Any, Any], deepest: int) -> str:
+    """A mapping in the grammar of the command line; of keys that are written alike the last one counts."""
+    items = {}
+    for key, item in values.items():
+        items[show(key)] = _write_value(item, deepest)
+    pairs = ", ".join(f"{key}: {item}" for key, item in items.items())
+    return f"{{{pairs}}}"
 
 
 def _to_python(value: Any) -> Any:
@@ -87,4 +93,5 @@ def _to_python(value: Any) -> Any:
 
 
 def _show_object(value: Any) -> str:
-    return f"{show(repr(value))} ({type(value).__name__})"
+    kind = type(value).__name__
+    return f"{show(repr(value))} ({kind})"

@@ -1,0 +1,38 @@
+"""Keys of a section held against each other: some exclude others, some need others."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from genseg_betty.config.dataset_rules import find_dataset_faults
+from genseg_betty.config.findings import Findings
+from genseg_betty.config.generator_rules import find_generator_faults
+
+RULES: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "dataset": find_dataset_faults,
+    "generator": find_generator_faults,
+}
+
+
+def compare_keys(config: Mapping[str, Any], findings: Findings) -> None:
+    """Compare the keys of a section with each other, as far as their values are of their kind."""
+    for section, find_faults in RULES.items():
+        values = config.get(section)
+        if isinstance(values, Mapping):
+            unfit = _list_unfit(section, values, findings)
+            fitting = {key: value for key, value in values.items() if f"{section}.{key}" not in unfit}
+            findings.problems += _leave_out(find_faults(fitting), unfit)
+
+
+def _list_unfit(section: str, values: Mapping[str, Any], findings: Findings) -> list[str]:
+    """The dotted keys of a section whose value, or a value below it, is none of its kind."""
+    keys = [f"{section}.{key}" for key in values]
+    return [key for key in keys if findings.has_misfit(key)]
+
+
+def _leave_out(faults: list[str], unfit: list[str]) -> list[str]:
+    """The faults that name no key whose value is wrong by itself."""
+    kept = []
+    for fault in faults:
+        if not any(key in fault for key in unfit):
+            kept.append(fault)
+    return kept
