@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import genseg_betty
 from genseg_betty.data.cache import ledger as ledger_module
-from genseg_betty.data.cache.ledger import Ledger
+from genseg_betty.data.cache.ledger import Ledger, list_reading_code
 from genseg_betty.data.cache.store import Cache, key_of
 from genseg_betty.data.formats import content_digest
 from genseg_betty.errors import UserError
@@ -333,3 +334,11 @@ def test_jobs_that_save_one_ledger_keep_what_the_others_noted(cache: Cache) -> N
     second.save()
     third = Ledger(cache, "root")
     assert (third.recall("a"), third.recall("b"), third.recall("c")) == ({"x": 1}, [2], None)
+
+
+def test_what_was_decoded_is_dropped_when_any_reader_changes() -> None:
+    """The cache asks for the code of the readers, of the pairing and of the preprocessing, not for its own alone."""
+    room = Path(genseg_betty.__file__).parent / "data"
+    names = {path.relative_to(room).as_posix() for path in list_reading_code()}
+    assert {"formats/png.py", "source/masks.py", "preprocessing.py", "cache/ledger.py"} <= names
+    assert names == {path.relative_to(room).as_posix() for path in room.rglob("*.py")}

@@ -4,6 +4,7 @@ GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside 
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,7 @@ def generate(
         augment = build_augmentation(opened.config, preprocessing.spacing)
     masks = _read_training_masks(opened, preprocessing)
     order = StepSampler(len(masks), 1, seed)
-    highest = str(count - 1)
-    digits = max(FEWEST_DIGITS, len(highest))
-    ending = "png" if preprocessing.spatial_dims == 2 else "nii.gz"
+    name_file = _choose_names(count, preprocessing.spatial_dims)
 
     # Each pair draws from a seed of its own, so that a larger count begins with the same pairs.
     for index in track(range(count), description="generate", console=Console(stderr=True)):
@@ -77,9 +76,16 @@ def generate(
         with seeded(derived_seed(seed, "generate", index)):
             mask = _fit_mask(masks[chosen], preprocessing.image_size, seed, index)
             image, mask = renderer(augment.mask(mask[None]))
-        name = f"{index:0{digits}d}.{ending}"
-        _write_pair(out, name, image, mask.numpy(), preprocessing)
+        _write_pair(out, name_file(index), image, mask.numpy(), preprocessing)
     return out
+
+
+def _choose_names(count: int, spatial_dims: int) -> Callable[[int], str]:
+    """A function from a pair's number to its file name, such as 0012.png: as many digits as the highest one needs."""
+    highest = str(count - 1)
+    digits = max(FEWEST_DIGITS, len(highest))
+    ending = "png" if spatial_dims == 2 else "nii.gz"
+    return lambda index: f"{index:0{digits}d}.{ending}"
 
 
 def _fit_mask(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Tensor:

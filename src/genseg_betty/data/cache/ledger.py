@@ -120,13 +120,19 @@ def _stat_file(file: Path) -> list[Any]:
     ]
 
 
+def list_reading_code() -> list[Path]:
+    """The source files that decide what is read: all of `data/`."""
+    room = Path(__file__).parents[1]
+    return sorted(room.rglob("*.py"))
+
+
 @cache
 def code_version() -> str:
     """A hash of all that may change what reading gives: this package's code, the libraries' versions, the processor."""
     import torch  # not above: a mistyped name is told before it is loaded
 
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
+    for source in list_reading_code():
         digest.update(source.read_bytes())
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
