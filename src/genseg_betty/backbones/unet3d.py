@@ -47,7 +47,15 @@ def unet3d(
     images_or_volumes("unet3d", spatial_dims)
     if norm not in NORMS:
         raise UserError(f"backbone.norm={norm}: expected one of {', '.join(NORMS)}.")
-    network = _build_unet(spatial_dims, in_channels, num_outputs, base_channels, residual_units, norm, dropout)
+    network = _build_unet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        num_outputs=num_outputs,
+        base_channels=base_channels,
+        residual_units=residual_units,
+        norm=norm,
+        dropout=dropout,
+    )
     notes = checkpoint_if_asked(network, activation_checkpointing)
     # Two voxels a side at the bottom: instance normalisation cannot do with one.
     return PadToMultiple(network, STRIDE, 2 * STRIDE, notes=notes)

@@ -171,7 +171,14 @@ def select_unseen_cases(run: Run, dataset: Dataset, n_test: int | None = None) -
     """The labelled cases of `dataset` that the Run neither trained nor validated on, at most `n_test`."""
     recorded = read_splits(run)
     splits = Splits(recorded.train, recorded.validation, recorded.test)
-    trained = Dataset(recorded.dataset, recorded.root, [], [], dataset.labels, dataset.metric)
+    trained = Dataset(
+        name=recorded.dataset,
+        root=recorded.root,
+        cases=[],
+        unlabelled=[],
+        labels=dataset.labels,
+        metric=dataset.metric,
+    )
     return unseen_cases(dataset, trained, splits, n_test, recorded.contents)
 
 
