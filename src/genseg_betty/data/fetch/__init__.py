@@ -108,7 +108,8 @@ def _tell_cases(config: Mapping[str, Any], screen: Screen) -> None:
     root = config["root"]
     about = config.get("about") or {}
     dataset, findings = scan_dataset(config)
-    screen.print_message(f"{name}: {len(dataset.cases)} cases in {root}")
+    count = len(dataset.cases)
+    screen.print_message(f"{name}: {count} cases in {root}")
     if dataset.cases and not findings:
         return
     if about.get("steps"):

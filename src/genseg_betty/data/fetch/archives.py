@@ -68,7 +68,9 @@ class Source(FileIO):
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > DIRECTORY_BYTES:
             raise UserError(f"its list of contents has {size:,} bytes; the bound is {DIRECTORY_BYTES:,}")
-        return super().read(DIRECTORY_BYTES if size is None or size < 0 else size) or b""
+        if size is None or size < 0:
+            size = DIRECTORY_BYTES
+        return super().read(size) or b""
 
 
 def read_members(file: Source, kind: str) -> Iterator[Member]:

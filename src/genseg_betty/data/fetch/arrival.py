@@ -45,7 +45,8 @@ def open_workplace(name: str, root: Path) -> Iterator[None]:
         finally:
             lock.release()
     except OSError as error:
-        raise UserError(f"dataset {name}: cannot write below {root}: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise UserError(f"dataset {name}: cannot write below {root}: {reason}") from error
 
 
 def _read_record(workplace: Path) -> list[dict[str, Any]]:
@@ -56,7 +57,12 @@ def _read_record(workplace: Path) -> list[dict[str, Any]]:
 def find_missing(entries: Sequence[Entry], workplace: Path) -> list[Entry]:
     """The entries that the record does not hold with the same address, place and stated checksums."""
     record = _read_record(workplace)
-    return [entry for entry in entries if not any(_is_same(item, entry) for item in record)]
+    absent = []
+    for entry in entries:
+        arrived = any(_is_same(item, entry) for item in record)
+        if not arrived:
+            absent.append(entry)
+    return absent
 
 
 def _is_same(item: Mapping[str, Any], entry: Entry) -> bool:
@@ -64,7 +70,11 @@ def _is_same(item: Mapping[str, Any], entry: Entry) -> bool:
     for key in ("url", "unpack", "into"):
         if item.get(key) != getattr(entry, key):
             return False
-    return all(getattr(entry, kind) in (None, item.get(kind)) for kind in DIGITS)
+    for kind in DIGITS:
+        stated = getattr(entry, kind)
+        if stated not in (None, item.get(kind)):
+            return False
+    return True
 
 
 def bring_entry(entry: Entry, root: Path, screen: Screen) -> None:

@@ -53,10 +53,11 @@ def download_file(entry: Entry, path: Path, screen: Screen) -> None:
 
 
 def _give_up(entry: Entry, path: Path, furthest: int, failures: int, error: BrokenTransfer) -> UserError:
-    kept = ""
+    advice = suggest_browser(path)
     if furthest:
-        kept = f" What came ({decimal(furthest)}) is kept: the next try goes on from there."
-    return UserError(f"{entry.url}: {error}, {failures} times.{kept} {suggest_browser(path)}")
+        kept = decimal(furthest)
+        advice = f"What came ({kept}) is kept: the next try goes on from there. {advice}"
+    return UserError(f"{entry.url}: {error}, {failures} times. {advice}")
 
 
 def _transfer_rest(entry: Entry, part: Path, screen: Screen) -> None:
@@ -99,8 +100,8 @@ def _receive_file(
         done += file.write(chunk)
         if done > most:
             Path(file.name).unlink()
-            bound = "the size stated, or what the disk can spare"
-            raise UserError(f"{entry.url}: sends more than {decimal(most)} ({bound}); it was removed")
+            bound = f"{decimal(most)} (the size stated, or what the disk can spare)"
+            raise UserError(f"{entry.url}: sends more than {bound}; it was removed")
         screen.step(entry.file, done, total)
     file.flush()
     os.fsync(file.fileno())

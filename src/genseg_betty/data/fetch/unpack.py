@@ -136,8 +136,10 @@ def _write_member(member: Member, path: Path, most: int) -> int:
             if not chunk:
                 break
             written += file.write(chunk)
-    if written < member.size and written <= most:
-        raise DamagedArchive(f"cut off within {member.name}: {written:,} of {member.size:,} bytes")
+    is_whole = written >= member.size
+    if not is_whole and written <= most:
+        extent = f"{written:,} of {member.size:,} bytes"
+        raise DamagedArchive(f"cut off within {member.name}: {extent}")
     return written
 
 
