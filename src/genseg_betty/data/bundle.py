@@ -74,14 +74,7 @@ def prepare_bundle(
     # Preprocessing is fitted on the training cases alone; the validation cases are read as they are.
     intensity = _choose_intensity(config.dataset, facts[: len(train)])
     preprocessing = _fit_preprocessing(
-        reader=reader,
-        n_train=len(train),
-        used=used,
-        facts=facts,
-        measured=measured,
-        size=size,
-        intensity=intensity,
-        config=config.dataset,
+        reader, len(train), used, facts, measured, size=size, intensity=intensity, config=config.dataset
     )
     train_set = _read_set(reader, train, preprocessing)
     validation_set = _read_set(reader, validation, preprocessing)

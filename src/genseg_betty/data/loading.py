@@ -61,14 +61,7 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
     if faults:
         raise UserError("\n".join(faults))
 
-    bundle = prepare_bundle(
-        reader=reader,
-        splits=splits,
-        contents=contents,
-        test=test,
-        size=size,
-        config=config,
-    )
+    bundle = prepare_bundle(reader, splits, contents, test, size=size, config=config)
     reader.save()
     cache.trim()
     return bundle
