@@ -167,7 +167,9 @@ def _write_help_page(config_dir: str | None) -> str:
         **VERBS,
         "help [COMMAND]": "this page, or that of a command",
     }
-    groups = {f"{group}=": ", ".join(names) for group, names in all_members(user_folder(config_dir)).items()}
+    groups = {}
+    for group, names in all_members(user_folder(config_dir)).items():
+        groups[f"{group}="] = ", ".join(names)
     options = {
         "-m, --multirun": "several values a key (seed=0,1,2): one Run for each combination",
         "--config-dir DIR": "your own YAML files, found beside those above",

@@ -57,6 +57,11 @@ def send_to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     return pinned.to(device, non_blocking=True)
 
 
+def write_gib(count: float) -> str:
+    """A number of bytes in GiB, such as "1.3 GiB"."""
+    return f"{count / 2**30:.1f} GiB"
+
+
 def peak_memory(device: torch.device | str) -> int:
     """Most bytes held so far: of GPU memory by torch, or of main memory by this process."""
     if torch.device(device).type == "cuda":

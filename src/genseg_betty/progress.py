@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from genseg_betty.device import peak_memory
+from genseg_betty.device import peak_memory, write_gib
 from genseg_betty.terminal import harmless
 
 Losses = Mapping[str, float] | Callable[[], Mapping[str, float]]
@@ -194,5 +194,5 @@ def _write_memory() -> str:
     """Peak memory: the GPU's where there is one in use, else the process's."""
     on_gpu = torch.cuda.is_initialized()
     peak = peak_memory("cuda" if on_gpu else "cpu")
-    gibibytes = f"{peak / 2**30:.1f} GiB"
-    return f"{gibibytes} GPU" if on_gpu else gibibytes
+    written = write_gib(peak)
+    return f"{written} GPU" if on_gpu else written

@@ -5,8 +5,9 @@ hide a line, forge one or rename the window; a mark of direction could turn a na
 """
 
 import re
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -32,6 +33,12 @@ def say(*lines: object, file: TextIO | None = None) -> None:
     """Print each line, harmless, to `file` (stdout unless given)."""
     for line in lines:
         print(harmless(line), file=file, flush=True)
+
+
+def print_notes(notes: Iterable[object]) -> None:
+    """Print each note on a line of its own on stderr, where it does not mix with what a command prints."""
+    for note in notes:
+        say(f"note: {note}", file=sys.stderr)
 
 
 @contextmanager

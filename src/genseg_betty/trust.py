@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
 
-from genseg_betty.device import free_memory
+from genseg_betty.device import free_memory, write_gib
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
 from genseg_betty.search_path import folders_of_the_user, installed_packages_only
@@ -88,8 +88,7 @@ def _bounded_size(most: float) -> Iterator[None]:
         if value is not None:
             weights += value.numel() * value.element_size()
         if weights > most:
-            bound = f"{most / 2**30:.1f} GiB of weights"
-            raise _refuse_size(f"{bound}, far more than the Run's checkpoints or the memory hold")
+            raise _refuse_size(f"{write_gib(most)} of weights, far more than the Run's checkpoints or the memory hold")
 
     def add_layer(_: nn.Module, name: str, inner: nn.Module | None) -> None:
         nonlocal layers

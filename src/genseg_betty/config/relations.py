@@ -19,7 +19,10 @@ def compare_keys(config: Mapping[str, Any], findings: Findings) -> None:
         values = config.get(section)
         if isinstance(values, Mapping):
             unfit = _list_unfit(section, values, findings)
-            fitting = {key: value for key, value in values.items() if f"{section}.{key}" not in unfit}
+            fitting = {}
+            for key, value in values.items():
+                if f"{section}.{key}" not in unfit:
+                    fitting[key] = value
             findings.problems += _leave_out(find_faults(fitting), unfit)
 
 

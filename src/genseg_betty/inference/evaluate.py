@@ -6,7 +6,6 @@ content of its image wherever that turns up again.
 
 import hashlib
 import os
-import sys
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -39,7 +38,7 @@ from genseg_betty.metrics import case_scores
 from genseg_betty.run import Run
 from genseg_betty.run.names import DICE, JACCARD, SCORES
 from genseg_betty.run.tables import encode_table
-from genseg_betty.terminal import harmless, say
+from genseg_betty.terminal import harmless, print_notes
 
 LABEL_KEYS = ("labels", "classes", "threshold", "foreground", "range")  # how a dataset's masks are read
 
@@ -186,10 +185,8 @@ def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -
     """Say once which masks and images are turned."""
     places = places_of(dataset, cases)
     orientations = [places.orientations.get(case.id) for case in cases]
-    notes = places.notes()
-    notes += note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation)
-    for note in notes:
-        say(f"note: {note}", file=sys.stderr)
+    print_notes(places.notes())
+    print_notes(note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation))
 
 
 def _write_scores(run: Run, label: str, content: bytes) -> Path:

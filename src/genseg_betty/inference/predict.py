@@ -1,7 +1,6 @@
 """Masks for image files: every input gets one mask file under the output folder."""
 
 import errno
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from genseg_betty.files import is_full, remove_leftovers, whole_file
 from genseg_betty.inference.prediction_jobs import Job, note_of_files_beside_slices, plan_jobs
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.saved_networks import load
-from genseg_betty.terminal import say
+from genseg_betty.terminal import print_notes
 
 
 def predict_paths(
@@ -45,12 +44,12 @@ def predict_paths(
     predicted = _predict_jobs(predictor, jobs)
     notes = note_of_turned("the input", predicted.orientations, predictor.preprocessing.orientation)
     notes += note_of_files_beside_slices(jobs)
-    for note in notes:
-        _print_note(note)
+    print_notes(notes)
     written = predicted.written
     failures = predicted.failures
     if failures:
-        title = f"{len(failures)} of {len(jobs)} images failed; the other {len(written)} masks are in {out}:"
+        failed = f"{len(failures)} of {len(jobs)} images failed"
+        title = f"{failed}; the other {len(written)} masks are in {out}:"
         raise UserError(list_below(title, merge_alike(failures, "images")))
     return written
 
@@ -84,10 +83,6 @@ def _predict_jobs(predictor: Predictor, jobs: list[Job]) -> _Predicted:
     return predicted
 
 
-def _print_note(note: str) -> None:
-    say(f"note: {note}", file=sys.stderr)
-
-
 def _explain_unwritable(job: Job, error: OSError, written: int, total: int) -> UserError:
     """The UserError for a disk that takes no more files: the masks after this one would fail as well."""
     return UserError(
@@ -103,7 +98,7 @@ def _tell_of_earlier_files(jobs: list[Job], out: Path) -> None:
     endings = {split_name(mask.name)[1] for mask in masks}
     again = sum(mask.exists() for mask in masks)
     if again:
-        _print_note(f"{again} of {len(jobs)} masks are in {out} already and are made again")
+        print_notes([f"{again} of {len(jobs)} masks are in {out} already and are made again"])
 
     others: list[str] = []
     folders = {mask.parent for mask in masks}
@@ -113,7 +108,7 @@ def _tell_of_earlier_files(jobs: list[Job], out: Path) -> None:
             if ending in endings and file not in masks:
                 others.append(file.relative_to(out).as_posix())
     if others:
-        _print_note(f"{out} keeps files that are no masks of this call: {list_examples(others)}")
+        print_notes([f"{out} keeps files that are no masks of this call: {list_examples(others)}"])
 
 
 def _predict_file(predictor: Predictor, job: Job) -> str | None:

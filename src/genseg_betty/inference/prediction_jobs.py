@@ -95,20 +95,22 @@ def _find_images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]
     above = Path()
     if path in series:
         above = Path(_last_part(path))
-    kept = [image for image in sorted(images) if image == path or not _is_earlier_output(image, path, out)]
-    return [(image, above / image.relative_to(path)) for image in kept]
+
+    # What an earlier call wrote into a folder within the one that is searched is no input.
+    output = out.resolve()
+    is_within = output != path.resolve()
+    found = []
+    for image in sorted(images):
+        is_output = is_within and output in image.resolve().parents
+        if image == path or not is_output:
+            found.append((image, above / image.relative_to(path)))
+    return found
 
 
 def _last_part(path: Path) -> str:
     """The folder's own name, also of `.` and `..`; links are not followed."""
     _, _, name = os.path.abspath(path).rpartition("/")
     return name
-
-
-def _is_earlier_output(image: Path, searched: Path, out: Path) -> bool:
-    """Whether the image lies in the output folder, where that is a folder within the one that is searched."""
-    output = out.resolve()
-    return output != searched.resolve() and output in image.resolve().parents
 
 
 def _is_one_volume(folder: Path) -> bool:

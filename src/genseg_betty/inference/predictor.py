@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.formats.turns import Turn, turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing, resize
-from genseg_betty.device import free_memory
+from genseg_betty.device import free_memory, write_gib
 from genseg_betty.errors import UserError
-from genseg_betty.inference.recorded import FLOAT_BYTES, GIB
+from genseg_betty.inference.recorded import FLOAT_BYTES
 
 WHITE = 255  # of an 8-bit image
 
@@ -124,7 +124,7 @@ class Predictor:
         if needed > free:
             raise UserError(
                 f"the image of {list(size)} pixels becomes {list(grid)} at the spacing of the training data, "
-                f"{self.preprocessing.spacing} mm, which takes {needed / GIB:.1f} GiB, and {free / GIB:.1f} GiB of "
+                f"{self.preprocessing.spacing} mm, which takes {write_gib(needed)}, and {write_gib(free)} of "
                 "memory are free: see whether the file states its own spacing rightly, or use a larger machine"
             )
 

@@ -11,7 +11,7 @@ from genseg_betty.config.checking import check_dataset_section
 from genseg_betty.config.plain import require_plain, require_plain_text
 from genseg_betty.config.schema import FileDatasetConfig, PhantomDatasetConfig
 from genseg_betty.data.preprocessing import Preprocessing, image_size_of
-from genseg_betty.device import free_memory
+from genseg_betty.device import free_memory, write_gib
 from genseg_betty.errors import ConfigError
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import explain_damage
@@ -20,7 +20,6 @@ from genseg_betty.run.run_files import PARTS
 LONGEST_SIDE = 4096  # pixels, as image_size may have
 HIGHEST_LABEL, HIGHEST_COLOUR = 65535, 255
 FLOAT_BYTES = 4
-GIB = 2**30  # bytes
 FINEST, COARSEST = 1e-6, 1e6  # mm between voxels: finer than electron microscopy, coarser than any image
 AXES = ("LR", "PA", "IS")  # the two sides of each axis
 MOST_DRAWN = 100_000  # cases of a phantom, which are listed before any is drawn
@@ -122,8 +121,8 @@ def _require_size(found: Preprocessing) -> None:
     free = free_memory("cpu")
     if needed > free:
         raise ValueError(
-            f"image_size is {shown}, which for {found.num_classes} classes takes {needed / GIB:.1f} GiB, and "
-            f"{free / GIB:.1f} GiB of memory are free"
+            f"image_size is {shown}, which for {found.num_classes} classes takes {write_gib(needed)}, and "
+            f"{write_gib(free)} of memory are free"
         )
 
 
@@ -142,9 +141,10 @@ def _require_spacing(found: Preprocessing) -> None:
     if found.spacing is None:
         return
     dims = found.spatial_dims
+    expected = f"{dims} numbers of mm, {FINEST:g} to {COARSEST:g}"
     possible = [FINEST <= step <= COARSEST for step in found.spacing]
     if len(possible) != dims or not all(possible):
-        raise ValueError(f"spacing is {found.spacing}; expected {dims} numbers of mm, {FINEST:g} to {COARSEST:g}")
+        raise ValueError(f"spacing is {found.spacing}; expected {expected}")
 
 
 def _require_orientation(found: Preprocessing) -> None:

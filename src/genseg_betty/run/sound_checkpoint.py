@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genseg_betty.device import free_memory
+from genseg_betty.device import free_memory, write_gib
 from genseg_betty.errors import UserError
 from genseg_betty.files import require_regular
 from genseg_betty.run.zip_entries import FOREIGN, find_directory, find_pickle
@@ -59,7 +59,7 @@ def _require_memory(path: Path, declared: int) -> None:
     free = free_memory("cpu")
     if declared > free:
         raise UserError(
-            f"the checkpoint {path} declares {declared / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of "
+            f"the checkpoint {path} declares {write_gib(declared)}, and {write_gib(free)} of "
             "memory are free: end other programs or use a larger machine, if the Run comes from where you trust"
         )
 

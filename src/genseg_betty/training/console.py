@@ -11,7 +11,7 @@ from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.config.origins import OF_AUGMENT, SET, find_idle_sections, lies_in
 from genseg_betty.data.inspect.fingerprint_text import describe_fingerprint
 from genseg_betty.data.loading import DataBundle
-from genseg_betty.device import free_memory, peak_memory
+from genseg_betty.device import free_memory, peak_memory, write_gib
 from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.levels.stage import select_stages
 from genseg_betty.multilevel.engine import PhasedEngine
@@ -19,7 +19,7 @@ from genseg_betty.run import Run
 from genseg_betty.run.names import DICE, GENERATOR, JACCARD
 from genseg_betty.terminal import harmless
 from genseg_betty.training.dry_run import check_stage_one
-from genseg_betty.training.memory_estimate import GIB, NetworkSize, estimate_memory, measure_networks
+from genseg_betty.training.memory_estimate import NetworkSize, estimate_memory, measure_networks
 
 
 def announce_run(run: Run, data: DataBundle, has_generator: bool, learns_architecture: bool) -> None:
@@ -87,11 +87,12 @@ def report_networks(engine: PhasedEngine, data: DataBundle, batch_size: int) -> 
     width = max(map(len, sizes))
     lines = [f"{name:{width}}  {size}" for name, size in sizes.items()]
     _print_lines(*_indent_lines("nets:", lines))
-    needed, free = estimate_memory(engine, sizes), free_memory(engine.device)
-    peak = (needed + peak_memory(engine.device)) / GIB
+    needed = estimate_memory(engine, sizes)
+    free = free_memory(engine.device)
+    peak = needed + peak_memory(engine.device)
     _print_lines(
         f"       (one pass of a batch of {batch_size})",
-        f"memory: about {peak:.1f} GiB at its peak; {free / GIB:.1f} GiB are free",
+        f"memory: about {write_gib(peak)} at its peak; {write_gib(free)} are free",
     )
     if needed > free:
         _warn_of_memory(engine, sizes)
@@ -111,8 +112,8 @@ def report_results(run: Run, results: dict[str, Any]) -> None:
     """After the last step: the test scores, the steps that were not made, and the report."""
     lines = []
     for name, found in results["test"].items():
-        dice, jaccard = found[DICE], found[JACCARD]
-        lines.append(f"  {name}: Dice {dice:.3f}, Jaccard {jaccard:.3f} ({found['cases']} cases)")
+        scores = f"Dice {found[DICE]:.3f}, Jaccard {found[JACCARD]:.3f}"
+        lines.append(f"  {name}: {scores} ({found['cases']} cases)")
     if lines:
         lines.insert(0, "test scores, at the size of each case's own mask:")
     elif results["iterations"]:
@@ -138,11 +139,13 @@ def _describe_training(config: DictConfig, data: DataBundle, has_generator: bool
     networks = " and ".join(describe_networks(config, has_generator).values())
     preset = f" (trainer={config.trainer.name})" if describe_reduced(config, has_generator) else ""
     size = "×".join(map(str, data.preprocessing.image_size))
-    counts = {name: len(cases) for name, (_, cases) in data.test.items()}
-    tests = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    tests = []
+    for name, (_, cases) in data.test.items():
+        tests.append(f"{name} ({len(cases)})")
+    listed = ", ".join(tests) or "none"
     return (
         f"{config.method.name}: {networks}{preset}, on {data.dataset.name}, {size} px, {data.num_classes} classes; "
-        f"test: {tests or 'none'}; seed {config.seed}"
+        f"test: {listed}; seed {config.seed}"
     )
 
 

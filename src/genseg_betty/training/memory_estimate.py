@@ -14,7 +14,7 @@ from genseg_betty.levels.stage import Computation, select_stages
 from genseg_betty.multilevel.engine import RECORDING, PhasedEngine
 from genseg_betty.training.dry_run import Shape, dry_run_modules
 
-MIB, GIB = 2**20, 2**30
+MIB = 2**20
 # Copies of a level's weights beside weight, gradient and moments, and of its activations, that a recorded step holds
 # until its derivative has been taken: fitted to benchmarks/results, iterations with and without a hypergradient.
 RECORDED_WEIGHTS, RECORDED_ACTIVATIONS = 5, 3

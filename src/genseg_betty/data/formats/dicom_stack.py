@@ -149,10 +149,8 @@ def _require_pixel_spacing(planes: Sequence[Plane]) -> None:
 
 def _require_parallel(planes: Sequence[Plane], usual: tuple[float, ...] | None) -> None:
     """Raise ImageError for slices of other directions than the usual ones."""
-    turned = []
-    for plane in planes:
-        if not _are_alike(plane.directions, usual, PARALLEL):
-            turned.append(plane.name)
+    directions = [plane.directions for plane in planes]
+    turned = _name_unlike(planes, directions, usual, PARALLEL)
     if turned:
         raise ImageError(
             "unreadable",
@@ -163,17 +161,29 @@ def _require_parallel(planes: Sequence[Plane], usual: tuple[float, ...] | None) 
 
 def _require_one_pixel_size(planes: Sequence[Plane]) -> None:
     """Raise ImageError for slices whose pixels are of another size than those of most."""
-    usual = _find_most_common([plane.spacing for plane in planes])
-    other = []
-    for plane in planes:
-        if not _are_alike(plane.spacing, usual, SAME_SIZE):
-            other.append(plane.name)
+    spacings = [plane.spacing for plane in planes]
+    usual = _find_most_common(spacings)
+    other = _name_unlike(planes, spacings, usual, SAME_SIZE)
     if other:
         raise ImageError(
             "unreadable",
             f"holds {len(other)} of {len(planes)} slices whose pixels have another size ({list_first(other)}); "
             "expected one PixelSpacing, give each series a folder of its own",
         )
+
+
+def _name_unlike(
+    planes: Sequence[Plane],
+    values: Sequence[tuple[float, ...] | None],
+    usual: tuple[float, ...] | None,
+    tolerance: float,
+) -> list[str]:
+    """The names of the planes whose value is not the usual one."""
+    names = []
+    for plane, value in zip(planes, values, strict=True):
+        if not _are_alike(value, usual, tolerance):
+            names.append(plane.name)
+    return names
 
 
 def _are_alike(own: tuple[float, ...] | None, usual: tuple[float, ...] | None, tolerance: float) -> bool:

@@ -13,14 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from genseg_betty.data.formats.common import ImageError, bounded
-from genseg_betty.data.formats.png_pixels import START, decode_deep_png
+from genseg_betty.data.formats.png_pixels import SAMPLES, START, decode_deep_png
 
 HEAD = len(START) + 8 + 13  # bytes until the end of the chunk IHDR
-GRAY = 0
-RGB = 2
-PALETTE = 3
-GRAY_WITH_ALPHA = 4
-RGB_WITH_ALPHA = 6
+GRAY = 0  # the colour type of gray without alpha
 CHUNK_HEAD = 8  # bytes before the data of a chunk
 CHECKSUM = 4  # bytes behind them
 # What a chunk begins with that can say how the picture is to be turned.
@@ -32,14 +28,6 @@ ORIENTATIONS = (
 )
 LONGEST_START = max(len(start) for start in ORIENTATIONS)
 MAX_CHUNKS = 2**20  # a file that is as long as we read has 2**17 of libpng's
-# Samples of a pixel, by colour type.
-SAMPLES = {
-    GRAY: 1,
-    RGB: 3,
-    PALETTE: 1,
-    GRAY_WITH_ALPHA: 2,
-    RGB_WITH_ALPHA: 4,
-}
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,7 @@ def read_png_header(path: Path) -> PngHeader | None:
     if len(head) < HEAD or not head.startswith(START):
         return None
     width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
-    samples = SAMPLES.get(colour, 1)
+    samples = SAMPLES.get(colour, 1)  # a palette's index is one
     return PngHeader((height, width, samples), bits, colour == GRAY)
 
 

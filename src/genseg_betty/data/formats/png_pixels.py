@@ -16,8 +16,16 @@ START = b"\x89PNG\r\n\x1a\n"
 LONGEST_SIDE = 1_000_000  # pixels that libpng takes along one side
 HIGHEST_FILTER = 4
 # Interlaced pixels come in seven passes: the first column and row of each, and the steps between them.
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-# Samples of a pixel of those that have 16 bits, by colour type.
+ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+# Samples of a pixel by colour type, of the types that have 16 bits: gray, RGB, and each with alpha.
 SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}
 
 
