@@ -32,7 +32,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 # Keys of conf/generator that are no argument of the generator's constructor.
-BESIDE_THE_GENERATOR = (
+NON_CONSTRUCTOR_KEYS = (
     "name",
     "alpha",
     "branches",
@@ -74,7 +74,7 @@ def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial
 
 def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, ...]) -> nn.Module:
     """G: encoded masks and α -> images [B, channels, *]."""
-    arguments = _read_arguments(config.generator, BESIDE_THE_GENERATOR)
+    arguments = _read_arguments(config.generator, NON_CONSTRUCTOR_KEYS)
     if config.generator.branches == "single" and "kernels" in arguments:
         kernels = arguments["kernels"]
         arguments["kernels"] = kernels[:1]

@@ -194,8 +194,8 @@ def test_second_derivative_in_alpha_against_finite_differences() -> None:
 
     def compute_loss() -> Tensor:
         torch.manual_seed(3)
-        at_choices = Recorder(generator, architecture())
-        return objective.generator_loss(at_choices, encoder, condition, image)
+        generate_fixed = Recorder(generator, architecture())
+        return objective.generator_loss(generate_fixed, encoder, condition, image)
 
     assert_second_derivative(compute_loss, generator, architecture, rtol=1e-4)
 

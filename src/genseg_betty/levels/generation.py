@@ -56,8 +56,8 @@ class Discrimination(Stage):
 
         def compute_loss(networks: Networks, image: Tensor, condition: Tensor) -> Any:
             discriminate, generate = networks
-            at_choices = generation.fix_architecture(generate)
-            return generation.objective.discriminator_loss(at_choices, discriminate, condition, image)
+            generate_fixed = generation.fix_architecture(generate)
+            return generation.objective.discriminator_loss(generate_fixed, discriminate, condition, image)
 
         return Trial([self.module, generation.module], compute_loss)
 
@@ -157,8 +157,8 @@ class Generation(Stage):
         # No graph of α's own may outlive a trial: its nodes would tie α to the stream of that trial.
         with torch.no_grad():
             weights = {} if self.search_weights is None else self.search_weights()
-        choices = {half: weight.detach().requires_grad_() for half, weight in weights.items()}
-        return lambda *inputs: network(*inputs, choices or None)
+        alpha = {half: weight.detach().requires_grad_() for half, weight in weights.items()}
+        return lambda *inputs: network(*inputs, alpha or None)
 
     def dry_pass(self) -> Trial:
         def draw_images(networks: Networks, image: Tensor, condition: Tensor) -> Any:
@@ -172,7 +172,7 @@ class Generation(Stage):
             modules.append(self.discriminator.module)
 
         def compute_loss(networks: Networks, image: Tensor, condition: Tensor) -> Any:
-            at_choices = self.fix_architecture(networks[0])
-            return self.objective.generator_loss(at_choices, networks[-1], condition, image)
+            generate_fixed = self.fix_architecture(networks[0])
+            return self.objective.generator_loss(generate_fixed, networks[-1], condition, image)
 
         return Trial(modules, compute_loss)
