@@ -166,7 +166,9 @@ def _is_defined_in(module: str, name: str) -> bool:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError:
         return False
-    return callable(found) and found.__module__ == module
+    if not callable(found):
+        return False
+    return found.__module__ == module or found.__module__.startswith(f"{module}.")  # a package hands on its own
 
 
 def _find_library_networks(library: str) -> dict[str, type[nn.Module]]:

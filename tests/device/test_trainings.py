@@ -93,10 +93,10 @@ CASES = [
     Case("genseg", "deeplab", "soft_intro_vae", "finite_difference", ("method.augment_pairs=both",)),
     Case("genseg", "smp", "bbdm", "exact", ("arch_every=2",)),
     Case("genseg", "monai", "wgan_gp", "none", ("backbone.activation_checkpointing=true",)),
-    Case("genseg", "unet3d", "pix2pix3d", "exact"),
+    Case("genseg", "unet3d", "pix2pix3d", "exact", ("augment=strong",)),
     Case("separate", other=("trainer.optimizers.segmenter={name: rmsprop, lr: 1e-3}",)),
     Case("vanilla", other=("trainer.optimizers.segmenter={name: sgd, lr: 1e-2, momentum: 0.9}",)),
-    Case("combine", other=("trainer.scheduler=plateau",)),
+    Case("combine", other=("trainer.scheduler=plateau", "augment=elastic")),
 ]
 
 

@@ -89,6 +89,15 @@ def test_masks_are_augmented_as_in_training(run: Run, data_root: Path, tmp_path:
     assert all(200 < (mask == 255).sum() < 400 for mask in masks)
 
 
+def test_images_have_the_intensities_of_the_recipe(
+    plain_run: Run, config: DictConfig, make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    config.augment.intensity = {"brightness": {"probability": 1.0, "range": [0.5, 0.5]}}
+    dark = pixels(generate(make_run("dark").path, 2, tmp_path / "dark") / "images")
+    for name, values in pixels(generate(plain_run.path, 2, tmp_path / "plain") / "images").items():
+        np.testing.assert_allclose(dark[name], values / 2.0, atol=0.76)
+
+
 @pytest.mark.parametrize("strongest", [False, True])
 def test_images_are_the_generators(plain_run: Run, config: DictConfig, tmp_path: Path, strongest: bool) -> None:
     out = generate(plain_run.path, 2, tmp_path / "out", strongest=strongest)

@@ -146,6 +146,7 @@ def segmenter_step(engine, before, new_g, leaves_a):
         mask = level.augment.mask(batch.mask)
         inputs = mask[:, None].double() * 2 - 1, softmax(before["architecture"], leaves_a)
         image = functional_call(generation.module, before["generator"].named(new_g), inputs)
+        image = level.augment.image(image)
         real_image, real_mask = level.augment.pair(batch.image, batch.mask)
     synthetic = bce_dice(functional_call(level.module, held.named(leaves) | aside, (image,)), mask)
     real = bce_dice(functional_call(level.module, held.named(leaves) | buffers, (real_image,)), real_mask)
@@ -186,6 +187,11 @@ CASES = {
     "arch_every=2": ["arch_every=2"],
     "three convolutions a cell": ["generator.fused=never", "generator.dropout=0"],
     "the paper's optimizers": PAPER,
+    "augment=strong": [
+        "augment=strong",
+        "augment.intensity.gamma.probability=1",
+        "augment.intensity.noise.probability=1",
+    ],
 }
 
 

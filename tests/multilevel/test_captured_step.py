@@ -62,6 +62,12 @@ CASES = {
     "wgan_gp": ["generator=wgan_gp"],
     "swinunet": ["backbone=swinunet"],
     "combine": ["method=combine"],
+    "augment=strong": [
+        "augment=strong",
+        "augment.intensity.noise.probability=1",
+        "augment.intensity.blur.probability=1",
+    ],
+    "augment=elastic": ["augment=elastic"],
     "separate": ["method=separate", "trainer.iterations=4"],
     "sgd": [f"trainer.optimizers.{part}={{name: sgd, lr: 1e-3}}" for part in ("generator", "segmenter")],
 }

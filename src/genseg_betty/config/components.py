@@ -5,17 +5,24 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from genseg_betty.config.marks import Length, Range
 from genseg_betty.config.quantities import (
+    Angle,
     Axis,
+    Blurs,
     Border,
     Channels,
+    Exponents,
+    Factors,
     Fraction,
     ImageSize,
     Kernel,
     Layers,
     Levels,
     Positive,
+    Share,
+    Shrinkings,
     Weight,
     Word,
+    Zooms,
 )
 
 Sizes = Annotated[list[Layers], Length(1, 16)]  # one for each stage of a network
@@ -117,12 +124,64 @@ class MethodConfig(ComponentConfig):
 
 
 @dataclass(kw_only=True)
+class OperationConfig:
+    """An operation on intensities: the share of images that it acts on, and of their channels."""
+
+    probability: Share
+    channels: Share = 1.0
+
+
+@dataclass(kw_only=True)
+class FactorConfig(OperationConfig):
+    range: Factors
+
+
+@dataclass(kw_only=True)
+class BlurConfig(OperationConfig):
+    range: Blurs
+
+
+@dataclass(kw_only=True)
+class ResolutionConfig(OperationConfig):
+    range: Shrinkings
+
+
+@dataclass(kw_only=True)
+class GammaConfig(OperationConfig):
+    range: Exponents
+
+
+@dataclass(kw_only=True)
+class IntensityConfig:
+    """Operations on intensities in the order in which they act; null leaves one out."""
+
+    noise: FactorConfig | None = None
+    blur: BlurConfig | None = None
+    brightness: FactorConfig | None = None
+    contrast: FactorConfig | None = None
+    low_resolution: ResolutionConfig | None = None
+    inverted_gamma: GammaConfig | None = None
+    gamma: GammaConfig | None = None
+
+
+@dataclass(kw_only=True)
+class ElasticConfig:
+    cells: Annotated[int, Range(least=1, most=64)]
+    shift: Annotated[float, Range(least=0, most=0.4)]  # beyond that images may fold
+    probability: Share = 1.0
+
+
+@dataclass(kw_only=True)
 class AugmentConfig(ComponentConfig):
     offered: ClassVar = ("spacing",)
     arguments: ClassVar = {
-        "rotate": Annotated[float, Range(least=0, most=180)],
+        "rotate": Angle,
+        "rotate_volumes": Angle | None,
         "flip": Annotated[list[Axis], Length(0, 3)],
         "translate": Fraction,
-        "mask_border": Border,
-        "pair_border": Border,
+        "scale": Zooms | None,
+        **dict.fromkeys(("rotate_probability", "scale_probability"), Share),
+        **dict.fromkeys(("mask_border", "pair_border"), Border),
+        "elastic": ElasticConfig | None,
+        "intensity": IntensityConfig | None,
     }

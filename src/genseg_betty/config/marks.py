@@ -110,6 +110,16 @@ class Product(Unspoken):
 
 
 @dataclass(frozen=True)
+class Rising(Unspoken):
+    """The numbers of a list do not fall."""
+
+    def require_fit(self, values: Sequence[Scalar]) -> None:
+        """Raise ValueError where one is below the one before it."""
+        if sorted(values) != list(values):
+            raise ValueError("the first is the least, and the last the most")
+
+
+@dataclass(frozen=True)
 class Tag:
     """Marks a union of sections of which the value of `key` picks one; where it is missing, `default` does."""
 

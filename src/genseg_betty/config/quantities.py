@@ -7,7 +7,7 @@ import posixpath
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from genseg_betty.config.marks import Form, Length, Product, Range
+from genseg_betty.config.marks import Form, Length, Product, Range, Rising
 from genseg_betty.config.plain import LARGEST
 
 MANY = 10**9
@@ -21,6 +21,7 @@ Seed = Annotated[int, Range(least=0, below=2**32)]
 BatchSize = Annotated[int, Range(least=1, beyond=1024)]
 
 Fraction = Annotated[float, Range(least=0, below=1)]
+Share = Annotated[float, Range(least=0, most=1)]  # of images or channels that an operation is drawn for
 Weight = Annotated[float, Range(least=0, beyond=1e6)]  # of a term of a loss, or of weight decay
 Rate = Annotated[float, Range(least=0, beyond=1e3)]  # 0 freezes what it belongs to
 Epsilon = Annotated[float, Range(least=1e-16, most=1)]  # its square is divided by
@@ -37,6 +38,17 @@ Level = Annotated[float, Range(beyond=1e30)]  # an intensity in a file's units
 Window = tuple[Level, Level]
 Border = Literal["zeros", "border", "reflection"]
 Axis = Literal[0, 1, 2]
+Angle = Annotated[float, Range(least=0, most=180)]  # degrees
+Factor = Annotated[float, Range(least=0, most=10)]  # of intensities, or standard deviations of noise
+Factors = Annotated[tuple[Factor, Factor], Rising()]
+Exponent = Annotated[float, Range(least=0.1, most=10)]
+Exponents = Annotated[tuple[Exponent, Exponent], Rising()]
+Blur = Annotated[float, Range(least=0.1, most=8)]  # pixels
+Blurs = Annotated[tuple[Blur, Blur], Rising()]
+Shrinking = Annotated[float, Range(least=0.05, most=1)]  # the factor of a size
+Shrinkings = Annotated[tuple[Shrinking, Shrinking], Rising()]
+Zoom = Annotated[float, Range(least=0.1, most=10)]
+Zooms = Annotated[tuple[Zoom, Zoom], Rising()]
 
 Channels = Annotated[int, Range(least=1, beyond=4096)]
 Levels = Annotated[int, Range(least=1, beyond=16)]  # each halves the image

@@ -76,6 +76,7 @@ def generate(
         with seeded(derived_seed(seed, "generate", index)):
             mask = _fit_mask(masks[chosen], preprocessing.image_size, seed, index)
             image, mask = renderer(augment.mask(mask[None]))
+            image = augment.image(image[None])[0]
         _write_pair(out, name_file(index), image, mask.numpy(), preprocessing)
     return out
 

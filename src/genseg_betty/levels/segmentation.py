@@ -72,7 +72,7 @@ class Segmentation(SegmenterLevel):
     images alone: those are what the segmenter is validated and used on, and early synthetic images look unlike them.
 
     Args:
-        augment: makes M̂ of M.
+        augment: makes M̂ of M, and changes the intensities of Î where its recipe has any.
         real_weight: γ.
         augment_real: move the real pairs as well, as the Combine baseline does; the paper leaves them as they are.
     """
@@ -93,9 +93,10 @@ class Segmentation(SegmenterLevel):
         return synthetic + real
 
     def render_synthetic(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The images of these masks, and the masks; generators that draw masks too give their own."""
+        """The images of these masks, augmented, and the masks; generators that draw masks too give their own."""
         with torch.set_grad_enabled(self.needs_lower_gradients):
             image, mask = self.generator.render(mask)
+            image = self.augment.image(image)
         image, mask = self.cut_graph(image, mask)
         return image, mask
 

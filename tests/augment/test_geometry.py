@@ -9,6 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from genseg_betty.augment import Augmentation
+from genseg_betty.augment.geometry import Geometry
 from genseg_betty.errors import UserError
 
 SCIPY_MODES = {"zeros": "grid-constant", "border": "nearest", "reflection": "mirror"}
@@ -26,7 +27,7 @@ def test_pair_matches_scipy(border: str) -> None:
     mask = blobs()
     image = torch.rand(3, 2, 40, 56, dtype=torch.float64) * 2 - 1
     torch.manual_seed(5)
-    matrices = augment.draw_moves(3, 40, 56).numpy()
+    matrices = augment.geometry.draw_moves(3, 40, 56).numpy()
     torch.manual_seed(5)
     moved_image, moved_mask = augment.pair(image, mask)
     torch.manual_seed(5)
@@ -65,7 +66,7 @@ def test_nothing_asked_changes_nothing() -> None:
 
 
 def test_rotation_keeps_the_centre_and_its_range() -> None:
-    matrices = Augmentation(rotate=20, flip=(), translate=0).draw_moves(500, 31, 51)
+    matrices = Augmentation(rotate=20, flip=(), translate=0).geometry.draw_moves(500, 31, 51)
     centre = torch.tensor([15.0, 25.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(matrices @ centre, centre.expand(500, 3))
     angles = torch.rad2deg(torch.atan2(matrices[:, 1, 0], matrices[:, 0, 0]))
@@ -75,7 +76,7 @@ def test_rotation_keeps_the_centre_and_its_range() -> None:
 
 
 def test_translation_is_a_fraction_of_each_side() -> None:
-    shifts = Augmentation(rotate=0, flip=(), translate=0.1).draw_moves(500, 100, 200)[:, :2, 2]
+    shifts = Augmentation(rotate=0, flip=(), translate=0.1).geometry.draw_moves(500, 100, 200)[:, :2, 2]
     for axis, limit in ((0, 10), (1, 20)):
         assert 0.9 * limit < shifts[:, axis].max() <= limit
         assert -limit <= shifts[:, axis].min() < -0.9 * limit
@@ -86,7 +87,7 @@ def test_order_is_random() -> None:
 
     The inverse matrices say the same of the other order. A random order leaves the box both ways.
     """
-    matrices = Augmentation(rotate=180, flip=(), translate=0.1).draw_moves(1000, 101, 101)
+    matrices = Augmentation(rotate=180, flip=(), translate=0.1).geometry.draw_moves(1000, 101, 101)
     centre = torch.tensor([50.0, 50.0, 1.0], dtype=torch.float64)
     for moves in (matrices, torch.linalg.inv(matrices)):
         distance = (moves @ centre - centre).abs().amax(dim=1)
@@ -183,7 +184,7 @@ def test_volumes_match_scipy() -> None:
     image = torch.rand(3, 1, *size, dtype=torch.float64) * 2 - 1
     augment = Augmentation(rotate=25, flip=(0, 1, 2), translate=0.2, pair_border="border")
     torch.manual_seed(6)
-    matrices = augment.draw_moves(3, *size).numpy()
+    matrices = augment.geometry.draw_moves(3, *size).numpy()
     torch.manual_seed(6)
     moved_image, moved_mask = augment.pair(image, mask)
     for index, matrix in enumerate(matrices):
@@ -206,18 +207,133 @@ def test_flips_of_volumes_are_named_as_those_of_images(axis: int, dimension: int
 def test_volumes_of_thick_slices_turn_as_bodies_do() -> None:
     """Distances in mm stay, which they would not if slices 5 mm apart were turned like pixels."""
     steps = torch.tensor([5.0, 1.0, 0.8], dtype=torch.float64)
-    moved = Augmentation(rotate=30, flip=(), translate=0, spacing=steps.tolist()).draw_moves(50, 9, 31, 51)[:, :3, :3]
+    moved = Augmentation(rotate=30, flip=(), translate=0, spacing=steps.tolist()).geometry.draw_moves(50, 9, 31, 51)[
+        :, :3, :3
+    ]
     turns = moved * steps[:, None] / steps  # of mm to mm
     torch.testing.assert_close(turns @ turns.mT, torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
     torch.testing.assert_close(torch.linalg.det(turns), torch.ones(50, dtype=torch.float64))
-    plain = Augmentation(rotate=30, flip=(), translate=0).draw_moves(50, 9, 31, 51)[:, :3, :3]
+    plain = Augmentation(rotate=30, flip=(), translate=0).geometry.draw_moves(50, 9, 31, 51)[:, :3, :3]
     assert (plain * steps[:, None] / steps @ (plain * steps[:, None] / steps).mT - torch.eye(3)).abs().max() > 0.5
 
 
 def test_rotation_of_volumes_turns_about_every_axis() -> None:
-    matrices = Augmentation(rotate=20, flip=(), translate=0).draw_moves(200, 9, 31, 51)
+    matrices = Augmentation(rotate=20, flip=(), translate=0).geometry.draw_moves(200, 9, 31, 51)
     centre = torch.tensor([4.0, 15.0, 25.0, 1.0], dtype=torch.float64)
     torch.testing.assert_close(matrices @ centre, centre.expand(200, 4))
     turns = matrices[:, :3, :3]
     torch.testing.assert_close(turns @ turns.mT, torch.eye(3, dtype=torch.float64).expand(200, 3, 3))
     assert (turns - torch.eye(3)).abs().amax(dim=0).min() > 0.005
+
+
+@pytest.mark.parametrize(
+    ("size", "pixel", "turned"), [((41, 31), (3, 5), (5, -3)), ((21, 41, 31), (0, 3, 5), (0, 5, -3))]
+)
+def test_a_turn_by_90_degrees_takes_a_pixel_there(
+    size: tuple[int, ...], pixel: tuple[int, ...], turned: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places are counted from the centre; volumes turn about their first axis here."""
+    angles = [math.pi / 2, 0, 0][: 2 * len(size) - 3]
+    monkeypatch.setattr(Geometry, "_draw_angles", lambda *_: angles)
+    augment = Augmentation(flip=(), translate=0)
+    centre = np.array(size) // 2
+    mask = torch.zeros(1, *size, dtype=torch.int64)
+    mask[(0, *(centre + pixel))] = 1
+    moved = augment.mask(mask)
+    assert moved[(0, *(centre + turned))] == 1
+    assert moved.sum() == 1
+
+
+@pytest.mark.parametrize("size", [(41, 61), (21, 41, 61)])
+def test_a_scale_takes_a_pixel_there(size: tuple[int, ...]) -> None:
+    """Twice as far from the centre, and twice as large along each axis."""
+    augment = Augmentation(rotate=0, flip=(), translate=0, scale=[2, 2])
+    centre = np.array(size) // 2
+    pixel = np.array([4, -5, 7])[-len(size) :]
+    mask = torch.zeros(1, *size, dtype=torch.int64)
+    block = tuple(slice(at - 1, at + 2) for at in centre + pixel)  # three pixels a side
+    mask[(0, *block)] = 1
+    moved = augment.mask(mask)
+    middle = moved[0].nonzero().double().mean(dim=0).numpy()
+    np.testing.assert_allclose(middle, centre + 2 * pixel, atol=0.5)
+    sides = np.ptp(moved[0].nonzero().numpy(), axis=0) + 1
+    assert (abs(sides - 6) <= 1).all()
+
+
+def test_a_translation_takes_a_pixel_there() -> None:
+    augment = Augmentation(rotate=0, flip=(), translate=0.2)
+    mask = torch.zeros(8, 40, 50, dtype=torch.int64)
+    mask[:, 20, 25] = 1
+    torch.manual_seed(2)
+    shifts = augment.geometry.draw_moves(8, 40, 50)[:, :2, 2]
+    torch.manual_seed(2)
+    for moved, shift in zip(augment.mask(mask), shifts, strict=True):
+        row, column = (torch.tensor([20, 25]) - shift).round().long()
+        assert moved.sum() == 1
+        assert moved[row, column] == 1
+
+
+def test_a_scale_is_uniform_in_its_range_and_has_its_share() -> None:
+    augment = Augmentation(rotate=0, flip=(), translate=0, scale=[0.7, 1.4], scale_probability=0.2)
+    matrices = augment.geometry.draw_moves(4000, 31, 51)
+    factors = 1 / matrices[:, 0, 0]
+    torch.testing.assert_close(matrices[:, 1, 1], matrices[:, 0, 0])
+    scaled = factors[(factors - 1).abs() > 1e-9]
+    assert abs(len(scaled) / 4000 - 0.2) < 0.02
+    assert 0.7 <= scaled.min() < 0.71
+    assert 1.39 < scaled.max() <= 1.4
+    assert abs(scaled.mean() - 1.05) < 0.03
+
+
+def test_a_share_of_images_turns_and_volumes_have_a_range_of_their_own() -> None:
+    augment = Augmentation(rotate=180, rotate_volumes=30, rotate_probability=0.2, flip=(), translate=0)
+    flat = augment.geometry.draw_moves(3000, 31, 51)
+    angles = torch.rad2deg(torch.atan2(flat[:, 1, 0], flat[:, 0, 0]))
+    turned = angles[angles != 0]
+    assert abs(len(turned) / 3000 - 0.2) < 0.03
+    assert turned.abs().max() > 170
+    turns = augment.geometry.draw_moves(3000, 9, 31, 51)[:, :3, :3]
+    traces = turns.diagonal(dim1=1, dim2=2).sum(dim=1)
+    degrees = torch.rad2deg(torch.acos(((traces - 1) / 2).clamp(-1, 1)))
+    assert abs((degrees > 0.1).double().mean() - 0.2) < 0.03
+    assert 30 < degrees.max() < 60  # about all three axes at once
+
+
+def test_faults_of_shares_and_scales_are_told() -> None:
+    with pytest.raises(UserError) as raised:
+        Augmentation(rotate_volumes=200, rotate_probability=-0.1, scale=[1.4, 0.7], scale_probability=2)
+    for expected in (
+        "augment.rotate_volumes=200: expected degrees within 0 to 180",
+        "augment.rotate_probability=-0.1: expected a share of the images, from 0 to 1",
+        "augment.scale=[1.4, 0.7]: expected [least, most] within 0.1 to 10",
+        "augment.scale_probability=2: expected a share of the images, from 0 to 1",
+    ):
+        assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "size", "expected"),
+    [
+        (
+            None,
+            (31, 51),
+            [[0.978583971042, 0.205848030398, -3.270010454814], [-0.205848030398, 0.978583971042, 4.785742581933]],
+        ),
+        (
+            (2.0, 1.0, 1.0),
+            (9, 31, 51),
+            [
+                [0.999310211347, -0.005417059257, 0.017760372845, 0.511216036947],
+                [0.002582662666, 0.966056921081, 0.258326068554, -7.111582207861],
+                [0.074227594917, 0.258102009112, -0.965404536415, 48.597239578998],
+            ],
+        ),
+    ],
+)
+def test_seeds_draw_the_papers_operations_as_ever(
+    spacing: tuple[float, ...] | None, size: tuple[int, ...], expected: list[list[float]]
+) -> None:
+    """So that a Run of an earlier version goes on as it began; the second image's move."""
+    torch.manual_seed(5)
+    moves = Augmentation(spacing=spacing).geometry.draw_moves(2, *size)
+    np.testing.assert_allclose(moves[1, : len(size)].numpy(), expected, atol=1e-11)
