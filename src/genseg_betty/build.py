@@ -3,6 +3,7 @@
 Every network draws its first weights from a seed of its own, so that all methods start from the same segmenter.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import fields
 from inspect import signature
@@ -15,8 +16,10 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from genseg_betty.augment import Augmentation
+from genseg_betty.backbones.encoders import FROZEN_NOTE
 from genseg_betty.backbones.probe import first_line
 from genseg_betty.backbones.second_order import TwiceDifferentiable
+from genseg_betty.config.encoder_weights import find_installed
 from genseg_betty.errors import UserError
 from genseg_betty.generators.cells import OPERATIONS, Architecture, operations_of
 from genseg_betty.generators.encoding import mask_channels
@@ -31,6 +34,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
 }
 
+SMP, MONAI = "segmentation_models_pytorch.", "monai.networks.nets."
+NOT_PRETRAINED = {"weights": None, "pretrained": False}  # arguments by which MONAI and timm download no weights
 # Keys of conf/generator that are no argument of the generator's constructor.
 NON_CONSTRUCTOR_KEYS = (
     "name",
@@ -70,6 +75,34 @@ def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial
     if isinstance(network, TwiceDifferentiable):
         return network
     return TwiceDifferentiable(network)
+
+
+def build_saved_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
+    """S as `build_segmenter` makes it, for weights of a checkpoint: no pretrained ones are looked for."""
+    network = build_segmenter(leave_out_pretrained(config), channels, num_outputs, spatial_dims)
+    if isinstance(network, TwiceDifferentiable):
+        network.notes.discard(FROZEN_NOTE)  # its encoder does not stay at random weights
+    return network
+
+
+def leave_out_pretrained(config: DictConfig) -> DictConfig:
+    """The config without a pretrained encoder: a Run holds all weights, so nothing is to be downloaded or installed."""
+    config = copy.deepcopy(config)
+    backbone = OmegaConf.select(config, "backbone")
+    if not isinstance(backbone, DictConfig):
+        return config
+    target = str(backbone.get("_target_"))
+    installed = find_installed(backbone.get("encoder_weights"))
+    if installed is not None:
+        backbone.encoder = installed.encoder  # a YAML file may leave it to the weights
+    if "encoder_weights" in backbone or target.startswith(SMP):
+        backbone.encoder_weights = None  # SMP's own classes fetch some unless told not to
+    if target.startswith(("genseg_betty.", SMP, MONAI)):
+        for section in (backbone, backbone.get("arguments")):
+            if isinstance(section, DictConfig):
+                asked = {key: value for key, value in NOT_PRETRAINED.items() if key in section}
+                section.update(asked)
+    return config
 
 
 def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, ...]) -> nn.Module:

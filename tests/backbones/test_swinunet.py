@@ -87,7 +87,12 @@ def test_pretrained_weights_arrive_at_another_window_and_fewer_blocks(offered, m
         return model
 
     monkeypatch.setattr(timm, "create_model", marked)
-    network = swinunet(1, 1, encoder_weights=WEIGHTS, frozen_encoder=True).network
+    pretrained = swinunet(1, 1, encoder_weights=WEIGHTS, frozen_encoder=True)
+    network = pretrained.network
+    # The mean over the colours of (u + 1) / 2 -> (x - mean) / std, at u = 0 and 1.
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
+    found = pretrained.encoder_input(torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1)).flatten()
+    torch.testing.assert_close(found, torch.stack([((0.5 - mean) / std).mean(), ((1 - mean) / std).mean()]))
     assert offered == [(WEIGHTS, True)]
     assert all((parameter == 0.5).all() for parameter in network.encoder.parameters())
     assert not any(parameter.requires_grad for parameter in network.encoder.parameters())
@@ -105,5 +110,5 @@ def test_failed_download_says_what_to_do(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(UserError, match=r"no route.*encoder_weights=null"):
+    with pytest.raises(UserError, match=r"no route.*encoder_weights=null.*encoder_weights=lite0"):
         swinunet(1, 1, encoder_weights=WEIGHTS)

@@ -65,9 +65,10 @@ def explain_failure(encoder: str, weights: str | None, error: Exception, fitting
     if weights is None:
         return f"{found}\nChoose an encoder that fits this backbone and these images, e.g. {fitting}."
     return (
-        f"{found}\nIts pretrained weights ({weights}) may be out of reach. Set backbone.encoder_weights=null "
-        "for random weights, go online once, or place the files in the Hugging Face cache (HF_HUB_CACHE, "
-        "by default ~/.cache/huggingface/hub)."
+        f"{found}\nIts pretrained weights ({weights}) may be out of reach. Leave backbone.encoder out and set "
+        "backbone.encoder_weights=lite0 for a pretrained encoder that needs no download, set "
+        "backbone.encoder_weights=null for random weights, go online once, or place the files in the Hugging Face "
+        "cache (HF_HUB_CACHE, by default ~/.cache/huggingface/hub)."
     )
 
 

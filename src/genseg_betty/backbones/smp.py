@@ -1,7 +1,7 @@
 """UNet, DeepLab, and every other architecture of segmentation_models.pytorch (SMP), with every encoder it has.
 
 UNet: Ronneberger et al., MICCAI 2015, on a ResNet-like encoder. DeepLabV3: Chen et al., arXiv:1706.05587;
-DeepLabV3+: Chen et al., ECCV 2018. Nothing is downloaded unless `encoder_weights` is set.
+DeepLabV3+: Chen et al., ECCV 2018. Nothing is downloaded unless `encoder_weights` names a set that is.
 
 SMP is imported where a network is built: that takes seconds, which a mistyped command should not cost.
 """
@@ -15,6 +15,7 @@ from torch import nn
 
 from genseg_betty.backbones.checkpointing import checkpoint_if_asked
 from genseg_betty.backbones.dimensions import images_only
+from genseg_betty.backbones.encoder_input import PretrainedNetwork
 from genseg_betty.backbones.encoders import (
     TIMM,
     check_encoder,
@@ -23,7 +24,7 @@ from genseg_betty.backbones.encoders import (
     list_nearest,
     list_size_options,
 )
-from genseg_betty.backbones.padding import PadToMultiple
+from genseg_betty.backbones.pretrained import EncoderChoice
 from genseg_betty.backbones.probe import find_padding
 from genseg_betty.errors import UserError
 
@@ -38,7 +39,7 @@ def unet(
     num_outputs: int,
     spatial_dims: int = 2,
     base_channels: int = LIBRARY_WIDTH,
-    encoder: str = "resnet34",
+    encoder: str | None = None,
     encoder_weights: str | None = None,
     frozen_encoder: bool = False,
     activation_checkpointing: bool = False,
@@ -66,7 +67,7 @@ def deeplab(
     num_outputs: int,
     spatial_dims: int = 2,
     base_channels: int = LIBRARY_WIDTH,
-    encoder: str = "resnet50",
+    encoder: str | None = None,
     encoder_weights: str | None = None,
     version: Literal["v3", "v3plus"] = "v3",
     frozen_encoder: bool = False,
@@ -79,6 +80,7 @@ def deeplab(
     batch in training. The other arguments and errors are those of `smp`.
     """
     images_only("deeplab", spatial_dims)
+    choice = EncoderChoice.read(encoder, encoder_weights, "resnet50")
     if version not in DEEPLAB_VERSIONS:
         choices = ", ".join(DEEPLAB_VERSIONS)
         raise UserError(f"backbone.version={version}: expected one of {choices}.")
@@ -86,7 +88,7 @@ def deeplab(
         in_channels,
         num_outputs,
         arch=DEEPLAB_VERSIONS[version],
-        encoder=encoder,
+        encoder=choice.name,
         encoder_weights=encoder_weights,
         base_channels=base_channels,
         frozen_encoder=frozen_encoder,
@@ -99,7 +101,7 @@ def smp(
     num_outputs: int,
     spatial_dims: int = 2,
     arch: str = "Unet",
-    encoder: str = "resnet34",
+    encoder: str | None = None,
     encoder_weights: str | None = None,
     base_channels: int = LIBRARY_WIDTH,
     frozen_encoder: bool = False,
@@ -110,8 +112,10 @@ def smp(
 
     Args:
         arch: a class of SMP: Unet, FPN, Segformer, DPT, …; in any case.
-        encoder: an SMP encoder name, or "tu-" and a timm model's name. DPT takes those of timm alone.
-        encoder_weights: None (random weights), or a pretrained set such as "imagenet", which is downloaded.
+        encoder: an SMP encoder name, or "tu-" and a timm model's name; None: that of the weights, or resnet34. DPT
+            takes those of timm alone.
+        encoder_weights: None (random weights), "lite0" or "lite2" of an installed package, or a pretrained set such
+            as "imagenet", which is downloaded.
         base_channels: the decoder's widths; 16 stands for the library's own, 8 for half of them.
         frozen_encoder: its weights and BatchNorm statistics stay as they are.
         activation_checkpointing: see `checkpointing.py`.
@@ -121,12 +125,15 @@ def smp(
         UserError: an unknown name, a combination that SMP refuses, a download that failed, volumes (spatial_dims=3).
     """
     images_only("smp", spatial_dims)
-    architecture = _find_architecture(arch, encoder, encoder_weights)
+    choice = EncoderChoice.read(encoder, encoder_weights, "resnet34")
+    architecture = _find_architecture(arch, choice)
     network, padding = architecture.build_scaled(in_channels, num_outputs, base_channels, arguments or {})
     frozen = ("encoder",) if frozen_encoder else ()
     notes = list_frozen_notes(frozen_encoder, encoder_weights)
     notes += checkpoint_if_asked(network, activation_checkpointing)
-    return PadToMultiple(network, *padding, frozen, notes)
+    pretrained = PretrainedNetwork(network, *padding, frozen, notes)
+    choice.finish_network(pretrained, in_channels)
+    return pretrained
 
 
 def architectures() -> list[str]:
@@ -136,7 +143,7 @@ def architectures() -> list[str]:
     return [kind.__name__ for kind in library.MODEL_ARCHITECTURES_MAPPING.values()]
 
 
-def _find_architecture(arch: str, encoder: str, encoder_weights: str | None) -> "_Architecture":
+def _find_architecture(arch: str, choice: EncoderChoice) -> "_Architecture":
     import segmentation_models_pytorch as library
 
     kind = library.MODEL_ARCHITECTURES_MAPPING.get(arch.lower())
@@ -146,9 +153,9 @@ def _find_architecture(arch: str, encoder: str, encoder_weights: str | None) -> 
             f"backbone.arch={arch}: no such architecture. Nearest: {list_nearest(arch, names, 1)}. "
             f"SMP has {', '.join(names)}."
         )
-    check_encoder(encoder, encoder_weights)
+    check_encoder(choice.name, choice.downloaded)
     signature = inspect.signature(kind.__init__).parameters
-    return _Architecture(kind.__name__, signature, encoder, encoder_weights)
+    return _Architecture(kind.__name__, signature, choice.name, choice.downloaded)
 
 
 @dataclass(frozen=True)

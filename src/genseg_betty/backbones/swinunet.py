@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from genseg_betty.backbones.checkpointing import checkpoint_if_asked
 from genseg_betty.backbones.dimensions import images_only
+from genseg_betty.backbones.encoder_input import PretrainedNetwork
 from genseg_betty.backbones.encoders import list_frozen_notes, list_nearest
-from genseg_betty.backbones.padding import PadToMultiple
 from genseg_betty.backbones.swin_stages import PATCH, Stages
 from genseg_betty.errors import UserError
 
@@ -51,12 +51,14 @@ def swinunet(
     images_only("swinunet", spatial_dims)
     stages = Stages(base_channels, depths, decoder_depths, heads, window, drop_path)
     network = SwinUNet(in_channels, num_outputs, stages)
-    if encoder_weights is not None:
-        _load_encoder(network.encoder, encoder_weights, in_channels, window)
     frozen = ("encoder",) if frozen_encoder else ()
     notes = list_frozen_notes(frozen_encoder, encoder_weights)
     notes += checkpoint_if_asked(network, activation_checkpointing)
-    return PadToMultiple(network, stages.stride, frozen=frozen, notes=notes)
+    pretrained = PretrainedNetwork(network, stages.stride, frozen=frozen, notes=notes)
+    if encoder_weights is not None:
+        published = _load_encoder(network.encoder, encoder_weights, in_channels, window)
+        pretrained.encoder_input.expect(in_channels, published["mean"], published["std"])
+    return pretrained
 
 
 class SwinUNet(nn.Module):
@@ -169,8 +171,11 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _load_encoder(encoder: nn.Module, name: str, in_channels: int, window: int) -> None:
-    """Takes over the pretrained weights of timm's model `name`; timm fits window and input channels."""
+def _load_encoder(encoder: nn.Module, name: str, in_channels: int, window: int) -> dict[str, Any]:
+    """Takes over the pretrained weights of timm's model `name`; timm fits window and input channels.
+
+    Returns what timm publishes of the weights, the mean and std of their images among it.
+    """
     import timm
 
     known = timm.list_models("swin_*")
@@ -187,8 +192,9 @@ def _load_encoder(encoder: nn.Module, name: str, in_channels: int, window: int) 
         source = timm.create_model(name, pretrained=True, num_classes=0, **shape)
     except Exception as error:  # what a download ends in is up to the libraries below timm
         raise UserError(
-            f"backbone.encoder_weights={name} is out of reach ({type(error).__name__}: {error}). Go online once, or "
-            "set backbone.encoder_weights=null for random weights."
+            f"backbone.encoder_weights={name} is out of reach ({type(error).__name__}: {error}). Go online once, set "
+            "backbone.encoder_weights=null for random weights, or choose backbone=unet backbone.encoder_weights=lite0, "
+            "whose weights need no download."
         ) from error
     weights = source.state_dict()
     own = encoder.state_dict()
@@ -203,3 +209,4 @@ def _load_encoder(encoder: nn.Module, name: str, in_channels: int, window: int) 
             "stage deeper than its own."
         )
     encoder.load_state_dict({key: weights[key] for key in own})
+    return source.pretrained_cfg

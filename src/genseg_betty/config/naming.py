@@ -78,8 +78,8 @@ def find_run_label_faults(
     return faults
 
 
-def name_count(run_dir: str, n_labelled: int) -> str:
-    """The name with the number of labelled images in force."""
+def name_count(run_dir: str, n_labelled: int | str) -> str:
+    """The name with the number of labelled images in force, or with a pattern for all of them."""
     return run_dir.replace(OPEN, f"-n{n_labelled}-", 1)
 
 

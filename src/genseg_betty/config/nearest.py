@@ -18,6 +18,10 @@ SYNONYMS = {
     "optimizer": "trainer.optimizers",
     "gpu": "device",
 }
+# Keys that some members of a group have and others have not.
+ELSEWHERE = {
+    "backbone.encoder_weights": "backbone=unet, deeplab and smp take lite0, lite2 and imagenet, swinunet timm's Swins",
+}
 
 
 def suggest_key(path: str, known: Mapping[str, Any], sections: Collection[str]) -> str:
@@ -28,6 +32,8 @@ def suggest_key(path: str, known: Mapping[str, Any], sections: Collection[str]) 
         known: all keys, each with its kind.
         sections: the dotted names of all sections, the whole config's own an empty one.
     """
+    if path in ELSEWHERE:
+        return f"; {ELSEWHERE[path]}"
     key = _find_likeliest(path, known, sections)
     if key and key in known:
         return f"; did you mean {key} ({describe_kind(known[key])})?"

@@ -31,12 +31,14 @@ def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
 
 
 def _describe_section(section: DictConfig) -> str:
-    """The name of a network, which of a library's networks it is, and its widths."""
+    """The name of a network, which of a library's networks it is, its encoder's weights, and its widths."""
     text = str(section.get("name") or section.get("_target_", "?"))
     kinds = [str(section[key]) for key in KIND if section.get(key)]
     if kinds:
         listed = " ".join(kinds)
         text += f" with {listed}"
+    if section.get("encoder_weights"):
+        text += f", weights {section.encoder_weights}"
     widths = [f"{key} {section[key]}" for key in WIDTH if section.get(key)]
     if widths:
         listed = ", ".join(widths)

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from genseg_betty.config.dataset_rules import find_dataset_faults
+from genseg_betty.config.encoder_weights import find_backbone_faults
 from genseg_betty.config.findings import Findings
 from genseg_betty.config.generator_rules import find_generator_faults
 
 RULES: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "backbone": find_backbone_faults,
     "dataset": find_dataset_faults,
     "generator": find_generator_faults,
 }

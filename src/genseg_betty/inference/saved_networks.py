@@ -1,15 +1,13 @@
 """Reads the trained networks of a Run back from its checkpoints, which may be damaged or a stranger's."""
 
-import copy
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from genseg_betty.build import build_segmenter
+from genseg_betty.build import build_segmenter, leave_out_pretrained
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
@@ -18,8 +16,6 @@ from genseg_betty.inference.recorded import read_preprocessing
 from genseg_betty.run import Run
 from genseg_betty.trust import building_from
 
-SMP, MONAI = "segmentation_models_pytorch.", "monai.networks.nets."
-NOT_PRETRAINED = {"weights": None, "pretrained": False}  # arguments by which MONAI and timm download no weights
 # What building a network and loading weights raise where the two do not fit, or a checkpoint lacks something.
 MISMATCHES = (KeyError, TypeError, ValueError, RuntimeError, AttributeError)
 
@@ -33,7 +29,7 @@ def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predict
     """
     run = Run.open(path)
     checkpoint = trained_segmenter(run)
-    config = _without_pretrained(run.config)
+    config = leave_out_pretrained(run.config)
     preprocessing = saved_preprocessing(run, checkpoint)
     with building_from(run, config, ("backbone",), trust):
         try:
@@ -97,20 +93,3 @@ def explain_damaged_part(run: Run, part: str, error: Exception) -> UserError:
         f"The {part} saved in {run.path / 'checkpoints'} cannot be used: {type(error).__name__}: {error}. "
         "It is damaged or belongs to another config: copy the Run again, or train it with resume=restart."
     )
-
-
-def _without_pretrained(config: DictConfig) -> DictConfig:
-    """The config without a pretrained encoder: the Run holds all weights, so nothing is to be downloaded."""
-    config = copy.deepcopy(config)
-    backbone = OmegaConf.select(config, "backbone")
-    if not isinstance(backbone, DictConfig):
-        return config
-    target = str(backbone.get("_target_"))
-    if "encoder_weights" in backbone or target.startswith(SMP):
-        backbone.encoder_weights = None  # SMP's own classes fetch some unless told not to
-    if target.startswith(("genseg_betty.", SMP, MONAI)):
-        for section in (backbone, backbone.get("arguments")):
-            if isinstance(section, DictConfig):
-                asked = {key: value for key, value in NOT_PRETRAINED.items() if key in section}
-                section.update(asked)
-    return config

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
-from genseg_betty.build import build_segmenter, count_parameters
+from genseg_betty.build import build_saved_segmenter, count_parameters
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
@@ -38,7 +38,7 @@ class LevelMethod(ABC):
 
         Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
         """
-        components = Components(run.config, data)
+        components = Components(run.config, data, run.resuming)
         backend = find_backend(run.config.graphs, components.device)
         # All of it on the stream of the graphs: a capture cannot wait for what was computed on another one.
         with nullcontext() if backend is None else backend.on_own_stream():
@@ -98,6 +98,7 @@ class LevelMethod(ABC):
         saved = run.load_checkpoint("predictor")
         assert saved is not None
         preprocessing = data.preprocessing
-        network = build_segmenter(run.config, preprocessing.channels, data.num_outputs, preprocessing.spatial_dims)
+        shape = (preprocessing.channels, data.num_outputs, preprocessing.spatial_dims)
+        network = build_saved_segmenter(run.config, *shape)
         network.load_state_dict(saved["weights"])
         return Predictor(network, preprocessing, components.device)

@@ -18,6 +18,7 @@ from genseg_betty.build import (
     build_generator,
     build_objective,
     build_optimizer,
+    build_saved_segmenter,
     build_segmenter,
 )
 from genseg_betty.data.batches import Batch, LabelledSet, StepSampler
@@ -47,11 +48,16 @@ def draw_batches(labelled: LabelledSet, size: int, seed: int, name: str) -> Call
 
 
 class Components:
-    """Builds networks once each, and levels around them; their names are those of the levels, see `Stage.part`."""
+    """Builds networks once each, and levels around them; their names are those of the levels, see `Stage.part`.
 
-    def __init__(self, config: DictConfig, data: DataBundle) -> None:
+    Args:
+        resuming: a checkpoint brings the weights of all networks, pretrained ones too.
+    """
+
+    def __init__(self, config: DictConfig, data: DataBundle, resuming: bool = False) -> None:
         self.config = config
         self.data = data
+        self.resuming = resuming
         self.device: torch.device = resolve_device(config.device)
         self.memory_format = choose_memory_format(self.device, data.preprocessing.spatial_dims, config.precision)
         # The few-shot set stays on the device for the whole training.
@@ -60,7 +66,8 @@ class Components:
     @cached_property
     def segmenter(self) -> nn.Module:
         preprocessing = self.data.preprocessing
-        return build_segmenter(self.config, preprocessing.channels, self.data.num_outputs, preprocessing.spatial_dims)
+        build = build_saved_segmenter if self.resuming else build_segmenter
+        return build(self.config, preprocessing.channels, self.data.num_outputs, preprocessing.spatial_dims)
 
     @cached_property
     def generator(self) -> nn.Module:

@@ -4,6 +4,7 @@ import copy
 import platform
 from contextlib import suppress
 from datetime import UTC, datetime
+from glob import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
+from genseg_betty.config.encoder_weights import require_package
 from genseg_betty.config.naming import OPEN, name_count
 from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.data.loading import DataBundle, load_data
@@ -45,9 +47,21 @@ def train(config: DictConfig) -> Run:
     resolve_device(config.device)
     set_float32(config.precision)
     reuse_freed()
+    if not _may_continue(config):
+        require_package(config.backbone.get("encoder_weights"))  # before any data are read
     with unfailing_streams(), interruptible():
         data = load_data(config)
         return _train_on(data, set_count(config, data))
+
+
+def _may_continue(config: DictConfig) -> bool:
+    """Whether the training may go on from a checkpoint, as far as is known before the data are read."""
+    run_dir = Path(config.run_dir).expanduser()
+    places = [run_dir]
+    if OPEN in run_dir.name:  # the data will say how many images are labelled
+        pattern = name_count(escape(run_dir.name), "*")
+        places += run_dir.parent.glob(pattern)
+    return any(can_continue(place, config.resume) for place in places)
 
 
 def set_count(config: DictConfig, data: DataBundle) -> DictConfig:
@@ -179,6 +193,8 @@ def collect_facts(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
         "method": config.method.name,
         "dataset": config.dataset.name,
         "backbone": config.backbone.name,
+        "encoder": config.backbone.get("encoder"),
+        "encoder_weights": config.backbone.get("encoder_weights"),
         "generator": config.generator.name if has_generator else None,
         "networks": describe_networks(config, has_generator),
         "reduced": describe_reduced(config, has_generator),
