@@ -119,7 +119,8 @@ class GeneratorConfig(ComponentConfig):
 @dataclass(kw_only=True)
 class MethodConfig(ComponentConfig):
     arguments: ClassVar = {
-        **dict.fromkeys(("real_weight", "consistency_weight"), Weight),
+        **dict.fromkeys(("real_weight", "consistency_weight", "adversarial_weight"), Weight),
+        "epsilon": Share,
         "second_backbone": Word | None,
     }
 
