@@ -71,7 +71,7 @@ def test_a_joint_step_is_followed_through_few_files() -> None:
 
 # -- to add ------------------------------------------------------------------------------------------------------
 
-CODE = '''
+CODE = """
 import torch
 from torch import nn
 
@@ -102,7 +102,7 @@ class Plain(LevelMethod):
     def plan(self, components):
         level = components.build_supervised(None)
         return Plan([level], [Phase("segmentation", components.config.trainer.iterations, ("segmenter",))])
-'''
+"""
 FILES = {
     "dataset": 'images: ["photos/*.png"]\nmasks: ["labels/{stem}.png"]\n',
     "generator": """

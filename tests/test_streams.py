@@ -69,9 +69,7 @@ def test_a_terminal_that_is_gone(tmp_path: Path) -> None:
         ({"PYTHONIOENCODING": "utf-8"}, "a line, 3×4 … 0".encode()),
     ],
 )
-def test_letters_that_cannot_be_shown_become_codes(
-    tmp_path: Path, surroundings: dict[str, str], shown: bytes
-) -> None:
+def test_letters_that_cannot_be_shown_become_codes(tmp_path: Path, surroundings: dict[str, str], shown: bytes) -> None:
     output = tmp_path / "output"
     without = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LC_", "LANG"))}
     for number, shell in enumerate((f"> {output}", f"2> {output}")):
@@ -87,7 +85,7 @@ def test_a_closed_stream_lends_its_number_to_no_file(tmp_path: Path) -> None:
         "with unfailing_streams(), open(sys.argv[1], 'w') as file:\n"
         "    assert file.fileno() > 2\n    os.write(2, b'of a library')\n    file.write('a row')"
     )
-    words = f"exec {sys.executable} -c \"$0\" {tmp_path / 'metrics.csv'} 2>&-"
+    words = f'exec {sys.executable} -c "$0" {tmp_path / "metrics.csv"} 2>&-'
     subprocess.run(["bash", "-c", words, code], timeout=60, check=True)
     assert (tmp_path / "metrics.csv").read_text() == "a row"
 

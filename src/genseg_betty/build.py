@@ -4,7 +4,7 @@ Every network draws its first weights from a seed of its own, so that all method
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from inspect import signature
 from typing import Any
@@ -17,6 +17,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from genseg_betty.augment import Augmentation
 from genseg_betty.backbones.encoders import FROZEN_NOTE
+from genseg_betty.backbones.pairs import MeanOfTwo
 from genseg_betty.backbones.probe import first_line
 from genseg_betty.backbones.second_order import TwiceDifferentiable
 from genseg_betty.config.encoder_weights import find_installed
@@ -34,6 +35,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSprop,
 }
 
+BACKBONES = ("backbone", "second_backbone")  # sections of the config
 SMP, MONAI = "segmentation_models_pytorch.", "monai.networks.nets."
 NOT_PRETRAINED = {"weights": None, "pretrained": False}  # arguments by which MONAI and timm download no weights
 # Keys of conf/generator that are no argument of the generator's constructor.
@@ -68,29 +70,58 @@ def _build_target(arguments: dict[str, Any], **more: Any) -> Any:
 
 def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
     """S: images [B, channels, *] -> logits [B, num_outputs, *]."""
-    arguments = _read_arguments(config.backbone, ("name",))
-    space = _offer_dimensions(config.backbone, spatial_dims)
-    with seeded(derived_seed(config.seed, "segmenter")):
+    seed = derived_seed(config.seed, "segmenter")
+    return _build_backbone(config.backbone, seed, channels, num_outputs, spatial_dims)
+
+
+def build_second_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
+    """The second network of a method that trains two, as `build_segmenter`, with first weights of its own seed."""
+    seed = derived_seed(config.seed, "second segmenter")
+    return _build_backbone(config.second_backbone, seed, channels, num_outputs, spatial_dims)
+
+
+def _build_backbone(section: DictConfig, seed: int, channels: int, num_outputs: int, spatial_dims: int) -> nn.Module:
+    """The network of a section of conf/backbone, its first weights drawn by `seed`."""
+    arguments = _read_arguments(section, ("name",))
+    space = _offer_dimensions(section, spatial_dims)
+    with seeded(seed):
         network = _build_target(arguments, in_channels=channels, num_outputs=num_outputs, **space)
     if isinstance(network, TwiceDifferentiable):
         return network
     return TwiceDifferentiable(network)
 
 
-def build_saved_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
-    """S as `build_segmenter` makes it, for weights of a checkpoint: no pretrained ones are looked for."""
-    network = build_segmenter(leave_out_pretrained(config), channels, num_outputs, spatial_dims)
+def build_predicting(config: DictConfig, networks: int, *form: int) -> nn.Module:
+    """The network that a Run predicts with, for its weights: its segmenter, or of two `networks` the mean of both.
+
+    `form` is channels, number of outputs and spatial dimensions.
+    """
+    first = build_saved(build_segmenter, config, *form)
+    if networks == 1:
+        return first
+    return MeanOfTwo(first, build_saved(build_second_segmenter, config, *form))
+
+
+def build_saved(build: Callable[..., nn.Module], config: DictConfig, *form: int) -> nn.Module:
+    """A segmenter as `build` makes it, for weights of a checkpoint: no pretrained ones are looked for."""
+    network = build(leave_out_pretrained(config), *form)
     if isinstance(network, TwiceDifferentiable):
         network.notes.discard(FROZEN_NOTE)  # its encoder does not stay at random weights
     return network
 
 
 def leave_out_pretrained(config: DictConfig) -> DictConfig:
-    """The config without a pretrained encoder: a Run holds all weights, so nothing is to be downloaded or installed."""
+    """The config without pretrained encoders: a Run holds all weights, so nothing is to be downloaded or installed."""
     config = copy.deepcopy(config)
-    backbone = OmegaConf.select(config, "backbone")
-    if not isinstance(backbone, DictConfig):
-        return config
+    for part in BACKBONES:
+        backbone = OmegaConf.select(config, part)
+        if isinstance(backbone, DictConfig):
+            _forget_pretrained(backbone)
+    return config
+
+
+def _forget_pretrained(backbone: DictConfig) -> None:
+    """Let a section name no weights to be downloaded or installed."""
     target = str(backbone.get("_target_"))
     installed = find_installed(backbone.get("encoder_weights"))
     if installed is not None:
@@ -102,7 +133,6 @@ def leave_out_pretrained(config: DictConfig) -> DictConfig:
             if isinstance(section, DictConfig):
                 asked = {key: value for key, value in NOT_PRETRAINED.items() if key in section}
                 section.update(asked)
-    return config
 
 
 def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, ...]) -> nn.Module:

@@ -58,7 +58,7 @@ def test_bash_offers_them(program: Path) -> None:
     lines = [f'PATH={program}:$PATH; eval "$(genseg completion bash)"']
     for words, _ in OFFERS:
         quoted = " ".join(f"'{word}'" for word in words)
-        lines.append(f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _genseg; echo \"${{COMPREPLY[*]}}\"")
+        lines.append(f'COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _genseg; echo "${{COMPREPLY[*]}}"')
     lines.append("complete -p genseg")
     done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
     *found, registered = done.stdout.splitlines()

@@ -89,8 +89,11 @@ def test_every_key_of_a_file_has_a_rule(file: Any) -> None:
     lines = [] if len(file.parts) == 1 else [f"{file.parts[0]}={file.parts[1]}"]
     known = known_keys(*lines)
     for key in leaves({key: value for key, value in tree.items() if key not in ("defaults", "hydra")}, prefix):
-        assert is_open(key) or key in known or any(name.startswith(f"{key}.") for name in known) or any(
-            key.startswith(f"{name}.") for name in known
+        assert (
+            is_open(key)
+            or key in known
+            or any(name.startswith(f"{key}.") for name in known)
+            or any(key.startswith(f"{name}.") for name in known)
         ), f"{file}: {key} has no rule"
 
 

@@ -288,9 +288,7 @@ def packed(config: DictConfig, make_run: MakeRun, tmp_path: Path) -> Path:
 def python(*words: object, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, *map(str, words)]
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("place", ["the current folder", "PYTHONPATH"])

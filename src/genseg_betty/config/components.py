@@ -118,7 +118,11 @@ class GeneratorConfig(ComponentConfig):
 
 @dataclass(kw_only=True)
 class MethodConfig(ComponentConfig):
-    arguments: ClassVar = {"real_weight": Weight}
+    arguments: ClassVar = {
+        **dict.fromkeys(("real_weight", "consistency_weight", "adversarial_weight"), Weight),
+        "epsilon": Share,
+        "second_backbone": Word | None,
+    }
 
     name: Word | Literal[""] = ""
 

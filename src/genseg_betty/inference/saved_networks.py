@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genseg_betty.build import build_segmenter, leave_out_pretrained
+from genseg_betty.build import BACKBONES, build_predicting, leave_out_pretrained
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
@@ -31,11 +31,15 @@ def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predict
     checkpoint = trained_segmenter(run)
     config = leave_out_pretrained(run.config)
     preprocessing = saved_preprocessing(run, checkpoint)
-    with building_from(run, config, ("backbone",), trust):
+    networks = checkpoint.get("networks", 1)
+    parts = BACKBONES if networks == 2 else BACKBONES[:1]
+    with building_from(run, config, parts, trust):
         try:
+            _require_networks(networks, config)
             outputs = checkpoint["num_outputs"]
             _require_outputs(outputs, preprocessing.num_classes)
-            network = build_segmenter(config, preprocessing.channels, outputs, preprocessing.spatial_dims)
+            form = preprocessing.channels, outputs, preprocessing.spatial_dims
+            network = build_predicting(config, networks, *form)
             load_weights(network, checkpoint["weights"])
         except MISMATCHES as error:
             raise explain_damaged_part(run, "segmenter", error) from error
@@ -47,6 +51,13 @@ def _require_outputs(outputs: int, classes: int) -> None:
     expected = 1 if classes == 2 else classes
     if outputs != expected:
         raise ValueError(f"num_outputs is {outputs}, which is not that of {classes} classes")
+
+
+def _require_networks(networks: Any, config: DictConfig) -> None:
+    """Raise ValueError unless the checkpoint is of one network, or of two that the config describes."""
+    described = sum(isinstance(OmegaConf.select(config, part), DictConfig) for part in BACKBONES)
+    if type(networks) is not int or not 1 <= networks <= described:
+        raise ValueError(f"networks is {networks!r}; the config describes {described}")
 
 
 def saved_preprocessing(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:

@@ -115,9 +115,7 @@ def _dot_each(g: Tensor, others: Sequence[Tensor | None]) -> Tensor:
     return torch.stack(products)
 
 
-def _scale_wanted(
-    factors: Tensor, g: Tensor, weights: Sequence[Tensor], wanted: Sequence[bool]
-) -> list[Tensor | None]:
+def _scale_wanted(factors: Tensor, g: Tensor, weights: Sequence[Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
     """factor_k · g_k for each kernel; None in place of those that are not wanted."""
     scaled: list[Tensor | None] = []
     for factor, weight, wants in zip(factors.unbind(), weights, wanted, strict=True):
