@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from genseg_betty.build import BACKBONES, build_predicting, leave_out_pretrained
