@@ -74,7 +74,7 @@ def explain_contradiction(encoder: str, weights: Any) -> str | None:
 
 def find_backbone_faults(backbone: Mapping[str, Any]) -> list[str]:
     """One line for each fault of a `backbone` section; keys whose values are of a wrong kind are left out of it."""
-    weights = backbone.get("encoder_weights")
+    weights: Any = backbone.get("encoder_weights")
     installed = find_installed(weights)
     if installed is None:
         return []
