@@ -24,7 +24,10 @@ ROWS = [
     {"signals", "streams", "plotting"},
     {"config", "run"},
     {"multilevel"},
-    {"data", "augment", "losses", "metrics", "samples", "generators", "backbones", "tracking", "progress"},
+    {
+        "data", "augment", "consistency", "losses", "metrics", "samples", "generators", "backbones", "tracking",
+        "progress",
+    },
     {"build", "trust"},
     {"levels", "inference"},
     {"report"},
