@@ -19,17 +19,34 @@ PACKAGE = Path(genseg_betty.__file__).parent
 # From the ground up. A room may import from its own row and from every row below.
 ROWS = [
     {
-        "errors", "faults", "files", "lock", "randomness", "device", "memory", "search_path", "statistics", "terminal",
+        "errors",
+        "faults",
+        "files",
+        "lock",
+        "randomness",
+        "device",
+        "memory",
+        "search_path",
+        "statistics",
+        "terminal",
     },
     {"signals", "streams", "plotting"},
     {"config", "run"},
     {"multilevel"},
     {
-        "data", "augment", "consistency", "losses", "metrics", "samples", "generators", "backbones", "tracking",
+        "data",
+        "augment",
+        "consistency",
+        "losses",
+        "metrics",
+        "samples",
+        "generators",
+        "backbones",
+        "tracking",
         "progress",
     },
     {"build", "trust"},
-    {"levels", "inference"},
+    {"levels", "semisupervised", "inference"},
     {"report"},
     {"training"},
     {"methods"},
@@ -37,7 +54,7 @@ ROWS = [
     {"__main__", "__init__"},
 ]
 MODEL_FREE = {"report", "tracking", "run", "config", "commands", "cli"}
-MODELS = {"generators", "backbones", "build", "levels", "methods", "training", "inference"}
+MODELS = {"generators", "backbones", "build", "levels", "semisupervised", "methods", "training", "inference"}
 
 
 def room(path: Path) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from genseg_betty.augment import Augmentation
+from genseg_betty.backbones.pairs import MeanOfTwo
 from genseg_betty.backbones.probe import first_line
 from genseg_betty.backbones.second_order import TwiceDifferentiable
 from genseg_betty.errors import UserError
@@ -63,9 +64,30 @@ def _build_target(arguments: dict[str, Any], **more: Any) -> Any:
 
 def build_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
     """S: images [B, channels, *] -> logits [B, num_outputs, *]."""
-    arguments = _read_arguments(config.backbone, ("name",))
-    space = _offer_dimensions(config.backbone, spatial_dims)
-    with seeded(derived_seed(config.seed, "segmenter")):
+    seed = derived_seed(config.seed, "segmenter")
+    return _build_backbone(config.backbone, seed, channels, num_outputs, spatial_dims)
+
+
+def build_second_segmenter(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int = 2) -> nn.Module:
+    """The second network of a method that trains two, as `build_segmenter`, with first weights of its own seed."""
+    seed = derived_seed(config.seed, "second segmenter")
+    return _build_backbone(config.second_backbone, seed, channels, num_outputs, spatial_dims)
+
+
+def build_predicting(config: DictConfig, networks: int, *form: int) -> nn.Module:
+    """The network that a Run predicts with: its segmenter, or where it has two `networks` the mean of both.
+
+    `form` is channels, number of outputs and spatial dimensions.
+    """
+    first = build_segmenter(config, *form)
+    return first if networks == 1 else MeanOfTwo(first, build_second_segmenter(config, *form))
+
+
+def _build_backbone(section: DictConfig, seed: int, channels: int, num_outputs: int, spatial_dims: int) -> nn.Module:
+    """The network of a section of conf/backbone, its first weights drawn by `seed`."""
+    arguments = _read_arguments(section, ("name",))
+    space = _offer_dimensions(section, spatial_dims)
+    with seeded(seed):
         network = _build_target(arguments, in_channels=channels, num_outputs=num_outputs, **space)
     if isinstance(network, TwiceDifferentiable):
         return network

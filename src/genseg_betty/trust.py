@@ -26,6 +26,7 @@ from genseg_betty.search_path import folders_of_the_user, installed_packages_onl
 # Section of the config -> where its constructors lie.
 ROOMS = {
     "backbone": "genseg_betty.backbones",
+    "second_backbone": "genseg_betty.backbones",
     "generator": "genseg_betty.generators",
     "augment": "genseg_betty.augment",
 }
@@ -147,7 +148,7 @@ def _fault_of_target(part: str, target: Any) -> str | None:
     room = ROOMS[section]
     if module == room or module.startswith(f"{room}."):
         return None if _is_defined_in(module, name) else "this version of genseg_betty has no such class"
-    if part == "backbone":
+    if section in ("backbone", "second_backbone"):
         for library in (SMP, MONAI):
             if target.startswith(f"{library}."):
                 return _fault_of_library_class(library, module, name)

@@ -101,12 +101,17 @@ def compose(
 
     from genseg_betty.config.naming import default_run_dir, find_run_label_faults
     from genseg_betty.config.overrides import apply_overrides, parse_overrides
+    from genseg_betty.config.second_backbone import choose_second_backbone, insert_second_backbone
 
     folder = user_folder(config_dir)
     library = _Library(folder, all_members(folder), {} if composed is None else composed)
     problems: list[str] = []
     parsed = parse_overrides(overrides, library.members, problems)
     tree, choices = library.compose_members(parsed.groups)
+    backbones = library.members["backbone"]
+    second = choose_second_backbone(tree, parsed.values, choices["backbone"], backbones, problems)
+    if second:
+        insert_second_backbone(tree, second, library.compose_members({"backbone": second})[0])
     base = copy.deepcopy(tree)
     apply_overrides(tree, parsed.values, problems)
     problems += find_run_label_faults(parsed.values, library.members, choices)

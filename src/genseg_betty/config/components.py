@@ -118,7 +118,10 @@ class GeneratorConfig(ComponentConfig):
 
 @dataclass(kw_only=True)
 class MethodConfig(ComponentConfig):
-    arguments: ClassVar = {"real_weight": Weight}
+    arguments: ClassVar = {
+        **dict.fromkeys(("real_weight", "consistency_weight"), Weight),
+        "second_backbone": Word | None,
+    }
 
     name: Word | Literal[""] = ""
 

@@ -36,9 +36,11 @@ ROLES: Mapping[str, KeyRole] = {
     # What is trained, on what, and how.
     "dataset": METHOD,
     "backbone": METHOD,
+    "second_backbone": METHOD,
     "generator": METHOD,
     "method": METHOD,
     "augment": METHOD,
+    "unlabelled": METHOD,
     "trainer": METHOD,
     "image_size": METHOD,
     "precision": METHOD,

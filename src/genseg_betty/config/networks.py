@@ -7,8 +7,10 @@ WIDTH = ("base_channels", "max_channels")
 
 
 def describe_networks(config: DictConfig, with_generator: bool) -> dict[str, str]:
-    """What each network is and how wide: segmenter, and of a method that has one, generator."""
+    """What each network is and how wide: segmenter, and of a method that has them, second segmenter and generator."""
     networks = {"segmenter": _describe_section(config.backbone)}
+    if config.get("second_backbone"):
+        networks["second segmenter"] = _describe_section(config.second_backbone)
     if with_generator:
         networks["generator"] = _describe_section(config.generator)
     return networks
@@ -16,7 +18,9 @@ def describe_networks(config: DictConfig, with_generator: bool) -> dict[str, str
 
 def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
     """Which sizes of networks a preset has made smaller; None where it has made none."""
-    groups = ("backbone", "generator") if with_generator else ("backbone",)
+    groups = ["backbone", "second_backbone"]
+    if with_generator:
+        groups.append("generator")
     reduced = config.get("reduced") or {}
     sizes = []
     for key, usual in reduced.items():

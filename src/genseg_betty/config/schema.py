@@ -215,6 +215,8 @@ class Config:
     logger: Annotated[CSVLoggerConfig | WandbLoggerConfig, Tag("name")]
     launcher: LauncherConfig
     image_size: ImageSize | None
+    second_backbone: BackboneConfig | None = None  # of a method with two networks, see `second_backbone.py`
+    unlabelled: Count | FilePath | None = None
     seed: Seed = 0
     name: Word | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -19,6 +19,7 @@ from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.splits import Splits
+from genseg_betty.data.unlabelled import UnlabelledSet
 from genseg_betty.errors import UserError
 
 TestSets = dict[str, tuple[Dataset, list[Case]]]  # by dataset name: what is tested on
@@ -34,11 +35,12 @@ class DataBundle:
     dataset: Dataset
     splits: Splits
     test: TestSets  # the dataset's own test part first, then the OOD datasets
-    contents: dict[str, str]  # `fingerprints` of train and validation
+    contents: dict[str, str]  # `fingerprints` of train, validation and unlabelled images
     sha256: str  # of the ids and contents of train and validation, masks too
     fingerprint: Fingerprint  # of train and validation
     settings: Settings  # in force: the config's, or the fingerprint's where the config leaves one open
     digests: dict[str, str]  # by id of train and validation: SHA-256 of the contents of image and masks
+    unlabelled: UnlabelledSet | None = None  # None for methods that see no image without its mask
 
     @property
     def num_classes(self) -> int:

@@ -15,6 +15,7 @@ from genseg_betty.data.preprocessing import image_size_of
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.files import Finding
 from genseg_betty.data.splits import Splits
+from genseg_betty.data.unlabelled_images import add_unlabelled
 from genseg_betty.errors import UserError
 
 __all__ = ["DataBundle", "load_data", "load_dataset_config"]
@@ -29,11 +30,14 @@ def load_dataset_config(name: str, config_dir: str | None = None) -> Mapping[str
     return load(name, config_dir=config_dir)
 
 
-def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_config) -> DataBundle:
+def load_data(
+    config: DictConfig, dataset_config: DatasetConfig = load_dataset_config, reads_unlabelled: bool = False
+) -> DataBundle:
     """Open, check, split and read the dataset of a config and its OOD datasets, through the cache (see `Cache`).
 
     Reads config.dataset, .image_size (null: by the fingerprint), .seed, .config_dir and .ood: names, or mappings of
-    a name and keys that replace the YAML's. Raises one UserError that tells every fault of every dataset.
+    a name and keys that replace the YAML's; with `reads_unlabelled` .unlabelled too, the images without masks of a
+    semi-supervised method. Raises one UserError that tells every fault of every dataset.
     """
     size = None
     if config.image_size is not None:
@@ -52,16 +56,13 @@ def load_data(config: DictConfig, dataset_config: DatasetConfig = load_dataset_c
     if splits.test:
         test[dataset.name] = (dataset, dataset.select_cases(splits.test))
     trained = Training(reader, splits, contents, config.dataset)
-    for entry in to_plain(config.get("ood")) or []:
-        try:
-            ood_config = _compose_ood(entry, dataset_config, config.get("config_dir"))
-            add_ood_dataset(ood_config, trained, cache, test)
-        except UserError as error:
-            faults.append(f"ood: {error}")
+    faults += _add_ood_datasets(config, dataset_config, trained, cache, test)
     if faults:
         raise UserError("\n".join(faults))
 
     bundle = prepare_bundle(reader, splits, contents, test, size=size, config=config)
+    if reads_unlabelled:
+        add_unlabelled(bundle, reader, cache, config)
     reader.save()
     cache.trim()
     return bundle
@@ -90,6 +91,20 @@ def _open_dataset(config: DictConfig, cache: Cache, faults: list[str]) -> tuple[
     dataset.notes += reader.places.notes()
     dataset.notes += note_turned_cases(reader, used, reader.orientation)
     return reader, splits
+
+
+def _add_ood_datasets(
+    config: DictConfig, dataset_config: DatasetConfig, trained: Training, cache: Cache, test: TestSets
+) -> list[str]:
+    """Add the datasets of config.ood to what is tested on. Returns what is wrong with them."""
+    faults = []
+    for entry in to_plain(config.get("ood")) or []:
+        try:
+            ood_config = _compose_ood(entry, dataset_config, config.get("config_dir"))
+            add_ood_dataset(ood_config, trained, cache, test)
+        except UserError as error:
+            faults.append(f"ood: {error}")
+    return faults
 
 
 def _compose_ood(

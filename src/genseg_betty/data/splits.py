@@ -14,7 +14,16 @@ from genseg_betty.data.split.parts import Splits, capped, validation_count
 from genseg_betty.data.split.unseen import fingerprints, unseen_cases
 from genseg_betty.faults import list_examples
 
-__all__ = ["Splits", "TooFew", "capped", "fingerprints", "make_splits", "unseen_cases", "validation_count"]
+__all__ = [
+    "Splits",
+    "TooFew",
+    "capped",
+    "fingerprints",
+    "join_copies",
+    "make_splits",
+    "unseen_cases",
+    "validation_count",
+]
 
 
 def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
@@ -46,7 +55,7 @@ def make_splits(dataset: Dataset, n_labelled: int | None, n_test: int | None, se
 
 def _draw_with_copies_together(dataset: Dataset, n_labelled: int | None, n_test: int | None, seed: int) -> Splits:
     """Draw the parts with copies of one picture in one of them, unless no parts can be drawn so."""
-    joined = _join_copies(dataset)
+    joined = join_copies(dataset)
     if joined is dataset:
         return draw_parts(dataset, n_labelled, n_test, seed)
     try:
@@ -70,7 +79,7 @@ def _has_groups_enough(dataset: Dataset, n_test: int | None) -> bool:
     return False
 
 
-def _join_copies(dataset: Dataset) -> Dataset:
+def join_copies(dataset: Dataset) -> Dataset:
     """The dataset with copies of one picture in one group; the dataset itself where there is nothing to join."""
     if not dataset.root or dataset.copies == "allow":
         return dataset

@@ -169,7 +169,7 @@ def _score_case(predictor: Predictor, dataset: Dataset, case: Case) -> dict[str,
 def select_unseen_cases(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:
     """The labelled cases of `dataset` that the Run neither trained nor validated on, at most `n_test`."""
     recorded = read_splits(run)
-    splits = Splits(recorded.train, recorded.validation, recorded.test)
+    splits = Splits(recorded.train, recorded.validation, recorded.test, unlabelled=recorded.unlabelled)
     trained = Dataset(
         name=recorded.dataset,
         root=recorded.root,

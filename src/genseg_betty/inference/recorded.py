@@ -36,6 +36,7 @@ class Recorded:
     train: list[str]
     validation: list[str]
     test: list[str]
+    unlabelled: list[str]
     dataset: str
     root: Path | None
     contents: list[str]
@@ -48,6 +49,7 @@ def read_splits(run: Run) -> Recorded:
     try:
         digests = found.get("sha256", {})
         contents = _require_texts(list(digests.values()))
+        unlabelled = _require_texts(found.get("unlabelled", []))
         root = None if root is None else Path(root)
     except (ValueError, TypeError, AttributeError) as error:
         fault = f"{error}; expected a root, and a SHA-256 a case"
@@ -57,6 +59,7 @@ def read_splits(run: Run) -> Recorded:
         train=train,
         validation=validation,
         test=test,
+        unlabelled=unlabelled,
         dataset=str(found.get("dataset", "")),
         root=root,
         contents=contents,

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from genseg_betty.build import build_segmenter
+from genseg_betty.build import build_predicting
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
@@ -18,6 +18,7 @@ from genseg_betty.inference.recorded import read_preprocessing
 from genseg_betty.run import Run
 from genseg_betty.trust import building_from
 
+BACKBONES = ("backbone", "second_backbone")  # sections of the config
 SMP, MONAI = "segmentation_models_pytorch.", "monai.networks.nets."
 NOT_PRETRAINED = {"weights": None, "pretrained": False}  # arguments by which MONAI and timm download no weights
 # What building a network and loading weights raise where the two do not fit, or a checkpoint lacks something.
@@ -35,11 +36,15 @@ def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predict
     checkpoint = trained_segmenter(run)
     config = _without_pretrained(run.config)
     preprocessing = saved_preprocessing(run, checkpoint)
-    with building_from(run, config, ("backbone",), trust):
+    networks = checkpoint.get("networks", 1)
+    parts = BACKBONES if networks == 2 else BACKBONES[:1]
+    with building_from(run, config, parts, trust):
         try:
+            _require_networks(networks, config)
             outputs = checkpoint["num_outputs"]
             _require_outputs(outputs, preprocessing.num_classes)
-            network = build_segmenter(config, preprocessing.channels, outputs, preprocessing.spatial_dims)
+            form = preprocessing.channels, outputs, preprocessing.spatial_dims
+            network = build_predicting(config, networks, *form)
             load_weights(network, checkpoint["weights"])
         except MISMATCHES as error:
             raise explain_damaged_part(run, "segmenter", error) from error
@@ -51,6 +56,13 @@ def _require_outputs(outputs: int, classes: int) -> None:
     expected = 1 if classes == 2 else classes
     if outputs != expected:
         raise ValueError(f"num_outputs is {outputs}, which is not that of {classes} classes")
+
+
+def _require_networks(networks: Any, config: DictConfig) -> None:
+    """Raise ValueError unless the checkpoint is of one network, or of two that the config describes."""
+    described = sum(isinstance(OmegaConf.select(config, part), DictConfig) for part in BACKBONES)
+    if type(networks) is not int or not 1 <= networks <= described:
+        raise ValueError(f"networks is {networks!r}; the config describes {described}")
 
 
 def saved_preprocessing(run: Run, checkpoint: dict[str, Any]) -> Preprocessing:
@@ -102,9 +114,15 @@ def explain_damaged_part(run: Run, part: str, error: Exception) -> UserError:
 def _without_pretrained(config: DictConfig) -> DictConfig:
     """The config without a pretrained encoder: the Run holds all weights, so nothing is to be downloaded."""
     config = copy.deepcopy(config)
-    backbone = OmegaConf.select(config, "backbone")
-    if not isinstance(backbone, DictConfig):
-        return config
+    for part in BACKBONES:
+        backbone = OmegaConf.select(config, part)
+        if isinstance(backbone, DictConfig):
+            _forget_pretrained(backbone)
+    return config
+
+
+def _forget_pretrained(backbone: DictConfig) -> None:
+    """Let a section name no weights to be downloaded."""
     target = str(backbone.get("_target_"))
     if "encoder_weights" in backbone or target.startswith(SMP):
         backbone.encoder_weights = None  # SMP's own classes fetch some unless told not to
@@ -113,4 +131,3 @@ def _without_pretrained(config: DictConfig) -> DictConfig:
             if isinstance(section, DictConfig):
                 asked = {key: value for key, value in NOT_PRETRAINED.items() if key in section}
                 section.update(asked)
-    return config

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
-from genseg_betty.build import build_segmenter, count_parameters
+from genseg_betty.build import build_predicting, count_parameters
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
@@ -28,10 +28,19 @@ from genseg_betty.training.warm_up_description import Description
 
 
 class LevelMethod(ABC):
-    """One way to train a segmenter. A subclass says which levels step, in which phases."""
+    """One way to train a segmenter. A subclass says which levels step, in which phases.
+
+    Attributes:
+        has_generator: whether it trains a generator.
+        learns_architecture: whether stage III has a part in it.
+        uses_unlabelled: whether it learns from images without masks too.
+        num_networks: segmenters that learn in it.
+    """
 
     has_generator: ClassVar[bool] = False
     learns_architecture: ClassVar[bool] = False
+    uses_unlabelled: ClassVar[bool] = False
+    num_networks: ClassVar[int] = 1
 
     def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
         """Train within `run`, from its last checkpoint if it has one.
@@ -98,6 +107,7 @@ class LevelMethod(ABC):
         saved = run.load_checkpoint("predictor")
         assert saved is not None
         preprocessing = data.preprocessing
-        network = build_segmenter(run.config, preprocessing.channels, data.num_outputs, preprocessing.spatial_dims)
+        form = preprocessing.channels, data.num_outputs, preprocessing.spatial_dims
+        network = build_predicting(run.config, saved.get("networks", 1), *form)
         network.load_state_dict(saved["weights"])
         return Predictor(network, preprocessing, components.device)

@@ -90,8 +90,8 @@ class Components:
         """The level of the discriminator where the generator's family has one, then that of the generator."""
         levels: list[Stage] = []
         if self.discriminator is not None:
-            levels.append(self._build_level(Discrimination, feed="gan"))
-        generation = self._build_level(
+            levels.append(self.build_level(Discrimination, feed="gan"))
+        generation = self.build_level(
             Generation,
             feed="gan",
             betty=betty,
@@ -105,25 +105,25 @@ class Components:
     def build_segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
         """Stage II; `betty` where a hypergradient goes through it."""
         is_exact = self.config.hypergradient.startswith("exact")
-        self._check_segmenter(second_derivatives=betty is not None and is_exact)
-        return self._build_level(
+        self.check_segmenter(second_derivatives=betty is not None and is_exact)
+        return self.build_level(
             Segmentation,
             feed="segmenter",
             betty=betty,
             augment=self.augmentation,
             real_weight=real_weight,
             augment_real=augment_real,
-            **self._segmenter_options(),
+            **self.segmenter_options(),
         )
 
     def build_supervised(self, augment: bool) -> SupervisedSegmentation:
         """The segmenter's level of a method without a generator."""
-        self._check_segmenter(second_derivatives=False)
-        return self._build_level(
+        self.check_segmenter(second_derivatives=False)
+        return self.build_level(
             SupervisedSegmentation,
             feed="segmenter",
             augment=self.augmentation if augment else None,
-            **self._segmenter_options(),
+            **self.segmenter_options(),
         )
 
     def build_search(self) -> ArchitectureSearch | None:
@@ -131,36 +131,48 @@ class Components:
         if not list(self.architecture.parameters()):
             return None
         # The graph of L_val is walked once for each path of the hypergradient.
-        return self._build_level(ArchitectureSearch, feed="validation", betty=Config(retain_graph=True))
+        return self.build_level(ArchitectureSearch, feed="validation", betty=Config(retain_graph=True))
 
-    def _check_segmenter(self, second_derivatives: bool) -> None:
+    def check_segmenter(self, second_derivatives: bool) -> None:
         """Raise UserError before the first step for a backbone that does not fit the data or the hypergradient."""
         preprocessing = self.data.preprocessing
         size, channels = preprocessing.image_size, preprocessing.channels
         check_backbone(self.segmenter, channels, self.data.num_outputs, size, second_derivatives)
 
-    def _segmenter_options(self) -> dict[str, Any]:
+    def segmenter_options(self) -> dict[str, Any]:
         trainer = self.config.trainer
         return {
             "loss": segmentation_loss(trainer.loss, self.data.num_outputs),
             "ema_decay": trainer.ema_decay,
         }
 
-    def _build_level(self, stage: type[StageT], *, feed: str, betty: Config | None = None, **options: Any) -> StageT:
+    def build_level(
+        self,
+        stage: type[StageT],
+        *,
+        feed: str,
+        betty: Config | None = None,
+        module: nn.Module | None = None,
+        batches: Callable[[int], Batch] | None = None,
+        **options: Any,
+    ) -> StageT:
         """A level around its network, with an optimizer, batches and the conditions that all levels share.
 
         Args:
             feed: names the order of its batches; "validation" has them drawn from the validation images.
             betty: Betty's settings of the level.
+            module: its network; None: the part of its name.
+            batches: its batches; None: labelled ones in the order of `feed`.
             options: further arguments of the level's class.
         """
-        module: nn.Module = getattr(self, stage.part).to(self.device, memory_format=self.memory_format)
+        module = getattr(self, stage.part) if module is None else module
+        module = module.to(self.device, memory_format=self.memory_format)
         autocast = resolve_autocast(self.config.precision, self.device)
         return stage(
             name=stage.part,
             module=module,
             optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], module),
-            batches=self._draw_batches(feed),
+            batches=self._draw_batches(feed) if batches is None else batches,
             conditions=Conditions(self.config.seed, autocast, self.config.precondition),
             config=betty,
             **options,

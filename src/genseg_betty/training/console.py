@@ -65,9 +65,9 @@ def find_idle_keys(config: DictConfig, has_generator: bool, learns_architecture:
 
 
 def find_unused_cases(data: DataBundle) -> list[str]:
-    """The ids of the labelled cases that a training neither learns from nor tests on."""
+    """The ids of the labelled cases that a training neither learns from, masks or no masks, nor tests on."""
     splits = data.splits
-    used = {*splits.train, *splits.validation, *splits.test}
+    used = {*splits.train, *splits.validation, *splits.test, *splits.unlabelled}
     return [case.id for case in data.dataset.cases if case.id not in used]
 
 
@@ -154,20 +154,31 @@ def _describe_cases(config: DictConfig, data: DataBundle) -> str:
     splits = data.splits
     unused = len(find_unused_cases(data))
     drawn = len(splits.train) + len(splits.validation)
+    undrawn = splits.pool - drawn - len(splits.unlabelled)  # fewer where those come from a folder
     parts = [
         f"{len(splits.train)} train",
         f"{len(splits.validation)} validation",
         f"{len(splits.test)} test",
     ]
     keys = []
-    if splits.pool > drawn:
+    if undrawn > 0:
         keys.append(f"dataset.n_labelled={drawn}; all: dataset.n_labelled={splits.pool}")
-    if unused > splits.pool - drawn and config.dataset.n_test is not None:
+    if unused > undrawn and config.dataset.n_test is not None:
         keys.append(f"dataset.n_test={config.dataset.n_test}")
+    if data.unlabelled is not None:
+        parts.append(f"{len(splits.unlabelled)} {_describe_unlabelled(config)}")
     if unused:
         reasons = f" ({'; '.join(keys)})" if keys else ""
         parts.append(f"{unused} unused{reasons}")
     return f"{len(data.dataset.cases)} labelled cases: {', '.join(parts)}"
+
+
+def _describe_unlabelled(config: DictConfig) -> str:
+    """Where the images come from that are seen without their masks."""
+    folder = config.get("unlabelled")
+    if isinstance(folder, str):
+        return f"without masks (unlabelled={folder})"
+    return "seen without their masks"
 
 
 def _warn_of_memory(engine: PhasedEngine, sizes: dict[str, NetworkSize]) -> None:

@@ -16,10 +16,12 @@ class Method(Protocol):
     Attributes:
         has_generator: whether it trains a generator, which the Run then keeps.
         learns_architecture: whether stage III has a part in it.
+        uses_unlabelled: whether it learns from images without masks too.
     """
 
     has_generator: bool
     learns_architecture: bool
+    uses_unlabelled: bool
 
     def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
         """Train within `run`, from its last checkpoint if it has one.

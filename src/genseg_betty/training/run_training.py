@@ -46,8 +46,10 @@ def train(config: DictConfig) -> Run:
     set_float32(config.precision)
     reuse_freed()
     with unfailing_streams(), interruptible():
-        data = load_data(config)
-        return _train_on(data, set_count(config, data))
+        method: Method = build_named(config.method)
+        require_fitting_unlabelled(config, method.uses_unlabelled)
+        data = load_data(config, reads_unlabelled=method.uses_unlabelled)
+        return _train_on(data, set_count(config, data), method)
 
 
 def set_count(config: DictConfig, data: DataBundle) -> DictConfig:
@@ -66,9 +68,23 @@ def set_count(config: DictConfig, data: DataBundle) -> DictConfig:
     return config
 
 
-def _train_on(data: DataBundle, config: DictConfig) -> Run:
+def require_fitting_unlabelled(config: DictConfig, uses_unlabelled: bool) -> None:
+    """Raise UserError for images without masks that the method would not see, or for none where it needs some."""
+    name, asked = config.method.name, config.get("unlabelled")
+    if uses_unlabelled and asked == 0:
+        raise UserError(
+            f"unlabelled=0: method={name} learns from images without masks too; expected a number from 1 on, a folder "
+            "of images, or null for up to 1000 of the dataset's training part that are not labelled"
+        )
+    if not uses_unlabelled and asked is not None:
+        raise UserError(
+            f"unlabelled={asked}: method={name} learns from labelled images alone; leave it out, or choose a method "
+            "that sees images without masks, such as cross_teaching"
+        )
+
+
+def _train_on(data: DataBundle, config: DictConfig, method: Method) -> Run:
     splits = list_splits(data)
-    method: Method = build_named(config.method)
     if not can_continue(Path(config.run_dir).expanduser(), config.resume):
         require_beginning(config, method.describe_warm_up(config, data))  # before the directory is touched
     with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
@@ -144,11 +160,11 @@ def require_same_data(run: Run, splits: dict[str, Any]) -> None:
     Files that came or went since may have given the cases other parts: what was trained on could be tested on.
     """
     before = {"data_sha256": splits["data_sha256"], **run.read_splits()}  # older Runs have none
-    parts = ("train", "validation", "sha256", "data_sha256")
-    if all(before.get(part) == splits[part] for part in parts):
+    parts = ("train", "validation", "unlabelled", "sha256", "data_sha256")
+    if all(before.get(part) == splits.get(part) for part in parts):
         return
-    old = {*before["train"], *before["validation"]}
-    new = {*splits["train"], *splits["validation"]}
+    old = {*before["train"], *before["validation"], *before.get("unlabelled", [])}
+    new = {*splits["train"], *splits["validation"], *splits.get("unlabelled", [])}
     raise UserError(
         f"{run.path} began with other images than the dataset has now (of its labelled ones, new: "
         f"{_list_some(new - old)}; gone: {_list_some(old - new)}; or their content, masks or part changed). Bring the "
@@ -159,10 +175,12 @@ def require_same_data(run: Run, splits: dict[str, Any]) -> None:
 def list_splits(data: DataBundle) -> dict[str, Any]:
     """splits.json: the case ids of train, validation and test, and the content of those that were learned from."""
     splits = data.splits
+    unlabelled = {} if data.unlabelled is None else {"unlabelled": splits.unlabelled}
     return {
         "train": splits.train,
         "validation": splits.validation,
         "test": splits.test,
+        **unlabelled,
         "dataset": data.dataset.name,
         "root": str(data.dataset.root) if data.dataset.root else None,
         "sha256": data.contents,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from genseg_betty.backbones.pairs import MeanOfTwo
 from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import peak_memory
@@ -83,11 +84,13 @@ class Validation:
 
     def predictor_state(self) -> dict[str, Any]:
         """What a Predictor is made of: the averaged segmenter and the preprocessing."""
-        weights = self.segmenter.predictor().state_dict()
+        network = self.segmenter.predictor()
+        several = {"networks": 2} if isinstance(network, MeanOfTwo) else {}
         return {
             "preprocessing": self.data.preprocessing.to_dict(),
             "num_outputs": self.data.num_outputs,
-            "weights": {name: value.cpu() for name, value in weights.items()},
+            "weights": {name: value.cpu() for name, value in network.state_dict().items()},
+            **several,
         }
 
     def _score_segmenter(self) -> dict[str, float]:

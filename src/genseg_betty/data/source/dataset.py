@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,16 +73,31 @@ class Dataset:
 
         Masks are brought to the orientation of their image, which stays as stored.
         """
-        path = case.image
-        try:
-            image = read_image(path)
-            header = replace(read_header(path), shape=image.shape[:-1])
-            masks = []
-            for path in case.masks:
+        image, header = self._read_image(case)
+        masks = []
+        for path in case.masks:
+            with self._naming(path):
                 masks.append(self.read_mask(path, header)[0])
+        return Sample(image, np.maximum.reduce(masks), header.spacing, header.affine)
+
+    def load_image(self, case: Case) -> Sample:
+        """Read the image of a case, as stored, and none of its masks. Raises UserError."""
+        image, header = self._read_image(case)
+        return Sample(image, None, header.spacing, header.affine)
+
+    def _read_image(self, case: Case) -> tuple[np.ndarray, Header]:
+        """The values of an image and what its file says of them."""
+        with self._naming(case.image):
+            image = read_image(case.image)
+            return image, replace(read_header(case.image), shape=image.shape[:-1])
+
+    @contextmanager
+    def _naming(self, path: Path) -> Iterator[None]:
+        """Say which file is at fault where the block finds one."""
+        try:
+            yield
         except ImageError as error:
             raise UserError(f"{self.name}: {path}: {error}") from error
-        return Sample(image, np.maximum.reduce(masks), header.spacing, header.affine)
 
     def scale(self, cases: Iterable[Case]) -> Scale | None:
         """Black and white of the images of these cases; None where that is not known."""
@@ -136,6 +152,10 @@ class PhantomDataset(Dataset):
         from genseg_betty.data.phantom import draw_phantom  # its filters take long to import
 
         return draw_phantom(**self.recipe, index=int(case.image.name))
+
+    def load_image(self, case: Case) -> Sample:
+        """Draw the image of a case; the mask that is drawn with it is dropped."""
+        return replace(self.load(case), mask=None)
 
     def label_values_of(self, cases: Iterable[Case]) -> tuple[LabelValue, ...]:
         """Phantoms have no files; their masks are written with 0 and 255."""

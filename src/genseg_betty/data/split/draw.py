@@ -15,10 +15,7 @@ def draw_parts(dataset: Dataset, n_labelled: int | None, n_test: int | None, see
 
     The arguments are those of `make_splits`.
     """
-    test = dataset.test_ids()
-    if n_test == 0 and _draws_test_part(dataset):
-        test = []
-    pool = _list_pool(dataset, test)
+    test, pool = part_cases(dataset, n_test)
     n = n_labelled
     if n is None:
         n = min(DEFAULT_LABELLED, len(pool))
@@ -34,6 +31,14 @@ def draw_parts(dataset: Dataset, n_labelled: int | None, n_test: int | None, see
         notes=_note_inexact_counts(dataset, len(test), len(train), len(validation)),
         pool=len(pool),
     )
+
+
+def part_cases(dataset: Dataset, n_test: int | None) -> tuple[list[str], list[Case]]:
+    """The ids of the whole test part, and the cases of the groups that labelled images may be drawn from."""
+    test = dataset.test_ids()
+    if n_test == 0 and _draws_test_part(dataset):
+        test = []
+    return test, _list_pool(dataset, test)
 
 
 def _draws_test_part(dataset: Dataset) -> bool:

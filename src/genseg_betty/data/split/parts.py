@@ -16,6 +16,7 @@ class Splits:
     test: list[str]
     notes: list[str] = field(default_factory=list)
     pool: int = 0  # labelled cases that training and validation are drawn from
+    unlabelled: list[str] = field(default_factory=list)  # whose images a method sees without their masks
 
 
 def validation_count(n: int) -> int:

@@ -18,13 +18,13 @@ def unseen_cases(
     n_test: int | None = None,
     contents: Collection[str] = (),
 ) -> list[Case]:
-    """The labelled cases of `dataset` on which a run on `trained` has neither trained nor validated.
+    """The labelled cases of `dataset` on which a run on `trained` has neither trained nor validated, masks or no masks.
 
     Cases are told apart by id where both are the same dataset: by name, wherever its folder lies, or by root.
     A `folder` has no name of its own, so there the root alone decides. Whole groups (patients, videos) are left out,
     and whatever their names, images whose `fingerprints` are among `contents`. At most `n_test` are returned.
     """
-    learned = {*splits.train, *splits.validation}
+    learned = {*splits.train, *splits.validation, *splits.unlabelled}
     used = learned if _is_same_dataset(dataset, trained) else set()
     cases = _list_unused(dataset, used)
     known = set(contents)

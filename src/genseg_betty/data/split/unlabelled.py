@@ -1,0 +1,30 @@
+"""Which images a semi-supervised method sees without their masks: of the training part alone."""
+
+from dataclasses import replace
+
+from genseg_betty.data.source.case import Case
+from genseg_betty.data.source.dataset import Dataset
+from genseg_betty.data.source.folds import shuffled
+from genseg_betty.data.split.draw import part_cases
+from genseg_betty.data.split.parts import Splits
+
+
+def choose_unlabelled(dataset: Dataset, splits: Splits, n_test: int | None, most: int, seed: int) -> list[Case]:
+    """At most `most` cases of the training part that are not labelled, in a seeded order, without their masks.
+
+    No case shares its group with one that is validated or tested on, be it in use or set aside. More of them add to
+    fewer.
+
+    Args:
+        dataset: with copies of one picture in one group, see `join_copies`.
+        splits: the cases in use.
+        n_test: as in `make_splits`.
+    """
+    tested, pool = part_cases(dataset, n_test)
+    held_out = {*tested, *splits.test, *splits.validation, *dataset.own_split.get("validation", [])}
+    groups = {case.group for case in dataset.cases if case.id in held_out}
+    free = {}
+    for case in pool:
+        if case.group not in groups and case.id not in splits.train:
+            free[case.id] = case
+    return [replace(free[id], masks=()) for id in shuffled(free, seed)[:most]]
