@@ -160,10 +160,10 @@ class IntensityConfig:
 @dataclass(kw_only=True)
 class MethodConfig(ComponentConfig):
     arguments: ClassVar = {
-        **dict.fromkeys(("real_weight", "consistency_weight", "correction_weight"), Weight),
+        **dict.fromkeys(("real_weight", "consistency_weight", "adversarial_weight", "correction_weight"), Weight),
+        **dict.fromkeys(("epsilon", "threshold", "cutmix"), Share),
         "second_backbone": Word | None,
         "temperature": Annotated[float, Range(least=0.01, most=10)],
-        **dict.fromkeys(("threshold", "cutmix"), Share),
         "strong": IntensityConfig | None,
     }
 

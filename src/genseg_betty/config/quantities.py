@@ -69,6 +69,14 @@ def _find_path_fault(text: str) -> str:
     return ""
 
 
+def _find_folder_fault(text: str) -> str:
+    try:
+        float(text)
+    except ValueError:
+        return _find_path_fault(text)
+    return "a number of images is whole, 0 or more"
+
+
 def _find_name_fault(text: str) -> str:
     if "/" in text or text in (".", ".."):
         return "it names a folder elsewhere; expected a name without /"
@@ -97,6 +105,7 @@ Title = Annotated[str, Length(0, 1000)]
 ClassName = Annotated[str, Length(1, 200)]
 Expression = Annotated[str, Length(1, 1000)]
 FilePath = Annotated[str, Length(1, 4096), Form(_find_path_fault)]
+ImageFolder = Annotated[str, Length(1, 4096), Form(_find_folder_fault)]  # where a number would do as well
 RunPath = Annotated[str, Length(1, 4096), Form(_find_run_dir_fault)]
 Name = Annotated[str, Length(0, 200), Form(_find_name_fault)]  # of a dataset, which is looked for in a folder called so
 Pattern = Annotated[str, Length(1, 4096), Form(_find_pattern_fault)]

@@ -19,6 +19,7 @@ from genseg_betty.config.quantities import (
     Expression,
     FilePath,
     Fraction,
+    ImageFolder,
     ImageSize,
     Label,
     Name,
@@ -216,7 +217,7 @@ class Config:
     launcher: LauncherConfig
     image_size: ImageSize | None
     second_backbone: BackboneConfig | None = None  # of a method with two networks, see `second_backbone.py`
-    unlabelled: Count | FilePath | None = None
+    unlabelled: Count | ImageFolder | None = None
     seed: Seed = 0
     name: Word | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
