@@ -18,6 +18,7 @@ from genseg_betty.backbones.checkpointing import checkpoint_if_asked
 from genseg_betty.backbones.dimensions import images_only
 from genseg_betty.backbones.encoder_input import PretrainedNetwork
 from genseg_betty.backbones.encoders import list_frozen_notes, list_nearest
+from genseg_betty.backbones.feature_dropout import EncoderOutput
 from genseg_betty.backbones.swin_stages import PATCH, Stages
 from genseg_betty.errors import UserError
 
@@ -68,6 +69,7 @@ class SwinUNet(nn.Module):
         super().__init__()
         width = stages.base_channels
         self.encoder = _build_encoder(in_channels, stages)
+        self.features = EncoderOutput()
         self.decoder = _build_decoder(stages)
         self.norm = nn.LayerNorm(width)
         self.expand = PatchExpand(width, width, PATCH)
@@ -76,7 +78,7 @@ class SwinUNet(nn.Module):
             part.apply(_initialise)
 
     def forward(self, image: Tensor) -> Tensor:
-        features = self.encoder.forward_intermediates(image, norm=True, intermediates_only=True)
+        features = self.features(self.encoder.forward_intermediates(image, norm=True, intermediates_only=True))
         # Swin's blocks take [B, H, W, C].
         *skips, x = [torch.movedim(feature, 1, -1) for feature in features]
         for up in self.decoder:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genseg_betty.backbones.dimensions import images_only
+from genseg_betty.backbones.feature_dropout import EncoderOutput
 from genseg_betty.backbones.padding import PadToMultiple
 
 DEPTH = 4
@@ -41,6 +42,7 @@ class ClassicUNet(nn.Module):
         for narrow, wide in pairwise(widths):
             halved = nn.Sequential(nn.MaxPool2d(2), _build_convolutions(narrow, wide))
             self.down.append(halved)
+        self.features = EncoderOutput()
         self.up = nn.ModuleList()
         for wide, narrow in pairwise(reversed(widths)):
             self.up.append(_Up(wide, narrow, bilinear))
@@ -50,6 +52,7 @@ class ClassicUNet(nn.Module):
         features = [self.entry(image)]
         for down in self.down:
             features.append(down(features[-1]))
+        features = [*self.features(features)]
         x = features.pop()
         for up in self.up:
             x = up(x, features.pop())

@@ -117,17 +117,6 @@ class GeneratorConfig(ComponentConfig):
 
 
 @dataclass(kw_only=True)
-class MethodConfig(ComponentConfig):
-    arguments: ClassVar = {
-        **dict.fromkeys(("real_weight", "consistency_weight", "adversarial_weight"), Weight),
-        "epsilon": Share,
-        "second_backbone": Word | None,
-    }
-
-    name: Word | Literal[""] = ""
-
-
-@dataclass(kw_only=True)
 class OperationConfig:
     """An operation on intensities: the share of images that it acts on, and of their channels."""
 
@@ -166,6 +155,19 @@ class IntensityConfig:
     low_resolution: ResolutionConfig | None = None
     inverted_gamma: GammaConfig | None = None
     gamma: GammaConfig | None = None
+
+
+@dataclass(kw_only=True)
+class MethodConfig(ComponentConfig):
+    arguments: ClassVar = {
+        **dict.fromkeys(("real_weight", "consistency_weight", "adversarial_weight", "correction_weight"), Weight),
+        **dict.fromkeys(("epsilon", "threshold", "cutmix"), Share),
+        "second_backbone": Word | None,
+        "temperature": Annotated[float, Range(least=0.01, most=10)],
+        "strong": IntensityConfig | None,
+    }
+
+    name: Word | Literal[""] = ""
 
 
 @dataclass(kw_only=True)

@@ -14,13 +14,19 @@ PairT = TypeVar("PairT", bound=PairLevel)
 
 
 def build_semi_supervised(
-    components: Components, stage: type[LevelT], augment: bool, own_batches: bool = False, **options: Any
+    components: Components,
+    stage: type[LevelT],
+    augment: bool,
+    own_batches: bool = False,
+    unlabelled_per_labelled: int = 1,
+    **options: Any,
 ) -> LevelT:
-    """A level that sees as many unlabelled images a step as labelled ones, which are those of the supervised methods.
+    """A level that sees unlabelled images beside the labelled ones of a step, which are those of every method.
 
     Args:
         augment: move both as conf/augment says.
         own_batches: a second network has labelled batches of its own.
+        unlabelled_per_labelled: how many unlabelled images there are for each labelled one.
         options: further arguments of the level's class.
     """
     components.check_segmenter(second_derivatives=False)
@@ -32,7 +38,7 @@ def build_semi_supervised(
     batches = draw_mixed_batches(
         labelled=draw_batches(train, size, config.seed, "segmenter"),
         unlabelled=unlabelled.to(components.device),
-        size=size,
+        size=unlabelled_per_labelled * size,
         steps=config.trainer.iterations,
         seed=config.seed,
         second=second,
