@@ -26,7 +26,7 @@ ROWS = [
     {"multilevel"},
     {"data", "augment", "losses", "metrics", "samples", "generators", "backbones", "tracking", "progress"},
     {"build", "trust"},
-    {"levels", "inference"},
+    {"levels", "inference", "nnunet"},
     {"report"},
     {"training"},
     {"methods"},
