@@ -118,7 +118,7 @@ class GeneratorConfig(ComponentConfig):
 
 @dataclass(kw_only=True)
 class MethodConfig(ComponentConfig):
-    arguments: ClassVar = {"real_weight": Weight}
+    arguments: ClassVar = {"real_weight": Weight, "epochs": Positive | None}
 
     name: Word | Literal[""] = ""
 

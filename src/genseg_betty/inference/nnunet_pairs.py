@@ -34,7 +34,6 @@ nnUNetv2_plan_and_preprocess -d 1 -c {configuration} --verify_dataset_integrity
 # The same plan for the other data set. The fingerprint is only copied beside the trained network.
 nnUNetv2_move_plans_between_datasets -s 1 -t 2 -sp nnUNetPlans -tp nnUNetPlansReal
 nnUNetv2_extract_fingerprint -d 2 --verify_dataset_integrity
-cp nnUNet_raw/{mixed}/dataset.json nnUNet_preprocessed/{mixed}/
 nnUNetv2_preprocess -d 2 -plans_name nnUNetPlansReal -c {configuration}
 
 nnUNetv2_train 1 {configuration} 0                            # real pairs alone

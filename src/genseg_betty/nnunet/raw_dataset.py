@@ -76,7 +76,10 @@ class RawDataset:
             self._write_array(path, plane, spacing)
 
     def describe_cases(self, cases: Iterable[str]) -> None:
-        """Write dataset.json, once all cases to learn from are there."""
+        """Write dataset.json, once all cases to learn from are there.
+
+        Planning copies it to where preprocessing looks for it, but a data set may take the plan of another.
+        """
         channels = {str(number): name for number, name in enumerate(self.form.channels)}
         labels = {name: index for index, name in enumerate(name_labels(self.classes))}
         description = {
@@ -85,7 +88,8 @@ class RawDataset:
             "numTraining": len(list(cases)),
             "file_ending": self.form.ending,
         }
-        self._write_json(self.folder / "dataset.json", description)
+        for folder in (self.folder, self.root / PREPROCESSED / self.name):
+            self._write_json(folder / "dataset.json", description)
 
     def write_split(self, train: Sequence[str], validation: Sequence[str]) -> None:
         """Write splits_final.json of a single fold, fold 0, where nnU-Net looks for it."""
@@ -118,6 +122,11 @@ def choose_form(
     kind = np.result_type(np.uint8, *kinds)
     is_png = kind == np.uint8 or (kind == np.uint16 and channels == 1)
     return FileForm(".png" if is_png else ".tif", kind, names)
+
+
+def name_dataset(dataset: str) -> str:
+    """The name of a data set of ours, as nnU-Net wants it."""
+    return f"Dataset001_{file_label(dataset)}"
 
 
 def find_configuration(spatial_dims: int) -> str:

@@ -46,8 +46,9 @@ def train(config: DictConfig) -> Run:
     set_float32(config.precision)
     reuse_freed()
     with unfailing_streams(), interruptible():
+        method: Method = build_named(config.method)  # before any data: what it needs may not be installed
         data = load_data(config)
-        return _train_on(data, set_count(config, data))
+        return _train_on(data, method, set_count(config, data))
 
 
 def set_count(config: DictConfig, data: DataBundle) -> DictConfig:
@@ -66,16 +67,20 @@ def set_count(config: DictConfig, data: DataBundle) -> DictConfig:
     return config
 
 
-def _train_on(data: DataBundle, config: DictConfig) -> Run:
+def _train_on(data: DataBundle, method: Method, config: DictConfig) -> Run:
     splits = list_splits(data)
-    method: Method = build_named(config.method)
+
+    def require_same(run: Run) -> None:
+        require_same_data(run, splits)
+        method.check_continuing(run)
+
     if not can_continue(Path(config.run_dir).expanduser(), config.resume):
         require_beginning(config, method.describe_warm_up(config, data))  # before the directory is touched
-    with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
+    with Run.start(config.run_dir, config, config.resume, require_same) as run:
         if is_complete(run):
             tell_finished(run)
             return run
-        announce_run(run, data, method.has_generator, method.learns_architecture)
+        announce_run(run, data, method.has_generator, method.learns_architecture, method.trains_backbone)
         try:
             _fit_and_test(run, method, data, splits)
         except BaseException as error:
@@ -121,7 +126,8 @@ def is_complete(run: Run) -> bool:
     if not run.resuming or run.read_status().get("state") != "finished":
         return False
     results = run.read_results()
-    if results.get("iterations") != run.config.trainer.iterations:
+    asked = results.get("iterations_asked", run.config.trainer.iterations)  # of a method with a count of its own
+    if results.get("iterations") != asked:
         return False
     networks = ["predictor", "generator"] if results.get("generator") else ["predictor"]
     checkpoints = run.path / "checkpoints"
