@@ -17,6 +17,7 @@ from genseg_betty.methods import nnunet
 from genseg_betty.nnunet.budget import choose_budget
 from genseg_betty.nnunet.project import Project
 from genseg_betty.nnunet.training_log import TrainingLog
+from genseg_betty.report import build_report
 from genseg_betty.report.reading import read_record
 from nnunet.pairs import write_pictures
 
@@ -97,14 +98,23 @@ def test_a_run_of_nnunet_is_a_run(stand_in: StandIn, words: list[str], capsys: p
     told = "300 updates in 2 epochs (budget equal), 13 patches of 48×64 a step"
     assert results["budget"] == told
     assert results["nnunet"]["patch_size"] == [48, 64]
-    page = (run.path / "report.html").read_text(encoding="utf-8")
-    assert f"nnU-Net · 5 of folder · seed 0 · {told}" in page
+    assert told in (run.path / "report.html").read_text(encoding="utf-8")
     assert read_record(run.path).state == "finished"
     rows = [(row["step"], row["value"]) for row in run.metrics() if row["name"] == "segmenter"]
     assert rows == [(250, -0.125), (300, -0.5)]
     screen = capsys.readouterr().err
     assert "nnunet: a network, augmentation and training of its own, on folder" in screen
     assert "smaller networks" not in screen
+
+
+def test_the_row_of_a_comparison_says_the_budget(stand_in: StandIn, words: list[str], tmp_path: Path) -> None:
+    paths = []
+    for seed in (0, 1):
+        paths.append(train([*words, f"seed={seed}", f"run_dir={tmp_path / str(seed)}"]).path)
+    page = tmp_path / "page.html"
+    build_report(paths, page)
+    told = "nnU-Net · 5 of folder · seeds 0, 1 · 300 updates in 2 epochs (budget equal), 13 patches of 48×64 a step"
+    assert told in page.read_text(encoding="utf-8")
 
 
 def test_nnunet_goes_on_where_it_was_stopped(stand_in: StandIn, words: list[str]) -> None:

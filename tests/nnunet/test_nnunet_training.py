@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,7 +148,7 @@ def test_nnunet_is_ended_with_the_training_and_goes_on(data: Path, tmp_path: Pat
 
 
 def wait_for(condition: Callable[[], bool], child: subprocess.Popen[str]) -> None:
-    for _ in range(4000):
+    for _ in range(9000):
         if condition():
             return
         assert child.poll() is None, child.communicate()
@@ -167,16 +169,18 @@ def processes_of(run: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["gray", "rgba", "sixteen", "float", "volumes"])
-def test_nnunet_checks_each_kind_of_file(kind: str, tmp_path: Path) -> None:
-    from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
+def test_nnunet_checks_each_kind_of_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads in place of its processes, which take long to start."""
+    from nnunetv2.experiment_planning import verify_dataset_integrity as check
 
+    monkeypatch.setattr(check.multiprocessing, "get_context", lambda method: SimpleNamespace(Pool=ThreadPool))
     if kind == "volumes":
         write_volumes(tmp_path / "data", 8, (0.7, 0.8, 2.0))
     else:
         write_pictures(tmp_path / "data", 8, kind)
     config = compose(["dataset=folder", f"dataset.root={tmp_path / 'data'}", "dataset.n_labelled=4"])
     exported = export_cases(load_data(config), tmp_path, "", resize=False)
-    verify_dataset_integrity(str(exported.dataset.folder), num_processes=1)
+    check.verify_dataset_integrity(str(exported.dataset.folder), num_processes=1)
 
 
 def test_nnunet_trains_on_generated_pairs_by_the_commands_that_are_told(tmp_path: Path) -> None:
