@@ -3,15 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
+# nnU-Net brings many packages along, codecs of images among them: it has an environment of its own.
+NNUNET := .venv-nnunet
 # A process for each core and one more, of one thread: the networks of tests are too small to share among threads, and
 # a quarter of the time a process waits for what it has started.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()) + 1)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types bench clean
+.PHONY: help setup setup-nnunet demo test test-all test-nnunet lint types bench clean
 
 help:  ## what there is to do
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## make .venv, or bring it up to date
 
@@ -36,6 +38,17 @@ test: $(STAMP)  ## lint, types and the quick tests
 
 test-all: $(STAMP)  ## all tests
 	$(PYTEST)
+
+setup-nnunet: $(NNUNET)/.up-to-date  ## make .venv-nnunet, as .venv but with nnU-Net, which method=nnunet runs
+
+$(NNUNET)/.up-to-date: $(STAMP)
+	@test -x $(NNUNET)/bin/python || $(PYTHON) -m venv --without-pip $(NNUNET)
+	$(BIN)/uv pip install --compile-bytecode --python $(NNUNET)/bin/python --constraint constraints.txt --editable '.[nnunet]' --group dev
+	@$(NNUNET)/bin/python -c 'from genseg_betty.nnunet.commands import require_nnunet; print("nnU-Net", require_nnunet())'
+	@touch $@
+
+test-nnunet: setup-nnunet  ## the tests that run nnU-Net itself: some minutes on 2 cores
+	OMP_NUM_THREADS=1 $(NNUNET)/bin/python -m pytest -m slow -k nnunet tests/nnunet
 
 lint: $(STAMP)  ## find and mend style faults
 	$(BIN)/ruff check --fix .

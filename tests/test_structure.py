@@ -46,7 +46,7 @@ ROWS = [
         "progress",
     },
     {"build", "trust"},
-    {"levels", "semisupervised", "inference"},
+    {"levels", "semisupervised", "inference", "nnunet"},
     {"report"},
     {"training"},
     {"methods"},

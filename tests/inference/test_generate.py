@@ -17,7 +17,7 @@ from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
 from genseg_betty.inference import generate
-from genseg_betty.inference.generate import to_intensities
+from genseg_betty.inference.pair_files import to_intensities
 from genseg_betty.run import Run
 
 

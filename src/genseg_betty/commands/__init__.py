@@ -81,7 +81,9 @@ def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", type=Path, help=f"{RUN_HELP}, trained with a generator")
     parser.add_argument("--count", type=parse_positive, required=True, help="number of pairs")
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder for images/ and masks/")
-    parser.add_argument("--format", choices=("folder",), default="folder", help="what dataset=folder reads")
+    parser.add_argument(
+        "--format", choices=("folder", "nnunet"), default="folder", help="what dataset=folder reads, or nnU-Net"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
     parser.add_argument("--strongest", action="store_true", help="use each cell's strongest operation alone")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")

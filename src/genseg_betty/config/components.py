@@ -162,6 +162,7 @@ class MethodConfig(ComponentConfig):
     arguments: ClassVar = {
         **dict.fromkeys(("real_weight", "consistency_weight", "adversarial_weight", "correction_weight"), Weight),
         **dict.fromkeys(("epsilon", "threshold", "cutmix"), Share),
+        "epochs": Positive | None,
         "second_backbone": Word | None,
         "temperature": Annotated[float, Range(least=0.01, most=10)],
         "strong": IntensityConfig | None,

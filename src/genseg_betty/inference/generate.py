@@ -4,28 +4,27 @@ GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from genseg_betty.augment import Augmentation
 from genseg_betty.build import build_augmentation
 from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
 from genseg_betty.data.cases import open_dataset
-from genseg_betty.data.formats import nifti, write_mask
-from genseg_betty.data.formats.place import affine_from_orientation
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.source.case import Sample
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_below
-from genseg_betty.files import TEMPORARY, remove_leftovers, whole_file
+from genseg_betty.files import TEMPORARY, remove_leftovers
+from genseg_betty.inference.nnunet_pairs import write_nnunet_pairs
+from genseg_betty.inference.pair_files import FOLDERS, Pairs, write_folder_pairs
 from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.inference.renderer import Renderer
 from genseg_betty.inference.saved_networks import saved_preprocessing, trained_segmenter
@@ -34,9 +33,8 @@ from genseg_betty.run import Run
 from genseg_betty.terminal import say
 from genseg_betty.trust import building_from
 
-FOLDERS = ("images", "masks")
+FORMATS = ("folder", "nnunet")
 BUILT = ("generator", "generator.objective", "augment")  # sections of the config from which objects are built here
-FEWEST_DIGITS = 4  # of the number in a file's name
 
 
 def generate(
@@ -51,7 +49,8 @@ def generate(
 ) -> Path:
     """Write `count` pairs out/images/NNNN.png and out/masks/NNNN.png, of volumes NNNN.nii.gz; returns `out`.
 
-    `dataset=folder dataset.root=OUT` reads them. The masks take turns in a seeded order, each augmented anew;
+    `dataset=folder dataset.root=OUT` reads them. With `format` nnunet they become a data set of nnU-Net beside the real
+    pairs, see `nnunet_pairs`. The masks take turns in a seeded order, each augmented anew;
     a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
     hold the label values or colours of the training files; volumes have the training data's orientation. The
     generator is in eval mode: no dropout. `strongest` renders with the strongest operation of every searched cell
@@ -66,27 +65,29 @@ def generate(
     with building_from(opened, opened.config, BUILT, trust):
         renderer = Renderer(opened, preprocessing, strongest, resolve_device(device))
         augment = build_augmentation(opened.config, preprocessing.spacing)
-    masks = _read_training_masks(opened, preprocessing)
-    order = StepSampler(len(masks), 1, seed)
-    name_file = _choose_names(count, preprocessing.spatial_dims)
-
-    # Each pair draws from a seed of its own, so that a larger count begins with the same pairs.
-    for index in track(range(count), description="generate", console=Console(stderr=True)):
-        chosen = int(order.indices(index))
-        with seeded(derived_seed(seed, "generate", index)):
-            mask = _fit_mask(masks[chosen], preprocessing.image_size, seed, index)
-            image, mask = renderer(augment.mask(mask[None]))
-            image = augment.image(image[None])[0]
-        _write_pair(out, name_file(index), image, mask.numpy(), preprocessing)
+    parts = ("train", "validation") if format == "nnunet" else ("train",)
+    real = _read_training_samples(opened, preprocessing, parts)
+    masks = [_prepare_mask(sample, preprocessing) for sample in real["train"]]
+    pairs = _draw_pairs(masks, preprocessing.image_size, count, seed, renderer, augment)
+    if format == "nnunet":
+        write_nnunet_pairs(out, pairs, real, preprocessing, str(opened.config.dataset.get("modality")))
+    else:
+        write_folder_pairs(out, pairs, count, preprocessing)
     return out
 
 
-def _choose_names(count: int, spatial_dims: int) -> Callable[[int], str]:
-    """A function from a pair's number to its file name, such as 0012.png: as many digits as the highest one needs."""
-    highest = str(count - 1)
-    digits = max(FEWEST_DIGITS, len(highest))
-    ending = "png" if spatial_dims == 2 else "nii.gz"
-    return lambda index: f"{index:0{digits}d}.{ending}"
+def _draw_pairs(
+    masks: list[Tensor], size: tuple[int, ...], count: int, seed: int, renderer: Renderer, augment: Augmentation
+) -> Pairs:
+    """Image and mask of each pair. Each draws from a seed of its own, so that a larger count begins alike."""
+    order = StepSampler(len(masks), 1, seed)
+    for index in track(range(count), description="generate", console=Console(stderr=True)):
+        chosen = int(order.indices(index))
+        with seeded(derived_seed(seed, "generate", index)):
+            mask = _fit_mask(masks[chosen], size, seed, index)
+            image, mask = renderer(augment.mask(mask[None]))
+            image = augment.image(image[None])[0]
+        yield image, mask.numpy()
 
 
 def _fit_mask(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Tensor:
@@ -108,31 +109,11 @@ def _fit_mask(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Ten
     return padded[patch]
 
 
-def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
-    """Image [C, *] in [-1, 1] -> [*] or [*, 3] as a file holds it.
-
-    Pictures: uint8, or, for gray training images of more than 8 bits, uint16 in their intensities. Volumes: float32 in
-    the intensities of the training volumes, or 0 to 255 where these have no common ones.
-    """
-    unit_tensor = (image.clamp(-1, 1) + 1) / 2
-    channels_last = unit_tensor.movedim(0, -1)
-    unit = channels_last.squeeze(-1).numpy()
-    low, high = preprocessing.intensity or (0.0, 255.0)
-    if preprocessing.spatial_dims == 3:
-        intensities = low + unit * (high - low)
-        return intensities.astype(np.float32)
-    if unit.ndim == 2 and high > 255:
-        levels = np.round(low + unit * (high - low))
-        return np.clip(levels, 0, 65535).astype(np.uint16)
-    levels = np.round(unit * 255)
-    return levels.astype(np.uint8)
-
-
 def _check_arguments(count: int, out: Path, format: str) -> None:
     """Raise UserError with all that is wrong with the arguments of `generate`."""
     faults = []
-    if format != "folder":
-        faults.append(f"format is {format!r}; expected folder")
+    if format not in FORMATS:
+        faults.append(f"format is {format!r}; expected {' or '.join(FORMATS)}")
     if count < 1:
         faults.append(f"count is {count}; expected 1 or more")
     if out.exists() and not out.is_dir():
@@ -155,30 +136,8 @@ def _find_file(out: Path) -> Path | None:
     return None
 
 
-def _write_pair(out: Path, name: str, image: Tensor, mask: np.ndarray, preprocessing: Preprocessing) -> None:
-    """Write both files of a pair; raises UserError where they cannot be written."""
-    pixels = to_intensities(image, preprocessing)
-    values = preprocessing.to_file_values(mask)
-    image_path, mask_path = (out / folder / name for folder in FOLDERS)
-    try:
-        for path in (image_path, mask_path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        # The outer file is renamed last: a mask never lies there without its image.
-        with whole_file(mask_path, sync=False) as mask_file, whole_file(image_path, sync=False) as image_file:
-            if preprocessing.spatial_dims == 3:
-                spacing = preprocessing.spacing or (1.0, 1.0, 1.0)
-                affine = affine_from_orientation(preprocessing.orientation or "RAS", spacing)
-                nifti.write_image(image_file, pixels, affine)
-                nifti.write_mask(mask_file, values, affine)
-            else:
-                Image.fromarray(pixels).save(image_file)
-                write_mask(mask_file, values, preprocessing.colours)
-    except OSError as error:
-        raise UserError(f"Cannot write the pair {name} to {out}: {error.strerror or error}") from error
-
-
-def _read_training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]:
-    """Masks int64 [*] of the training cases, read again from the data the Run was trained on.
+def _read_training_samples(run: Run, preprocessing: Preprocessing, parts: Sequence[str]) -> dict[str, list[Sample]]:
+    """The cases of these parts in the training data's orientation, read again from what the Run was trained on.
 
     Where they lie is for the Run to say, so the screen tells it; nothing is read outside of that folder.
     """
@@ -187,20 +146,24 @@ def _read_training_masks(run: Run, preprocessing: Preprocessing) -> list[Tensor]
     config = passive_dataset(run, root)
     if config.root:
         say(f"masks: those that the Run was trained on, from {config.root} as it says", file=sys.stderr)
+    found = {}
     try:
-        samples = _read_cases(config, splits.train)
+        for part in parts:
+            samples = _read_cases(config, getattr(splits, part))
+            found[part] = [sample.in_orientation(preprocessing.orientation) for sample in samples]
     except UserError as error:
         raise UserError(
             f"Generating needs the masks that the Run at {run.path} was trained on, and they are gone from "
             f"{splits.root or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
             f"{error}"
         ) from error
-    masks = []
-    for sample in samples:
-        turned = sample.in_orientation(preprocessing.orientation)
-        if turned.mask is not None:
-            masks.append(preprocessing.mask(turned.mask, turned.spacing))
-    return masks
+    return found
+
+
+def _prepare_mask(sample: Sample, preprocessing: Preprocessing) -> Tensor:
+    """The mask int64 [*] of a training case as the generator takes it."""
+    assert sample.mask is not None  # the sample of a labelled case
+    return preprocessing.mask(sample.mask, sample.spacing)
 
 
 def _read_cases(config: DictConfig, ids: list[str]) -> list[Sample]:

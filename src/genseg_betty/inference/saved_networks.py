@@ -1,5 +1,6 @@
 """Reads the trained networks of a Run back from its checkpoints, which may be damaged or a stranger's."""
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.recorded import read_preprocessing
+from genseg_betty.nnunet.commands import TRAINERS
 from genseg_betty.run import Run
 from genseg_betty.trust import building_from
 
@@ -30,6 +32,7 @@ def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predict
     """
     run = Run.open(path)
     checkpoint = trained_segmenter(run)
+    _refuse_foreign_network(run, checkpoint)
     config = leave_out_pretrained(run.config)
     preprocessing = saved_preprocessing(run, checkpoint)
     networks = checkpoint.get("networks", 1)
@@ -45,6 +48,21 @@ def load(path: Path | str, device: str = "auto", trust: bool = False) -> Predict
         except MISMATCHES as error:
             raise explain_damaged_part(run, "segmenter", error) from error
     return Predictor(network, preprocessing, resolve_device(device))
+
+
+def _refuse_foreign_network(run: Run, checkpoint: dict[str, Any]) -> None:
+    """Raise UserError for a Run that nnU-Net has trained, with the command that predicts with it."""
+    options = checkpoint.get("nnunet")
+    if options is None:
+        return
+    listed = shlex.join(map(str, options))  # a stranger's words, in a line that the user may paste
+    folders = {name: run.path / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    folders["nnUNet_extTrainer"] = TRAINERS
+    settings = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in folders.items())
+    raise UserError(
+        f"the Run at {run.path} holds a network of nnU-Net, which nnU-Net alone runs. Predict with its command (images "
+        f"named as nnU-Net wants them, x_0000.png):\n  {settings} \\\n  nnUNetv2_predict -i IMAGES -o MASKS {listed}"
+    )
 
 
 def _require_outputs(outputs: int, classes: int) -> None:

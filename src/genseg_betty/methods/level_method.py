@@ -41,6 +41,7 @@ class LevelMethod(ABC):
     learns_architecture: ClassVar[bool] = False
     uses_unlabelled: ClassVar[bool] = False
     num_networks: ClassVar[int] = 1
+    trains_backbone: ClassVar[bool] = True
 
     def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
         """Train within `run`, from its last checkpoint if it has one.
@@ -89,6 +90,10 @@ class LevelMethod(ABC):
     @abstractmethod
     def plan(self, components: Components) -> Plan:
         """The levels, their edges and their phases."""
+
+    def check_continuing(self, run: Run) -> None:
+        """A Run of levels goes on from any checkpoint of its own."""
+        return None
 
     def describe_warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
         """What the warm-up of the generator depends on; None for methods without a generator."""

@@ -90,9 +90,9 @@ class Record:
 
     @property
     def iterations_asked(self) -> Any:
-        """How many iterations the config asks for."""
+        """How many iterations the config asks for, unless the method has a count of its own."""
         trainer = as_mapping(self.config.get("trainer"))
-        return trainer.get("iterations")
+        return self.results.get("iterations_asked") or trainer.get("iterations")
 
     @property
     def used_config(self) -> dict[str, Any]:

@@ -62,6 +62,9 @@ def _build_head(group: Group) -> str:
         f"{labels.n_labelled} of {labels.dataset}",
         f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}",
     ]
+    budget = group.first.results.get("budget")  # of a method that does not step as the others do
+    if budget:
+        parts.append(str(budget))
     note = escape_text(" · ".join(parts))
     content = escape_text(group.title)
     content += build_element("small", note)

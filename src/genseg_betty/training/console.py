@@ -22,10 +22,12 @@ from genseg_betty.training.dry_run import check_stage_one
 from genseg_betty.training.memory_estimate import NetworkSize, estimate_memory, measure_networks
 
 
-def announce_run(run: Run, data: DataBundle, has_generator: bool, learns_architecture: bool) -> None:
+def announce_run(
+    run: Run, data: DataBundle, has_generator: bool, learns_architecture: bool, trains_backbone: bool = True
+) -> None:
     """Before the first step: what is trained on what, how the cases are used, and where the Run lies."""
     config = run.config
-    reduced = describe_reduced(config, has_generator)
+    reduced = describe_reduced(config, has_generator) if trains_backbone else None
     origins = config.get("origins") or {}
     notes = [reduced] if reduced else []
     notes += find_idle_keys(config, has_generator, learns_architecture)
@@ -35,7 +37,7 @@ def announce_run(run: Run, data: DataBundle, has_generator: bool, learns_archite
     described = describe_fingerprint(data.fingerprint, data.settings, origins).splitlines()
     state = "continues" if run.resuming else "run directory"
     _print_lines(
-        _describe_training(config, data, has_generator),
+        _describe_training(config, data, has_generator, trains_backbone),
         f"cases: {_describe_cases(config, data)}",
         *_indent_lines("data:", described),
         *_indent_lines("note:", notes),
@@ -134,10 +136,12 @@ def tell_finished(run: Run) -> None:
     )
 
 
-def _describe_training(config: DictConfig, data: DataBundle, has_generator: bool) -> str:
+def _describe_training(config: DictConfig, data: DataBundle, has_generator: bool, trains_backbone: bool) -> str:
     """Method, networks, data and seed, in one line."""
     networks = " and ".join(describe_networks(config, has_generator).values())
     preset = f" (trainer={config.trainer.name})" if describe_reduced(config, has_generator) else ""
+    if not trains_backbone:
+        networks, preset = "a network, augmentation and training of its own", ""
     size = "×".join(map(str, data.preprocessing.image_size))
     tests = []
     for name, (_, cases) in data.test.items():

@@ -50,7 +50,7 @@ def train(config: DictConfig) -> Run:
     if not _may_continue(config):
         require_package(config.backbone.get("encoder_weights"))  # before any data are read
     with unfailing_streams(), interruptible():
-        method: Method = build_named(config.method)
+        method: Method = build_named(config.method)  # before any data: what it needs may not be installed
         require_fitting_unlabelled(config, method.uses_unlabelled)
         data = load_data(config, reads_unlabelled=method.uses_unlabelled)
         return _train_on(data, set_count(config, data), method)
@@ -99,13 +99,18 @@ def require_fitting_unlabelled(config: DictConfig, uses_unlabelled: bool) -> Non
 
 def _train_on(data: DataBundle, config: DictConfig, method: Method) -> Run:
     splits = list_splits(data)
+
+    def require_same(run: Run) -> None:
+        require_same_data(run, splits)
+        method.check_continuing(run)
+
     if not can_continue(Path(config.run_dir).expanduser(), config.resume):
         require_beginning(config, method.describe_warm_up(config, data))  # before the directory is touched
-    with Run.start(config.run_dir, config, config.resume, lambda run: require_same_data(run, splits)) as run:
+    with Run.start(config.run_dir, config, config.resume, require_same) as run:
         if is_complete(run):
             tell_finished(run)
             return run
-        announce_run(run, data, method.has_generator, method.learns_architecture)
+        announce_run(run, data, method.has_generator, method.learns_architecture, method.trains_backbone)
         try:
             _fit_and_test(run, method, data, splits)
         except BaseException as error:
@@ -151,7 +156,8 @@ def is_complete(run: Run) -> bool:
     if not run.resuming or run.read_status().get("state") != "finished":
         return False
     results = run.read_results()
-    if results.get("iterations") != run.config.trainer.iterations:
+    asked = results.get("iterations_asked", run.config.trainer.iterations)  # of a method with a count of its own
+    if results.get("iterations") != asked:
         return False
     networks = ["predictor", "generator"] if results.get("generator") else ["predictor"]
     checkpoints = run.path / "checkpoints"
