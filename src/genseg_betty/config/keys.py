@@ -39,6 +39,7 @@ ROLES: Mapping[str, KeyRole] = {
     "generator": METHOD,
     "method": METHOD,
     "augment": METHOD,
+    "copy_paste": METHOD,
     "trainer": METHOD,
     "image_size": METHOD,
     "precision": METHOD,
@@ -78,6 +79,7 @@ ROLES: Mapping[str, KeyRole] = {
     "config_dir": CONVENIENCE,
     "origins": CONVENIENCE,
     "reduced": CONVENIENCE,
+    "recipe": CONVENIENCE,
     # Of Runs of an earlier version.
     "ood_roots": DESCRIPTION,
 }
