@@ -1,8 +1,9 @@
-"""Baselines on real pairs alone: as they are (Vanilla), moved (Combine), or two batches of them a step (RealTwice)."""
+"""Baselines on real pairs alone: as they are (vanilla), augmented by a recipe, or two batches of them a step."""
 
 from genseg_betty.levels.segmentation import SupervisedSegmentation, TwiceSupervisedSegmentation
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, Plan
+from genseg_betty.run.beyond import IMAGES_PER_STEP
 from genseg_betty.run.names import SEGMENTATION_PHASE
 from genseg_betty.training.components import Components, pair_batches
 
@@ -11,7 +12,7 @@ class Supervised(LevelMethod):
     """A segmenter trained on labelled images.
 
     Args:
-        augment: move image and mask together, by the operations of conf/augment (the paper's Combine).
+        augment: change image and mask together, by the recipe of conf/augment that is chosen.
     """
 
     def __init__(self, augment: bool) -> None:
@@ -47,3 +48,6 @@ class RealTwice(Supervised):
         # Each batch has an order of its own; the first is the batch of all methods.
         level.batches = pair_batches(level.batches, components.draw_feed("second_segmenter"))
         return level
+
+    def count_beyond(self, components: Components) -> dict[str, int]:
+        return {IMAGES_PER_STEP: 2 * components.data.settings.batch_size}
