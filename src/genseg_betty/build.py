@@ -240,7 +240,12 @@ def build_named(section: DictConfig) -> Any:
 def build_augmentation(config: DictConfig, spacing: Sequence[float] | None) -> Augmentation:
     """What moves masks and pairs; `spacing` is that of the voxels of volumes in mm, None for images."""
     arguments = _read_arguments(config.augment, ())
-    offered = {"spacing": spacing} if _takes_argument(config.augment, "spacing") else {}
+    offered: dict[str, Any] = {"spacing": spacing} if _takes_argument(config.augment, "spacing") else {}
+    copy_paste = config.get("copy_paste")
+    if copy_paste:  # not in older Runs
+        if not _takes_argument(config.augment, "copy_paste"):
+            raise UserError(f"copy_paste={copy_paste}: {config.augment._target_} has no argument copy_paste; use 0")
+        offered["copy_paste"] = copy_paste
     augmentation: Augmentation = _build_target(arguments, **offered)
     return augmentation
 

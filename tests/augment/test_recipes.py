@@ -147,7 +147,7 @@ def test_faults_of_a_config_come_all_at_once() -> None:
     with pytest.raises(UserError) as raised:
         compose(lines)
     for expected in (
-        "augment.scale=[1.4, 0.7]: expected [2 numbers from 0.1 to 10]; the first is the least",
+        "augment.scale=[1.4, 0.7]: expected [2 numbers from 0.1 to 10] or null; the first is the least",
         "augment.rotate_probability=1.2: expected a number from 0 to 1",
         "augment.elastic.cells=0: expected an integer from 1 to 64",
         "augment.elastic.shift=0.5: expected a number from 0 to 0.4",
@@ -186,7 +186,7 @@ def test_hypergradients_come_through_a_strong_recipe(hypergradient: str, overrid
     assert all(level.guard.skipped == 0 for level in engine.levels)
 
 
-@pytest.mark.parametrize("method", ["genseg", "separate", "combine"])
+@pytest.mark.parametrize("method", ["genseg", "separate", "supervised", "real_twice"])
 def test_every_method_that_augments_takes_a_strong_recipe(method: str) -> None:
     engine = real_engine("augment=strong", *ALWAYS, f"method={method}")
     advance(engine, 3)

@@ -25,7 +25,8 @@ from genseg_betty.config.schema import Config
 from genseg_betty.config.signatures import read_signature
 
 # What only the publisher, a library or another dataset's own rules can judge: plain, finite, not nested too deeply.
-OPEN = ("dataset.about", "backbone.arguments", "dataset.ood", "ood")
+# The members that a method brings along are composed, and are not in the config.
+OPEN = ("dataset.about", "backbone.arguments", "dataset.ood", "ood", "method.members")
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("") for path in conf_dir().rglob("*.yaml"))
 GROUPS_OF_COMPONENTS = {
     "backbone": BackboneConfig,

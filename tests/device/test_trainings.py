@@ -96,7 +96,8 @@ CASES = [
     Case("genseg", "unet3d", "pix2pix3d", "exact", ("augment=strong",)),
     Case("separate", other=("trainer.optimizers.segmenter={name: rmsprop, lr: 1e-3}",)),
     Case("vanilla", other=("trainer.optimizers.segmenter={name: sgd, lr: 1e-2, momentum: 0.9}",)),
-    Case("combine", other=("trainer.scheduler=plateau", "augment=elastic")),
+    Case("combine_elastic", other=("trainer.scheduler=plateau",)),
+    Case("real_twice", other=("augment=strong", "copy_paste=0.5")),
 ]
 
 

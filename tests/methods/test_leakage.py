@@ -30,6 +30,7 @@ METHODS = [
     ["method=separate"],
     ["method=vanilla"],
     ["method=combine"],
+    ["method=real_twice", "copy_paste=0.5"],
 ]
 
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from genseg_betty.build import build_named
-from genseg_betty.config import compose
+from genseg_betty.config import compose, group_members
 from genseg_betty.data.batches import StepSampler
 from genseg_betty.data.loading import load_data
 from genseg_betty.methods import genseg
 from genseg_betty.randomness import derived_seed
 from genseg_betty.run import Run
+from genseg_betty.training.components import Components
 from methods.tiny import TINY, built
 from states import different
 
@@ -25,7 +26,9 @@ OVERRIDES = [
     f"trainer.finetune_iterations={FINETUNE}",
     "trainer.optimizers.generator.weight_decay=0.01", "trainer.optimizers.discriminator.lr=3e-4",
 ]  # fmt: skip
-METHODS = ["genseg", "separate", "vanilla", "combine"]
+METHODS = ["genseg", *(method for method in group_members("method") if method != "genseg")]
+KINDS = list({compose([f"method={method}"]).method._target_: method for method in reversed(METHODS)}.values())
+"""A method of each class."""
 GENSEG = [f"hypergradient={kind}" for kind in ("exact", "exact_full", "finite_difference", "none")]
 
 
@@ -120,17 +123,14 @@ def test_the_segmenter_sees_the_same_real_batches(stepped, method):
 
 
 def test_updates_are_as_many(stepped):
+    """Of every segmenter the same number, and of every generator."""
     gan = dict.fromkeys(("discriminator", "generator"), WARMUP + ITERATIONS)
-    segmenter = {"segmenter": ITERATIONS}
-    expected = {
-        "genseg": gan | segmenter | {"architecture": ITERATIONS - 1},  # at rest in the first joint step
-        "separate": gan | segmenter,
-        "vanilla": segmenter,
-        "combine": segmenter,
-    }
-    assert {method: found.updates for method, found in stepped.items()} == expected
-    assert {method: found.counts for method, found in stepped.items()} == expected
-    assert all(int(found.engine.segmenter.average.n_averaged) == ITERATIONS for found in stepped.values())
+    search = {"architecture": ITERATIONS - 1}  # at rest in the first joint step
+    assert stepped["genseg"].updates == gan | search | {"segmenter": ITERATIONS}
+    for method, found in stepped.items():
+        expected = {level: (gan | search).get(level, ITERATIONS) for level in found.updates}
+        assert found.updates == found.counts == expected, method
+        assert int(found.engine.segmenter.average.n_averaged) == ITERATIONS, method
 
 
 def test_methods_with_a_generator_train_it_alike(stepped):
@@ -158,7 +158,7 @@ def fitted(path, method, select):
         return run, findings
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", KINDS)
 def test_selection_is_the_same(tmp_path, method):
     """`last` keeps the average at the last update; `best` the first with the highest validation score of all."""
     run, findings = fitted(tmp_path / "last", method, "last")
@@ -166,11 +166,14 @@ def test_selection_is_the_same(tmp_path, method):
     weights = {k.removeprefix("module."): v for k, v in average.items() if k.startswith("module.")}
     assert not different(run.load_checkpoint("predictor")["weights"], weights)
     assert findings["iterations"] == ITERATIONS
+    assert findings["beyond"] == build_named(run.config.method).count_beyond(
+        Components(run.config, load_data(run.config))
+    )
 
     run, findings = fitted(tmp_path / "best", method, "best")
     metric = load_data(run.config).metric
     rows = [row for row in run.metrics() if row["phase"] == "validation" and row["name"] == metric]
-    before = {"genseg": WARMUP, "separate": WARMUP + ITERATIONS}.get(method, 0)
+    before = {"genseg": WARMUP, "separate": WARMUP + ITERATIONS, "wgan": WARMUP + ITERATIONS}.get(method, 0)
     assert [row["step"] - before for row in rows] == [2, 4, ITERATIONS]  # after as many updates of the segmenter
     best = max(rows, key=lambda row: row["value"])
     assert (findings["validation"]["best"], findings["validation"]["step"]) == (best["value"], best["step"])

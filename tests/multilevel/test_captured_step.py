@@ -62,6 +62,7 @@ CASES = {
     "wgan_gp": ["generator=wgan_gp"],
     "swinunet": ["backbone=swinunet"],
     "combine": ["method=combine"],
+    "real_twice": ["method=real_twice"],
     "augment=strong": [
         "augment=strong",
         "augment.intensity.noise.probability=1",

@@ -134,6 +134,19 @@ def test_the_csv_has_a_row_per_run_and_test_set(make_run: MakeRun, tmp_path: Pat
     assert (rows[1]["out_of_domain"], rows[4]["state"], rows[4]["seed"]) == ("1", "running", "5")
 
 
+def test_what_a_method_takes_beyond_others_stands_beside_its_scores(make_run: MakeRun, tmp_path: Path) -> None:
+    """Of the real Runs: 2 images a batch, 10 + 3 updates of the generator, 2 validation images."""
+    methods = ("vanilla", "separate", "genseg")
+    words = Page(build_report([make_run(method) for method in methods], tmp_path / "page.html")).words
+    of_separate = "4 images a step, 13 generator updates"
+    of_genseg = f"{of_separate}, 2 validation images learned from"
+    assert words.count("beyond supervised training: ") == 2
+    assert f"beyond supervised training: {of_separate} " in words
+    assert f"beyond supervised training: {of_genseg} " in words
+    found = [row["beyond"] for row in rows_of(tmp_path / "page.csv")]
+    assert found == ["", "", of_separate, of_separate, of_genseg, of_genseg]
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun) -> None:
     runs = [
         make_run(seed=0),

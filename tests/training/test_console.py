@@ -98,9 +98,10 @@ def test_keys_that_have_no_part_are_told(
 
 
 def test_an_augmentation_without_a_part_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = "not used, as vanilla has no generator and no augmentation: augment.rotate\n"
-    assert line in screen(capsys, tmp_path, "method=vanilla", "augment.rotate=3", generator=False)
-    assert "not used" not in screen(capsys, tmp_path, "method=combine", "augment.rotate=3", generator=False)
+    line = "not used, as supervised has no generator and no augmentation: augment.rotate\n"
+    words = ["method=supervised", "augment.rotate=3"]
+    assert line in screen(capsys, tmp_path, *words, "method.augment=false", generator=False)
+    assert "not used" not in screen(capsys, tmp_path, *words, generator=False)
 
 
 def test_a_run_is_named_by_the_images_in_force(scans: Path) -> None:

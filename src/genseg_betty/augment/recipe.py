@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from genseg_betty.augment.copy_paste import CopyPaste, paste_labels, paste_pixels
 from genseg_betty.augment.elastic import Elastic
 from genseg_betty.augment.geometry import BORDERS, Geometry, resample_values
 from genseg_betty.augment.intensity import Intensity
@@ -20,9 +21,9 @@ from genseg_betty.multilevel.step_inputs import send_from_host
 class Augmentation:
     """Random geometry of masks and of image-mask pairs, and random intensities of images; each image draws for itself.
 
-    Each part that a recipe has (geometry, elastic, intensity) draws one seed of a call from torch's default CPU
-    generator, in this order, and all but the noise follows from these seeds; the noise comes from the generator of the
-    image's device. A part that a recipe does not have draws nothing.
+    Each part that a recipe has (geometry, elastic, copy-paste, intensity) draws one seed of a call from torch's default
+    CPU generator, in this order, and all but the noise follows from these seeds; the noise comes from the generator of
+    the image's device. A part that a recipe does not have draws nothing.
 
     Args:
         rotate: degrees; the angle, of volumes one about each axis, is uniform in [-rotate, rotate], 0 <= rotate <= 180.
@@ -39,6 +40,7 @@ class Augmentation:
         scale_probability: the share of images whose scale changes.
         elastic: the arguments of `Elastic`; None: nothing is bent.
         intensity: the arguments of `Intensity`; None: intensities stay.
+        copy_paste: the share of images that get the objects of another one of the batch, after both have moved.
 
     Raises:
         UserError: listing every argument out of range.
@@ -58,6 +60,7 @@ class Augmentation:
         scale_probability: float = 1.0,
         elastic: Mapping[str, Any] | None = None,
         intensity: Mapping[str, Any] | None = None,
+        copy_paste: float = 0.0,
     ) -> None:
         self.geometry = Geometry(
             rotate=rotate,
@@ -71,15 +74,11 @@ class Augmentation:
         )
         self.elastic = None if elastic is None else Elastic(**elastic)
         self.intensity = Intensity(**(intensity or {}))
+        self.copy_paste = CopyPaste(probability=copy_paste) if copy_paste else None
         self.mask_border = mask_border
         self.pair_border = pair_border
 
-        # All faults are told at once.
-        faults = self.geometry.find_faults()
-        faults += _find_faults_of_border("mask_border", mask_border)
-        faults += _find_faults_of_border("pair_border", pair_border)
-        faults += [] if self.elastic is None else self.elastic.find_faults()
-        faults += self.intensity.find_faults()
+        faults = self._find_faults()
         if faults:
             raise UserError("\n".join(faults))
 
@@ -87,7 +86,10 @@ class Augmentation:
         """Mask [B, H, W] or [B, D, H, W] of class indices -> augmented mask, same shape, type and device; no new
         labels."""
         moves, displacements = self._draw_geometry(mask)
-        return _move_mask(mask, moves, displacements, self.mask_border)
+        moved = _move_mask(mask, moves, displacements, self.mask_border)
+        if self.copy_paste is None:
+            return moved
+        return paste_labels(moved, self._draw_donors(self.copy_paste, moved))
 
     def image(self, image: Tensor) -> Tensor:
         """Image [B, C, *] in [-1, 1] -> the same with other intensities, in [-1, 1], differentiable by the image.
@@ -97,12 +99,33 @@ class Augmentation:
         return self.intensity.change_images(image)
 
     def pair(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Image [B, C, *] in [-1, 1] and mask [B, *], moved by the same draw, the image linearly; then `image`."""
+        """Image [B, C, *] in [-1, 1] and mask [B, *], moved by the same draw, the image linearly.
+
+        Then objects are pasted onto both, and then follows `image`.
+        """
         moves, displacements = self._draw_geometry(mask)
         shifted = image + 1  # so that "zeros" is black
         moved = resample_values(shifted, moves, displacements, "bilinear", self.pair_border)
         moved_mask = _move_mask(mask, moves, displacements, self.pair_border)
+        if self.copy_paste is not None:
+            donors = self._draw_donors(self.copy_paste, moved_mask)
+            moved = paste_pixels(moved, moved_mask, donors)
+            moved_mask = paste_labels(moved_mask, donors)
         return self.image(moved - 1), moved_mask
+
+    def _find_faults(self) -> list[str]:
+        """A line for each argument that is out of range."""
+        faults = _find_faults_of_border("mask_border", self.mask_border)
+        faults += _find_faults_of_border("pair_border", self.pair_border)
+        for part in (self.geometry, self.elastic, self.intensity, self.copy_paste):
+            if part is not None:
+                faults += part.find_faults()
+        return faults
+
+    def _draw_donors(self, copy_paste: CopyPaste, mask: Tensor) -> Tensor:
+        """Whose objects each image of the batch gets: [B] int64."""
+        count = len(mask)
+        return send_from_host(lambda: copy_paste.draw_donors(count), mask.device)
 
     def _draw_geometry(self, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         """One move an image [B, n, n + 1] and, where the recipe bends, its displacements [B, *, n]."""

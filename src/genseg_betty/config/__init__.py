@@ -87,7 +87,7 @@ class _Library:
 def compose(
     overrides: Sequence[str], config_dir: str | Path | None = None, composed: Composed | None = None
 ) -> "DictConfig":
-    """The resolved and checked config of one training; `run_dir` is filled in, `origins` and `reduced` are told.
+    """The resolved and checked config of one training; `run_dir` is filled in, and what set it is told.
 
     Args:
         overrides: as on the command line; `+dataset=x` and `dataset=x` are the same.
@@ -101,13 +101,14 @@ def compose(
 
     from genseg_betty.config.naming import default_run_dir, find_run_label_faults
     from genseg_betty.config.overrides import apply_overrides, parse_overrides
+    from genseg_betty.config.preset_methods import compose_preset, describe_recipe
     from genseg_betty.config.second_backbone import choose_second_backbone, insert_second_backbone
 
     folder = user_folder(config_dir)
     library = _Library(folder, all_members(folder), {} if composed is None else composed)
     problems: list[str] = []
     parsed = parse_overrides(overrides, library.members, problems)
-    tree, choices = library.compose_members(parsed.groups)
+    tree, choices, preset = compose_preset(parsed, library.compose_members, problems)
     backbones = library.members["backbone"]
     second = choose_second_backbone(tree, parsed.values, choices["backbone"], backbones, problems)
     if second:
@@ -119,8 +120,9 @@ def compose(
     _fill_names(config, choices)
     overridden = {override.key_or_group for override in parsed.values}
     config |= _tell_sources(tree, overridden | parsed.groups.keys(), choices, library)
+    config["recipe"] = describe_recipe(tree, base, choices, library.compose_members)
     if config["run_dir"] is None:
-        config["run_dir"] = default_run_dir(config, base, overridden, choices, default_choices())
+        config["run_dir"] = default_run_dir(config, base, overridden, choices, default_choices() | preset)
     return OmegaConf.create(config)
 
 

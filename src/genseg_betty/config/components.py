@@ -180,7 +180,7 @@ class ElasticConfig:
 
 @dataclass(kw_only=True)
 class AugmentConfig(ComponentConfig):
-    offered: ClassVar = ("spacing",)
+    offered: ClassVar = ("spacing", "copy_paste")
     arguments: ClassVar = {
         "rotate": Angle,
         "rotate_volumes": Angle | None,

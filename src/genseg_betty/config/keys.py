@@ -41,6 +41,7 @@ ROLES: Mapping[str, KeyRole] = {
     "method": METHOD,
     "augment": METHOD,
     "unlabelled": METHOD,
+    "copy_paste": METHOD,
     "trainer": METHOD,
     "image_size": METHOD,
     "precision": METHOD,
@@ -80,6 +81,7 @@ ROLES: Mapping[str, KeyRole] = {
     "config_dir": CONVENIENCE,
     "origins": CONVENIENCE,
     "reduced": CONVENIENCE,
+    "recipe": CONVENIENCE,
     # Of Runs of an earlier version.
     "ood_roots": DESCRIPTION,
 }

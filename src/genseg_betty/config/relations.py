@@ -1,4 +1,4 @@
-"""Keys of a section held against each other: some exclude others, some need others."""
+"""Keys held against each other, mostly those of one section: some exclude others, some need others."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +26,28 @@ def compare_keys(config: Mapping[str, Any], findings: Findings) -> None:
                 if f"{section}.{key}" not in unfit:
                     fitting[key] = value
             findings.problems += _leave_out(find_faults(fitting), unfit)
+    if not findings.has_misfit("copy_paste"):
+        findings.problems += find_paste_faults(config)
+
+
+def find_paste_faults(config: Mapping[str, Any]) -> list[str]:
+    """One line for each reason why `copy_paste` can have no part in a training that asks for it."""
+    share = config.get("copy_paste")
+    if not share:
+        return []
+    faults = []
+    method, trainer = config.get("method") or {}, config.get("trainer") or {}
+    if method.get("augment") is False:
+        faults.append(
+            f"copy_paste={share}: method={method.get('name')} leaves images as they are; choose method=supervised "
+            f"augment=none copy_paste={share}"
+        )
+    if trainer.get("batch_size") == 1:
+        faults.append(
+            f"copy_paste={share}: objects come from the other images of a batch, and trainer.batch_size=1 has none; "
+            "expected 2 or more"
+        )
+    return faults
 
 
 def _list_unfit(section: str, values: Mapping[str, Any], findings: Findings) -> list[str]:

@@ -31,6 +31,7 @@ from genseg_betty.config.quantities import (
     RunPath,
     Seed,
     Several,
+    Share,
     Side,
     Step,
     Title,
@@ -227,6 +228,7 @@ class Config:
     hypergradient: Literal["exact", "exact_full", "finite_difference", "none"] = "exact"
     precondition: Literal["step", "identity"] = "step"
     arch_every: Positive = 1
+    copy_paste: Share = 0.0
     run_dir: RunPath | None = None
     resume: Literal["auto", "never", "restart"] = "auto"
 

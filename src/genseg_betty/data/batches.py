@@ -51,6 +51,30 @@ class Batch:
 
 
 @dataclass
+class TwinBatch(Batch):
+    """A batch, and a second one of the same step that was drawn independently of it.
+
+    Attributes:
+        second: images, masks and ids of the second batch.
+    """
+
+    second: Batch
+
+    def to(self, device: torch.device | str) -> "TwinBatch":
+        first = super().to(device)
+        return TwinBatch(**vars(first), second=self.second.to(device))
+
+    def clone(self) -> "TwinBatch":
+        first = super().clone()
+        return TwinBatch(**vars(first), second=self.second.clone())
+
+    def overwrite(self, other: Batch) -> None:
+        super().overwrite(other)
+        assert isinstance(other, TwinBatch)
+        self.second.overwrite(other.second)
+
+
+@dataclass
 class LabelledSet:
     """Preprocessed cases in memory; * is h, w or d, h, w.
 

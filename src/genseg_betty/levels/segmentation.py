@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genseg_betty.augment import Augmentation
-from genseg_betty.data.batches import Batch
+from genseg_betty.data.batches import Batch, TwinBatch
 from genseg_betty.levels.stage import Networks, Stage, Trial, take_pairs
 from genseg_betty.multilevel.average import Average
 from genseg_betty.run.names import SEGMENTER
@@ -111,10 +111,7 @@ class Segmentation(SegmenterLevel):
         return self.criterion(self(image), mask)
 
     def dry_step(self) -> Trial:
-        def pass_synthetic_and_real(networks: Networks, image: Tensor, condition: Tensor) -> Any:
-            return networks[0](image), networks[0](image)
-
-        return Trial([self.module], pass_synthetic_and_real)
+        return Trial([self.module], pass_twice)
 
 
 class SupervisedSegmentation(SegmenterLevel):
@@ -127,3 +124,29 @@ class SupervisedSegmentation(SegmenterLevel):
     def training_step(self, batch: Batch) -> Tensor:
         image, mask = take_pairs(batch, self.augment)
         return self.criterion(self(image), mask)
+
+
+class TwiceSupervisedSegmentation(SupervisedSegmentation):
+    """Training on two batches of real pairs a step: the second stands where GenSeg has the synthetic pairs beside it.
+
+    Args:
+        real_weight: γ, the weight of the second batch, as of GenSeg's real pairs.
+    """
+
+    def __init__(self, *args: Any, real_weight: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.real_weight = real_weight
+
+    def training_step(self, batch: Batch) -> Tensor:
+        assert isinstance(batch, TwinBatch)
+        first = super().training_step(batch)
+        second = super().training_step(batch.second)
+        return first + self.real_weight * second
+
+    def dry_step(self) -> Trial:
+        return Trial([self.module], pass_twice)
+
+
+def pass_twice(networks: Networks, image: Tensor, condition: Tensor) -> tuple[Any, Any]:
+    """The segmenter on two batches of a step."""
+    return networks[0](image), networks[0](image)

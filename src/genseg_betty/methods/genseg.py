@@ -14,6 +14,7 @@ from genseg_betty.levels.graph import hop_configs, joint_plan
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, PhasedEngine, Plan
 from genseg_betty.run import Run
+from genseg_betty.run.beyond import GENERATOR_UPDATES, IMAGES_PER_STEP, VALIDATION_IMAGES
 from genseg_betty.run.names import (
     DISCRIMINATOR,
     GENERATOR,
@@ -50,6 +51,12 @@ class Generative(LevelMethod):
 
     def describe_warm_up(self, config: DictConfig, data: DataBundle) -> Description:
         return describe_warm_up(config, data, self.warmup_steps(config.trainer), self.augments_generation)
+
+    def count_beyond(self, components: Components) -> dict[str, int]:
+        return {
+            IMAGES_PER_STEP: 2 * components.data.settings.batch_size,
+            GENERATOR_UPDATES: components.config.trainer.warmup_iterations + components.config.trainer.iterations,
+        }
 
     def finish(self, run: Run, components: Components, engine: PhasedEngine) -> dict[str, Any]:
         architecture, data = components.architecture, components.data
@@ -105,6 +112,13 @@ class GenSeg(Generative):
             ],
             hypergradient=hypergradient,
         )
+
+    def count_beyond(self, components: Components) -> dict[str, int]:
+        counts = super().count_beyond(components)
+        is_searchable = bool(list(components.architecture.parameters()))
+        if is_searchable and components.config.hypergradient != "none":
+            counts[VALIDATION_IMAGES] = len(components.data.validation)
+        return counts
 
     def find_architecture(self, components: Components) -> Architecture:
         return components.architecture

@@ -85,6 +85,7 @@ class LevelMethod(ABC):
         run.save_checkpoint("predictor", best or loop.validation.predictor_state())
         hypergradient = engine.plan.hypergradient
         findings["hypergradient"] = None if hypergradient == "none" else hypergradient
+        findings["beyond"] = self.count_beyond(components)
         return loop.summarise() | findings
 
     @abstractmethod
@@ -98,6 +99,10 @@ class LevelMethod(ABC):
     def describe_warm_up(self, config: DictConfig, data: DataBundle) -> Description | None:
         """What the warm-up of the generator depends on; None for methods without a generator."""
         return None
+
+    def count_beyond(self, components: Components) -> dict[str, int]:
+        """What it takes beyond supervised training with as many updates, by the names of `run/beyond.py`."""
+        return {}
 
     def find_architecture(self, components: Components) -> Architecture | None:
         """A, if the method learns it: logged as the training goes on."""

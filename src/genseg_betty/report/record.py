@@ -10,6 +10,7 @@ from genseg_betty.config.origins import find_idle_sections
 from genseg_betty.lock import LOCK, is_alive, is_locked
 from genseg_betty.report.metric_rows import MetricRows
 from genseg_betty.report.values import NONE, as_mapping, as_number, drop_keys, flatten_tree
+from genseg_betty.run.beyond import describe_beyond
 from genseg_betty.run.migrations import rename_levels
 from genseg_betty.run.names import GENERATOR
 
@@ -87,6 +88,12 @@ class Record:
     def n_labelled(self) -> Any:
         dataset = as_mapping(self.config.get("dataset"))
         return self.results.get("n_labelled") or dataset.get("n_labelled")
+
+    @property
+    def beyond(self) -> list[str]:
+        """What the method took beyond supervised training, in a few words each."""
+        counts = as_mapping(self.results.get("beyond"))
+        return describe_beyond(counts)
 
     @property
     def iterations_asked(self) -> Any:

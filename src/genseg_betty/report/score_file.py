@@ -14,7 +14,7 @@ from genseg_betty.run.names import DICE, JACCARD
 
 COLUMNS_OF_RUN = (
     "run", "name", "state", "method", "dataset", "backbone", "generator", "variant", "n_labelled",
-    "n_train", "n_validation", "seed", "iterations", "warmup_iterations",
+    "n_train", "n_validation", "seed", "iterations", "warmup_iterations", "beyond",
 )  # fmt: skip
 COLUMNS_OF_TEST = ("test_set", "out_of_domain", "cases", DICE, JACCARD)
 COLUMNS_OF_TRAINING = (
@@ -67,6 +67,7 @@ def _describe_run(record: Record) -> dict[str, Any]:
         "generator": record.generator.strip(NONE),
         "n_labelled": record.n_labelled,
         "seed": record.seed,
+        "beyond": ", ".join(record.beyond),
         "validation_best": validation.get("best"),
         "validation_step": validation.get("step"),
     }

@@ -51,7 +51,7 @@ def _build_column_heads(test_sets: Sequence[str], records: Sequence[Record]) -> 
 
 
 def _build_head(group: Group) -> str:
-    """The method of a row, and below it on what it was trained, with which networks and seeds."""
+    """The method of a row; below it on what it was trained, with which networks and seeds, and what it took beyond."""
     labels = group.labels
     networks = labels.backbone
     if labels.generator != NONE:
@@ -68,6 +68,9 @@ def _build_head(group: Group) -> str:
     note = escape_text(" · ".join(parts))
     content = escape_text(group.title)
     content += build_element("small", note)
+    if group.first.beyond:
+        beyond = ", ".join(group.first.beyond)
+        content += build_element("small", escape_text(f"beyond supervised training: {beyond}"))
     return build_element("th", content, scope="row")
 
 

@@ -1,6 +1,6 @@
 """What Runs of earlier versions say otherwise, brought to the form of today when it is read.
 
-Levels were called by their stages; now by the keys of the config. Generators had the losses of Pix2Pix, and no choice.
+Levels were called by their stages; now by the keys of the config.
 """
 
 import copy
@@ -19,6 +19,12 @@ LEVEL_NAMES = {
 CONDITIONAL_GAN = "genseg_betty.generators.objectives.ConditionalGAN"
 PATCH_DISCRIMINATOR = "genseg_betty.generators.discriminators.PatchDiscriminator"
 
+SUPERVISED = "genseg_betty.methods.supervised.Supervised"
+# The recipes that the methods combine and vanilla come with.
+AUGMENTATION = {"_target_": "genseg_betty.augment.Augmentation", "mask_border": "zeros", "pair_border": "border"}
+PAPER_RECIPE = {**AUGMENTATION, "rotate": 15.0, "flip": [1], "translate": 0.1}
+NO_RECIPE = {**AUGMENTATION, "rotate": 0.0, "flip": [], "translate": 0.0}
+
 Value = TypeVar("Value")
 
 
@@ -36,6 +42,36 @@ def rename_metric(name: str) -> str:
 
 def migrate_config(config: DictConfig) -> DictConfig:
     """A config of an earlier version in this one's form; one of this version as it is."""
+    return _migrate_pasting(_migrate_method(_migrate_generator(config)))
+
+
+def _migrate_pasting(config: DictConfig) -> DictConfig:
+    """Nothing was pasted."""
+    if "augment" not in config or "copy_paste" in config:
+        return config
+    config = copy.deepcopy(config)
+    config.copy_paste = 0.0
+    return config
+
+
+def _migrate_method(config: DictConfig) -> DictConfig:
+    """Combine had any recipe of conf/augment: with another than the paper's it is called `supervised` today.
+
+    Vanilla had one that it made no use of.
+    """
+    method = config.get("method")
+    if not isinstance(method, DictConfig) or method.get("_target_") != SUPERVISED:
+        return config
+    config = copy.deepcopy(config)
+    if method.get("name") == "vanilla" and method.get("augment") is False:
+        config.augment = NO_RECIPE
+    elif method.get("name") == "combine" and config.get("augment") != PAPER_RECIPE:
+        config.method.name = "supervised"
+    return config
+
+
+def _migrate_generator(config: DictConfig) -> DictConfig:
+    """Generators had the losses of Pix2Pix, and no choice."""
     found = config.get("generator")
     is_older = isinstance(found, DictConfig) and "l1_weight" in found and "objective" not in found
     if not is_older:

@@ -21,7 +21,7 @@ from genseg_betty.build import (
     build_saved,
     build_segmenter,
 )
-from genseg_betty.data.batches import Batch, LabelledSet, StepSampler
+from genseg_betty.data.batches import Batch, LabelledSet, StepSampler, TwinBatch
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import choose_memory_format, resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
@@ -45,6 +45,16 @@ def draw_batches(labelled: LabelledSet, size: int, seed: int, name: str) -> Call
         return labelled.batch(sampler.indices(count), derived_seed(seed, "patches", name, count))
 
     return draw_batch
+
+
+def pair_batches(first: Callable[[int], Batch], second: Callable[[int], Batch]) -> Callable[[int], TwinBatch]:
+    """Count of a step -> the batches that both draw for it."""
+
+    def draw_twin(count: int) -> TwinBatch:
+        batch = first(count)
+        return TwinBatch(**vars(batch), second=second(count))
+
+    return draw_twin
 
 
 class Components:
@@ -121,14 +131,23 @@ class Components:
             **self.segmenter_options(),
         )
 
-    def build_supervised(self, augment: bool) -> SupervisedSegmentation:
-        """The segmenter's level of a method without a generator."""
+    def build_supervised(
+        self, augment: bool, stage: type[SupervisedSegmentation] = SupervisedSegmentation, **options: Any
+    ) -> SupervisedSegmentation:
+        """The segmenter's level of a method without a generator.
+
+        Args:
+            augment: whether real pairs move as the config says.
+            stage: the class of the level.
+            options: further arguments of that class.
+        """
         self.check_segmenter(second_derivatives=False)
         return self.build_level(
-            SupervisedSegmentation,
+            stage,
             feed="segmenter",
             augment=self.augmentation if augment else None,
             **self.segmenter_options(),
+            **options,
         )
 
     def build_search(self) -> ArchitectureSearch | None:
@@ -185,13 +204,14 @@ class Components:
             name=stage.part,
             module=module,
             optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], module),
-            batches=self._draw_batches(feed) if batches is None else batches,
+            batches=self.draw_feed(feed) if batches is None else batches,
             conditions=Conditions(self.config.seed, autocast, self.config.precondition),
             config=betty,
             **options,
         )
 
-    def _draw_batches(self, feed: str) -> Callable[[int], Batch]:
+    def draw_feed(self, feed: str) -> Callable[[int], Batch]:
+        """Count of a step -> batch, in an order that belongs to `feed`; "validation" draws validation images."""
         labelled = self.labelled["validation" if feed == "validation" else "train"]
         size = self.data.settings.batch_size
         if feed == "validation":

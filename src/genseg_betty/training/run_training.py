@@ -223,6 +223,7 @@ def collect_facts(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
         "networks": describe_networks(config, has_generator),
         "reduced": describe_reduced(config, has_generator),
         "trainer": config.trainer.name,
+        "augment": "none" if config.method.get("augment") is False else config.get("recipe"),
         "seed": config.seed,
         "image_size": list(data.preprocessing.image_size),
         "n_labelled": len(data.splits.train) + len(data.splits.validation),

@@ -51,7 +51,7 @@ def describe_warm_up(config: DictConfig, data: DataBundle, steps: int, augments:
         "trainer.batch_size": data.settings.batch_size,
         "trainer.optimizers": {part: optimizers[part] for part in (Generation.part, Discrimination.part)},
         "generator": generator,
-        "augment": _to_plain(config.augment) if augments else None,
+        "augment": _describe_augment(config) if augments else None,
         "precision": "bf16" if autocast else "fp32",
     }
 
@@ -93,6 +93,14 @@ def compare_values(there: Any, here: Any, place: str = "") -> Iterator[str]:
             yield from compare_values(there.get(key, "absent"), here.get(key, "absent"), inner)
     elif there != here:
         yield f"{place}: {_shorten_value(there)} there, {_shorten_value(here)} here"
+
+
+def _describe_augment(config: DictConfig) -> dict[str, Any]:
+    """What moves real pairs; copy-paste where there is any, which earlier versions did not know."""
+    described = _to_plain(config.augment)
+    if config.get("copy_paste"):
+        described["copy_paste"] = config.copy_paste
+    return described
 
 
 def _describe_labels(data: DataBundle) -> dict[str, Any]:
