@@ -198,7 +198,8 @@ def test_several_classes_from_a_folder(three_classes, tmp_path):
     own = ["dataset=folder", f"dataset.root={three_classes}", "dataset.labels={background: 0, edge: 3, core: 7}"]
     run = gs.train([*OVERRIDES, *own, "ood=[]", f"run_dir={tmp_path / 'run'}"])
     row = (run.path / "test-folder.csv").read_text().splitlines()[0]
-    assert row == "id,dice,jaccard,dice_1,dice_2,jaccard_1,jaccard_2"
+    assert row.startswith("id,dice,jaccard,precision,recall,hd95,assd,surface_dice,distance_unit,dice_edge,dice_core,")
+    assert results(run)["test"]["folder"]["classes"].keys() == {"edge", "core"}
     mask = gs.load(run.path)(np.zeros((40, 48, 3), np.uint8))
     assert set(np.unique(mask)) <= {0, 1, 2}
 
