@@ -255,7 +255,11 @@ def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def inference(monkeypatch: pytest.MonkeyPatch, places: Path) -> Calls:
-    scores = {"dataset": "nlm_mc", "cases": 138, "dice": 0.84, "jaccard": 0.73, "per_case": "run/a.csv"}
+    scores = {
+        "dataset": "nlm_mc", "cases": 138, "dice": 0.84, "jaccard": 0.73, "per_case": "run/a.csv",
+        "precision": 0.9, "recall": 0.8, "hd95": 3.5, "assd": 1.25, "surface_dice": 0.75,
+        "distance_unit": "mm", "surface_tolerance": 2.0, "undefined_distances": 0, "classes": {},
+    }  # fmt: skip
     answer = SimpleNamespace(**scores, to_dict=lambda: scores)
     return stand_in(monkeypatch, "genseg_betty.inference", "evaluate_dataset", "evaluate_folders", answer=answer)
 
@@ -271,7 +275,12 @@ def test_evaluate_a_dataset(inference: Calls, capsys: pytest.CaptureFixture[str]
 def test_evaluate_folders(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("evaluate", "--images", "i", "--masks", "m", "run") == 0
     assert inference.calls == [("evaluate_folders", (Path("run"), Path("i"), Path("m"), "auto"), {"trust": False})]
-    assert "138 cases, Dice 0.8400, Jaccard 0.7300" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "nlm_mc: 138 cases, Dice 0.8400, Jaccard 0.7300",
+        "precision 0.900, recall 0.800, surface Dice 0.750 (within 2 mm)",
+        "HD95 3.50 mm, ASSD 1.25 mm",
+        "per case: run/a.csv",
+    ]
 
 
 @pytest.mark.usefixtures("places")

@@ -75,7 +75,22 @@ def test_scores_of_the_cases_not_trained_on(bright_run: Run, config: DictConfig,
     assert evaluation.per_case.parent == bright_run.path
     assert (bright_run.path / "results.json").read_bytes() == before
     printed = json.loads(json.dumps(evaluation.to_dict()))
-    assert list(printed) == ["dataset", "cases", "dice", "jaccard", "per_case"]
+    assert list(printed)[:5] == ["dataset", "cases", "dice", "jaccard", "per_case"]
+    for score in ("precision", "recall", "hd95", "assd", "surface_dice"):
+        assert printed[score] == pytest.approx(mean([float(row[score]) for row in rows]))
+    assert (printed["distance_unit"], printed["surface_tolerance"], printed["undefined_distances"]) == ("px", 1, 0)
+
+
+def test_a_case_that_is_missed_has_no_distance(bright_run: Run, config: DictConfig, data_root: Path) -> None:
+    """Its cells are empty, it is left out of the mean, and counted."""
+    path = data_root / "masks" / f"{UNSEEN[0]}.png"
+    Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+    evaluation = evaluate_dataset(bright_run.path, config.dataset)
+    missed, other = rows_of(evaluation.per_case)
+    assert (missed["hd95"], missed["assd"], missed["recall"], missed["surface_dice"]) == ("", "", "0.0", "0.0")
+    assert evaluation.hd95 == float(other["hd95"])
+    assert evaluation.undefined_distances == 1
+    assert evaluation.precision == float(other["precision"]) / 2
 
 
 def test_masks_are_scored_at_their_own_resolution(
@@ -234,20 +249,23 @@ def test_several_classes_have_columns_of_their_own(
     config.dataset.labels = {"background": 0, "scar": 128, "ulcer": 255}
     dataset = open_dataset(config.dataset)
     rows, summary = score_cases(predictor, dataset, dataset.cases[:2])
-    assert set(rows[0]) == {"id", "dice", "jaccard", "dice_1", "dice_2", "jaccard_1", "jaccard_2"}
+    assert list(rows[0])[:9] == [
+        "id", "dice", "jaccard", "precision", "recall", "hd95", "assd", "surface_dice", "distance_unit",
+    ]  # fmt: skip
+    assert list(rows[0])[9:13] == ["dice_scar", "dice_ulcer", "jaccard_scar", "jaccard_ulcer"]
     for row in rows:
         image, mask = (
             np.asarray(Image.open(data_root / folder / f"{row['id']}.png")) for folder in ("images", "masks")
         )
         found, truth = image / 127.5 - 1 > 0.4, mask == 255
-        assert row["dice_2"] == pytest.approx(2 * (found & truth).sum() / (found.sum() + truth.sum()))
-        assert row["dice_1"] == 0  # there is no scar in the truth, but bright noise in the prediction
-        assert row["dice"] == pytest.approx(row["dice_2"] / 2)
-    assert summary == {
-        "dice": pytest.approx(mean([row["dice"] for row in rows])),
-        "jaccard": pytest.approx(mean([row["jaccard"] for row in rows])),
-        "cases": 2,
-    }
+        assert row["dice_ulcer"] == pytest.approx(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+        assert row["dice_scar"] == 0  # there is no scar in the truth, but bright noise in the prediction
+        assert row["dice"] == pytest.approx(row["dice_ulcer"] / 2)
+    assert list(summary)[:3] == ["dice", "jaccard", "cases"]
+    assert summary["dice"] == pytest.approx(mean([row["dice"] for row in rows]))
+    assert summary["jaccard"] == pytest.approx(mean([row["jaccard"] for row in rows]))
+    assert (summary["cases"], summary["undefined_distances"]) == (2, 2)
+    assert summary["classes"]["ulcer"]["dice"] == pytest.approx(mean([row["dice_ulcer"] for row in rows]))
 
 
 def test_progress_stays_off_standard_output(

@@ -147,6 +147,20 @@ def test_what_a_method_takes_beyond_others_stands_beside_its_scores(make_run: Ma
     assert found == ["", "", of_separate, of_separate, of_genseg, of_genseg]
 
 
+def test_the_csv_has_the_further_scores(make_run: MakeRun, tmp_path: Path) -> None:
+    """Empty where a Run, such as one of an earlier version, or a test set has none."""
+    run = make_run()
+    results = json.loads((run / "results.json").read_text())
+    results["test"]["nlm_sz"] |= {"recall": 0.5, "hd95": 3.5, "assd": None, "surface_dice": 0.75, "distance_unit": "mm"}
+    results["test"]["nlm_mc"] = {"dice": 0.8, "jaccard": 0.7, "cases": 138}
+    (run / "results.json").write_text(json.dumps(results))
+    build_report([run], tmp_path / "page.html")
+    first, second = rows_of(tmp_path / "page.csv")
+    columns = ["recall", "hd95", "assd", "surface_dice", "distance_unit"]
+    assert [first[column] for column in columns] == ["0.5", "3.5", "", "0.75", "mm"]
+    assert [second[column] for column in columns] == [""] * 5
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun) -> None:
     runs = [
         make_run(seed=0),
@@ -324,13 +338,15 @@ def test_marks_of_direction_are_shown_as_codes(make_run: MakeRun, tmp_path: Path
     assert not set("\u202e\x1b") & set(page)
 
 
-def test_several_classes_are_listed(make_run: MakeRun, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("one", "two"), [("scar", "ulcer"), ("1", "2")], ids=["by name", "of an earlier Run"])
+def test_several_classes_are_listed(make_run: MakeRun, tmp_path: Path, one: str, two: str) -> None:
     run = make_run()
     (run / "test-nlm_sz.csv").write_text(
-        "id,dice,jaccard,dice_1,dice_2,jaccard_1,jaccard_2\na,0.5,0.4,0.25,0.75,0.1,0.7\nb,0.5,0.4,0.35,0.65,0.3,0.5\n"
+        f"id,dice,jaccard,dice_{one},dice_{two},jaccard_{one},jaccard_{two},hd95_{one},surface_dice_{one}\n"
+        "a,0.5,0.4,0.25,0.75,0.1,0.7,,0.9\nb,0.5,0.4,0.35,0.65,0.3,0.5,2.0,0.9\n"
     )
     words = re.sub(r"\s+", " ", Page(build_report([run], tmp_path / "page.html")).words)
-    assert "class Dice Jaccard 1 0.300 0.200 2 0.700 0.600" in words
+    assert f"class Dice Jaccard {one} 0.300 0.200 {two} 0.700 0.600" in words
 
 
 def test_what_cannot_be_reported_is_refused(make_run: MakeRun, tmp_path: Path) -> None:

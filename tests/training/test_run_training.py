@@ -11,7 +11,9 @@ from PIL import Image
 
 import genseg_betty as gs
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.inference import evaluate_folders
 from genseg_betty.levels.segmentation import SupervisedSegmentation
+from genseg_betty.report import build_report
 from genseg_betty.run.checksums import SUMS
 from genseg_betty.training import run_training as training
 from methods.tiny import TINY
@@ -194,13 +196,45 @@ def three_classes(tmp_path):
     return tmp_path / "data"
 
 
-def test_several_classes_from_a_folder(three_classes, tmp_path):
+def test_several_classes_from_a_folder(three_classes, tmp_path, capsys):
     own = ["dataset=folder", f"dataset.root={three_classes}", "dataset.labels={background: 0, edge: 3, core: 7}"]
     run = gs.train([*OVERRIDES, *own, "ood=[]", f"run_dir={tmp_path / 'run'}"])
     row = (run.path / "test-folder.csv").read_text().splitlines()[0]
-    assert row == "id,dice,jaccard,dice_1,dice_2,jaccard_1,jaccard_2"
+    assert row.startswith("id,dice,jaccard,precision,recall,hd95,assd,surface_dice,distance_unit,dice_edge,dice_core,")
     mask = gs.load(run.path)(np.zeros((40, 48, 3), np.uint8))
     assert set(np.unique(mask)) <= {0, 1, 2}
+
+    # The screen tells what results.json says, class by class.
+    found = results(run)["test"]["folder"]
+    edge, core = found["classes"]["edge"], found["classes"]["core"]
+    assert found["dice"] == pytest.approx((edge["dice"] + core["dice"]) / 2)
+    screen = capsys.readouterr().err
+    for line in (
+        f"  folder: Dice {found['dice']:.3f}, Jaccard {found['jaccard']:.3f} (2 cases)\n",
+        f"    precision {found['precision']:.3f}, recall {found['recall']:.3f}, surface Dice ",
+        f"    edge: Dice {edge['dice']:.3f}, Jaccard {edge['jaccard']:.3f}\n",
+        f"    core: Dice {core['dice']:.3f}, Jaccard {core['jaccard']:.3f}\n",
+    ):
+        assert line in screen
+
+
+def test_a_run_with_numbered_classes_is_reported_and_scored_anew(three_classes, tmp_path):
+    """As earlier versions wrote it: Dice and Jaccard alone, columns by number."""
+    own = ["dataset=folder", f"dataset.root={three_classes}", "dataset.labels={background: 0, edge: 3, core: 7}"]
+    run = gs.train([*OVERRIDES, *own, "ood=[]", f"run_dir={tmp_path / 'run'}"])
+    now = results(run)
+    then = {"folder": {"dice": 0.25, "jaccard": 0.125, "cases": 2}}
+    run.write_json("results.json", {**now, "test": then})
+    ids = [line.split(",")[0] for line in (run.path / "test-folder.csv").read_text().splitlines()[1:]]
+    rows = [f"{name},0.25,0.125,0.3,0.2,0.15,0.1\n" for name in ids]
+    (run.path / "test-folder.csv").write_text("id,dice,jaccard,dice_1,dice_2,jaccard_1,jaccard_2\n" + "".join(rows))
+
+    page = build_report([run.path], tmp_path / "page.html").read_text()
+    assert '<th scope="row">1</th><td>0.300</td><td>0.150</td>' in page
+    anew = evaluate_folders(run.path, three_classes / "images", three_classes / "masks")
+    assert (anew.dice, anew.classes) == (now["test"]["folder"]["dice"], now["test"]["folder"]["classes"])
+    assert "dice_edge" in anew.per_case.read_text()
+    assert results(run)["test"] == then
 
 
 def test_data_faults_leave_no_run_behind(three_classes, tmp_path):

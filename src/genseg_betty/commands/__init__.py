@@ -156,6 +156,7 @@ def _evaluate_run(options: argparse.Namespace) -> None:
     )
     with redirect_stdout(sys.stderr):
         from genseg_betty.inference import evaluate_dataset, evaluate_folders
+        from genseg_betty.metrics.scores import describe_scores
 
         if configs:
             result = evaluate_dataset(run, configs[0], options.device, trust=options.trust)
@@ -165,7 +166,9 @@ def _evaluate_run(options: argparse.Namespace) -> None:
         print(json.dumps(result.to_dict()))
     else:
         scores = f"Dice {result.dice:.4f}, Jaccard {result.jaccard:.4f}"
-        say(f"{result.dataset}: {result.cases} cases, {scores}\nper case: {result.per_case}")
+        lines = [f"{result.dataset}: {result.cases} cases, {scores}", *describe_scores(result.to_dict())]
+        lines.append(f"per case: {result.per_case}")
+        say("\n".join(lines))
 
 
 def _require_one_source(options: argparse.Namespace) -> None:

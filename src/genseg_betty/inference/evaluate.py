@@ -1,4 +1,4 @@
-"""Scores of a Run on labelled cases: Dice and Jaccard per case at the resolution of its mask, then the mean.
+"""Scores of a Run on labelled cases: each case's at the resolution of its mask, then their mean.
 
 No case that the Run trained or validated on is scored: known by its id in the dataset trained on, and by the
 content of its image wherever that turns up again.
@@ -34,9 +34,8 @@ from genseg_betty.files import atomic_write, file_label, remove_leftovers
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.inference.saved_networks import load
-from genseg_betty.metrics import case_scores
+from genseg_betty.metrics.scores import CaseScores, score_masks, summarise_cases
 from genseg_betty.run import Run
-from genseg_betty.run.names import DICE, JACCARD, SCORES
 from genseg_betty.run.tables import encode_table
 from genseg_betty.terminal import harmless, print_notes
 
@@ -45,13 +44,25 @@ LABEL_KEYS = ("labels", "classes", "threshold", "foreground", "range")  # how a 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean scores in [0, 1] over `cases` cases of `dataset`; `per_case` is the CSV with one row a case."""
+    """Mean scores over `cases` cases of `dataset`, as `summarise_cases` has them.
+
+    `per_case` is the CSV with one row a case; distances are in `distance_unit`, mm or px.
+    """
 
     dataset: str
     cases: int
     dice: float
     jaccard: float
     per_case: Path
+    precision: float
+    recall: float
+    hd95: float | None
+    assd: float | None
+    surface_dice: float | None
+    distance_unit: str | None
+    surface_tolerance: float | None
+    undefined_distances: int
+    classes: dict[str, dict[str, float | None]]
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `genseg evaluate --json` prints."""
@@ -79,13 +90,7 @@ def evaluate_dataset(
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
     per_case = _write_scores(opened, _label_of(dataset), encode_table(rows))
-    return Evaluation(
-        dataset=dataset.name,
-        cases=len(rows),
-        dice=summary[DICE],
-        jaccard=summary[JACCARD],
-        per_case=per_case,
-    )
+    return Evaluation(dataset=dataset.name, per_case=per_case, **summary)
 
 
 def evaluate_folders(
@@ -117,8 +122,8 @@ def _move_patterns(patterns: Iterable[str], folder: str, other: Path) -> list[st
 
 def score_cases(
     predictor: Predictor, dataset: Dataset, cases: list[Case]
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Rows {"id", "dice", "jaccard", … per class} one a case, and {"dice", "jaccard", "cases"} their means.
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows {"id", "dice", "jaccard", … per class} one a case, and {"dice", "jaccard", "cases", …} their means.
 
     Predictions are compared at the resolution of the mask. Raises UserError if the classes differ from the
     predictor's, the intensities do not compare with those trained on, or a case cannot be read: all such cases at
@@ -131,12 +136,15 @@ def score_cases(
     require_same_kind(dataset, cases, predictor.preprocessing.spatial_dims)
     _require_comparable_scale(predictor, dataset, cases)
 
+    classes = dataset.classes[1:]
+    scored: list[CaseScores] = []
     rows: list[dict[str, Any]] = []
     faults: list[tuple[str, str]] = []
     for case in track(cases, description=f"score {escape(harmless(name))}", console=Console(stderr=True)):
         try:
             scores = _score_case(predictor, dataset, case)
-            rows.append({"id": case.id, **scores})
+            scored.append(scores)
+            rows.append({"id": case.id, **scores.make_row(classes)})
         except UserError as error:
             fault = str(error).removeprefix(f"{name}: ")
             file, _, message = fault.partition(": ")
@@ -144,14 +152,10 @@ def score_cases(
     if faults:
         title = f"{name} cannot be scored, {len(faults)} of {len(cases)} cases cannot be read:"
         raise UserError(list_below(title, merge_alike(faults)))
-
-    summary: dict[str, float] = {}
-    for score in SCORES:
-        summary[score] = sum(row[score] for row in rows) / len(rows)
-    return rows, {**summary, "cases": len(rows)}
+    return rows, summarise_cases(scored, classes)
 
 
-def _score_case(predictor: Predictor, dataset: Dataset, case: Case) -> dict[str, float]:
+def _score_case(predictor: Predictor, dataset: Dataset, case: Case) -> CaseScores:
     """The scores of one case. Raises a UserError that begins with the dataset and the file."""
     sample = dataset.load(case)
     assert sample.mask is not None  # a Case is a labelled image
@@ -163,7 +167,7 @@ def _score_case(predictor: Predictor, dataset: Dataset, case: Case) -> dict[str,
         indices = predictor(image, sample.spacing, sample.affine)
     except UserError as error:
         raise UserError(f"{dataset.name}: {case.image}: {error}") from error
-    return case_scores(indices, sample.mask, predictor.num_classes)
+    return score_masks(indices, sample.mask, predictor.num_classes, sample.spacing)
 
 
 def select_unseen_cases(run: Run, dataset: Dataset, n_test: int | None = None) -> list[Case]:

@@ -13,7 +13,7 @@ WORST = 5
 """So many of the worst cases are shown."""
 
 Case = dict[str, Any]
-"""A row of a table of cases: id, dice, jaccard, and dice_1, jaccard_1, … of single classes."""
+"""A row of a table of cases: id, dice, jaccard, …; of single classes dice_scar, … (dice_1, … of earlier Runs)."""
 
 
 def describe_cases(record: Record) -> str:

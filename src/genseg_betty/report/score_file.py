@@ -10,13 +10,14 @@ from genseg_betty.files import atomic_write
 from genseg_betty.report.groups import group_runs
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.values import NONE, as_mapping
-from genseg_betty.run.names import DICE, JACCARD
+from genseg_betty.run.names import CASES, DISTANCE_UNIT, TEST_SCORES
 
 COLUMNS_OF_RUN = (
     "run", "name", "state", "method", "dataset", "backbone", "generator", "variant", "n_labelled",
     "n_train", "n_validation", "seed", "iterations", "warmup_iterations", "beyond",
 )  # fmt: skip
-COLUMNS_OF_TEST = ("test_set", "out_of_domain", "cases", DICE, JACCARD)
+SCORE_COLUMNS = (CASES, *TEST_SCORES, DISTANCE_UNIT)
+COLUMNS_OF_TEST = ("test_set", "out_of_domain", *SCORE_COLUMNS)
 COLUMNS_OF_TRAINING = (
     "validation_best", "validation_step", "seconds", "seconds_per_iteration", "peak_memory_bytes", "device",
     "finished",
@@ -33,7 +34,7 @@ def write_scores(records: Sequence[Record], out: Path) -> None:
     for record in records:
         row = _describe_run(record) | {"variant": variants[id(record)]}
         for test_set, scores in _find_tests(record).items():
-            of_test = {column: scores.get(column) for column in ("cases", DICE, JACCARD)}
+            of_test = {column: scores.get(column) for column in SCORE_COLUMNS}
             is_foreign = test_set != record.dataset
             writer.writerow(row | of_test | {"test_set": test_set, "out_of_domain": int(is_foreign)})
     atomic_write(out, text.getvalue().encode(errors="backslashreplace"))

@@ -48,6 +48,22 @@ JACCARD = "jaccard"
 SCORES = (DICE, JACCARD)
 LOSS = "loss"
 
+# Further scores of test sets, in tables of cases and results.json. `metrics/` says what each is.
+PRECISION = "precision"
+RECALL = "recall"
+HD95 = "hd95"
+ASSD = "assd"
+SURFACE_DICE = "surface_dice"
+SURFACE_SCORES = (HD95, ASSD, SURFACE_DICE)
+TEST_SCORES = (*SCORES, PRECISION, RECALL, *SURFACE_SCORES)
+
+# What else results.json says of a test set.
+CASES = "cases"
+DISTANCE_UNIT = "distance_unit"
+SURFACE_TOLERANCE = "surface_tolerance"
+UNDEFINED_DISTANCES = "undefined_distances"
+CLASSES = "classes"
+
 # Metrics of the phase `architecture`, beside those that `AlphaName` names.
 GRADIENT_NORM = "gradient_norm"
 

@@ -14,6 +14,7 @@ from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import free_memory, peak_memory, write_gib
 from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.levels.stage import select_stages
+from genseg_betty.metrics.scores import describe_scores
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.run import Run
 from genseg_betty.run.names import DICE, GENERATOR, JACCARD
@@ -116,6 +117,7 @@ def report_results(run: Run, results: dict[str, Any]) -> None:
     for name, found in results["test"].items():
         scores = f"Dice {found[DICE]:.3f}, Jaccard {found[JACCARD]:.3f}"
         lines.append(f"  {name}: {scores} ({found['cases']} cases)")
+        lines += [f"    {line}" for line in describe_scores(found)]
     if lines:
         lines.insert(0, "test scores, at the size of each case's own mask:")
     elif results["iterations"]:

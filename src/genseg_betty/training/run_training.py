@@ -164,7 +164,7 @@ def is_complete(run: Run) -> bool:
     return all((checkpoints / f"{name}.pt").exists() for name in networks)
 
 
-def score_test_sets(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, float]]:
+def score_test_sets(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, Any]]:
     """Score every test set at the size of its own masks; one CSV each."""
     scores = {}
     for name, (dataset, cases) in data.test.items():

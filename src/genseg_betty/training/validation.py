@@ -16,7 +16,7 @@ from genseg_betty.generators.cells import Architecture, operation_name
 from genseg_betty.generators.encoding import class_masks
 from genseg_betty.levels.segmentation import SegmenterLevel
 from genseg_betty.levels.stage import select_stages
-from genseg_betty.metrics import case_scores
+from genseg_betty.metrics.overlaps import case_scores
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.run import Run
 from genseg_betty.run.names import (

@@ -1,4 +1,4 @@
-"""Dice and Jaccard of one case (paper, Methods, "Metrics"), class by class.
+"""Overlap of a prediction with its truth, class by class: Dice, Jaccard (paper, Methods, "Metrics"), precision, recall.
 
 A class that is in neither the truth nor the prediction counts 1; one that is in only one of them, 0. A
 dataset's score is the mean over its cases.
@@ -7,7 +7,7 @@ dataset's score is the mean over its cases.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from genseg_betty.run.names import DICE, JACCARD
+from genseg_betty.run.names import DICE, JACCARD, PRECISION, RECALL
 
 
 def dice(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> list[float]:
@@ -15,38 +15,45 @@ def dice(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> list[floa
 
     Both arrays hold class indices and have one shape; ValueError otherwise.
     """
-    both, either = _count_overlaps(prediction, truth, num_classes)
-    return _divide_counts(2 * both, both + either)
+    return measure_overlaps(prediction, truth, num_classes)[DICE]
 
 
 def jaccard(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> list[float]:
     """Jaccard |P ∩ T| / |P ∪ T| of each foreground class, each in [0, 1]; arguments as for `dice`."""
-    both, either = _count_overlaps(prediction, truth, num_classes)
-    return _divide_counts(both, either)
+    return measure_overlaps(prediction, truth, num_classes)[JACCARD]
 
 
 def case_scores(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> dict[str, float]:
-    """One case's row: "dice" and "jaccard", the means over the foreground classes.
+    """Dice and Jaccard of one validation image, the means over the foreground classes."""
+    overlaps = measure_overlaps(prediction, truth, num_classes)
+    means = {}
+    for name in (DICE, JACCARD):
+        means[name] = float(np.mean(overlaps[name]))
+    return means
 
-    Where there are several classes also "dice_1", "jaccard_1", … of each.
+
+def measure_overlaps(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> dict[str, list[float]]:
+    """Dice, Jaccard, precision |P ∩ T| / |P| and recall |P ∩ T| / |T| of each foreground class.
+
+    Where P or T alone is empty, precision and recall are 0, as Dice is: nothing of the class was found rightly.
+    Arguments as for `dice`.
     """
-    both, either = _count_overlaps(prediction, truth, num_classes)
-    scores = {
+    both, predicted, true = _count_pixels(prediction, truth, num_classes)
+    either = predicted + true - both
+    predicted_or_true = np.where(predicted == 0, true, predicted)  # 0 of these is 0, unlike 0 of none
+    true_or_predicted = np.where(true == 0, predicted, true)
+    return {
         DICE: _divide_counts(2 * both, both + either),
         JACCARD: _divide_counts(both, either),
+        PRECISION: _divide_counts(both, predicted_or_true),
+        RECALL: _divide_counts(both, true_or_predicted),
     }
-    row = {}
-    for name, values in scores.items():
-        row[name] = float(np.mean(values))
-    if num_classes > 2:
-        for name, values in scores.items():
-            for index, value in enumerate(values, start=1):
-                row[f"{name}_{index}"] = value
-    return row
 
 
-def _count_overlaps(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels in both and pixels in either, for each foreground class, from one confusion matrix."""
+def _count_pixels(
+    prediction: ArrayLike, truth: ArrayLike, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels in both, in the prediction and in the truth, for each foreground class, from one confusion matrix."""
     predicted = np.asarray(prediction, dtype=np.int64)
     true = np.asarray(truth, dtype=np.int64)
     if predicted.shape != true.shape:
@@ -61,8 +68,7 @@ def _count_overlaps(prediction: ArrayLike, truth: ArrayLike, num_classes: int) -
     both = confusion.diagonal()
     in_prediction = confusion.sum(axis=1)
     in_truth = confusion.sum(axis=0)
-    either = in_truth + in_prediction - both
-    return both[1:], either[1:]
+    return both[1:], in_prediction[1:], in_truth[1:]
 
 
 def _require_classes(name: str, indices: np.ndarray, num_classes: int) -> None:

@@ -1,12 +1,12 @@
-"""Dice and Jaccard against worked examples, MONAI and scipy."""
+"""Dice, Jaccard, precision and recall against worked examples, MONAI and scipy."""
 
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_dice, compute_iou
+from monai.metrics import compute_confusion_matrix_metric, compute_dice, compute_iou, get_confusion_matrix
 from scipy.spatial import distance
 
-from genseg_betty.metrics import case_scores, dice, jaccard
+from genseg_betty.metrics.overlaps import case_scores, dice, jaccard, measure_overlaps
 
 
 def test_worked_example() -> None:
@@ -15,17 +15,19 @@ def test_worked_example() -> None:
     # Class 1: 1 pixel shared, 2 and 2 in all; class 2: both pixels shared.
     assert dice(prediction, truth, 3) == [0.5, 1.0]
     assert jaccard(prediction, truth, 3) == [pytest.approx(1 / 3), 1.0]
-    assert case_scores(prediction, truth, 3) == {
-        "dice": 0.75,
-        "jaccard": pytest.approx(2 / 3),
-        "dice_1": 0.5,
-        "dice_2": 1.0,
-        "jaccard_1": pytest.approx(1 / 3),
-        "jaccard_2": 1.0,
-    }
+    assert case_scores(prediction, truth, 3) == {"dice": 0.75, "jaccard": pytest.approx(2 / 3)}
 
 
-def test_binary_row_has_no_classes() -> None:
+def test_precision_and_recall_of_a_worked_example() -> None:
+    """Class 1: 1 of 3 predicted pixels is true, of 2 true ones 1 is found; class 2: 1 of 1, and 1 of 2."""
+    prediction = np.array([[1, 1, 1], [0, 2, 0]])
+    truth = np.array([[1, 0, 0], [1, 2, 2]])
+    found = measure_overlaps(prediction, truth, 3)
+    assert found["precision"] == [pytest.approx(1 / 3), 1.0]
+    assert found["recall"] == [0.5, 0.5]
+
+
+def test_a_binary_case() -> None:
     row = case_scores(np.array([[1, 0]]), np.array([[1, 1]]), 2)
     assert row == {"dice": pytest.approx(2 / 3), "jaccard": 0.5}
     assert all(type(value) is float for value in row.values())
@@ -39,6 +41,8 @@ def test_binary_row_has_no_classes() -> None:
 def test_empty(prediction: int, truth: int, expected: float) -> None:
     arrays = np.full((4, 4), prediction), np.full((4, 4), truth)
     assert dice(*arrays, 2) == jaccard(*arrays, 2) == [expected]
+    found = measure_overlaps(*arrays, 2)
+    assert found["precision"] == found["recall"] == [expected]
 
 
 def test_absent_class_counts_one() -> None:
@@ -62,6 +66,16 @@ def test_against_scipy() -> None:
     flat = prediction.ravel(), truth.ravel()
     assert dice(prediction, truth, 2) == pytest.approx([1 - distance.dice(*flat)])
     assert jaccard(prediction, truth, 2) == pytest.approx([1 - distance.jaccard(*flat)])
+
+
+def test_precision_and_recall_against_monai() -> None:
+    prediction, truth = torch.randint(0, 4, (2, 32, 32), generator=torch.Generator().manual_seed(0))
+    one_hot = [torch.eye(4)[array].movedim(-1, 0)[None] for array in (prediction, truth)]
+    confusion = get_confusion_matrix(*one_hot, include_background=False)
+    found = measure_overlaps(prediction, truth, 4)
+    for name in ("precision", "recall"):
+        expected = compute_confusion_matrix_metric(name, confusion)[0].tolist()
+        assert found[name] == pytest.approx(expected, rel=1e-6)
 
 
 def test_ill_inputs() -> None:

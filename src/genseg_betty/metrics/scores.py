@@ -1,0 +1,140 @@
+"""The scores of test cases: a row a case, the means over a test set, and how the screen tells them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from genseg_betty.metrics.overlaps import measure_overlaps
+from genseg_betty.metrics.surfaces import TOLERANCES, measure_surfaces, name_unit
+from genseg_betty.run.names import (
+    ASSD,
+    CASES,
+    CLASSES,
+    DICE,
+    DISTANCE_UNIT,
+    HD95,
+    JACCARD,
+    PRECISION,
+    RECALL,
+    SURFACE_DICE,
+    SURFACE_SCORES,
+    SURFACE_TOLERANCE,
+    TEST_SCORES,
+    UNDEFINED_DISTANCES,
+)
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """The scores of one case.
+
+    Args:
+        of_classes: each of `TEST_SCORES` -> its value for each foreground class; None for a distance that is undefined,
+            as only one of truth and prediction shows the class.
+        unit: that of the distances, mm or px.
+    """
+
+    of_classes: Mapping[str, Sequence[float | None]]
+    unit: str
+
+    @property
+    def means(self) -> dict[str, float | None]:
+        """Of each score the mean over the foreground classes that have it; None where none has."""
+        return {score: _find_mean(values) for score, values in self.of_classes.items()}
+
+    def make_row(self, classes: Sequence[str]) -> dict[str, Any]:
+        """The case's row without its id: means, unit, and where there are several foreground `classes` those of each.
+
+        The columns of a class are named by it: dice_scar, jaccard_scar, ….
+        """
+        row: dict[str, Any] = {**self.means, DISTANCE_UNIT: self.unit}
+        if len(classes) > 1:
+            for score, values in self.of_classes.items():
+                for name, value in zip(classes, values, strict=True):
+                    row[f"{score}_{name}"] = value
+        return row
+
+
+def score_masks(
+    prediction: ArrayLike, truth: ArrayLike, num_classes: int, spacing: Sequence[float] | None = None
+) -> CaseScores:
+    """Score class indices [H, W] or [D, H, W] against the truth; `spacing` is in mm along each axis, if it is known."""
+    overlaps = measure_overlaps(prediction, truth, num_classes)
+    surfaces = measure_surfaces(prediction, truth, num_classes, spacing)
+    unit = name_unit(spacing)
+    return CaseScores({**overlaps, **surfaces}, unit)
+
+
+def summarise_cases(cases: Sequence[CaseScores], classes: Sequence[str]) -> dict[str, Any]:
+    """What results.json says of a test set of at least one case.
+
+    "dice", "jaccard" and the other scores are means over the cases that have them; "undefined_distances" counts the
+    distances that are left out: a class of a case that is in only one of truth and prediction. Where some cases state
+    their spacing and others do not, distances in mm and in pixels have no mean: it is None, as is their unit.
+    "classes" has the means of each of several foreground classes.
+    """
+    units = {case.unit for case in cases}
+    unit = units.pop() if len(units) == 1 else None
+    means = [case.means for case in cases]
+    undefined = [case.of_classes[HD95].count(None) for case in cases]
+    of_classes = {}
+    if len(classes) > 1:
+        for index, name in enumerate(classes):
+            rows = [{score: values[index] for score, values in case.of_classes.items()} for case in cases]
+            of_classes[name] = _average_rows(rows, unit)
+    averages = _average_rows(means, unit)
+    return {
+        DICE: averages.pop(DICE),
+        JACCARD: averages.pop(JACCARD),
+        CASES: len(cases),
+        **averages,
+        DISTANCE_UNIT: unit,
+        SURFACE_TOLERANCE: TOLERANCES[unit] if unit else None,
+        UNDEFINED_DISTANCES: sum(undefined),
+        CLASSES: of_classes,
+    }
+
+
+def describe_scores(summary: Mapping[str, Any]) -> list[str]:
+    """Lines for the screen, of what stands in a summary beside Dice and Jaccard."""
+    lines = [f"precision {summary[PRECISION]:.3f}, recall {summary[RECALL]:.3f}"]
+    unit = summary[DISTANCE_UNIT]
+    if unit is None:
+        lines.append("no mean distance: some cases state their spacing in mm, others state none")
+    else:
+        lines[0] += f", surface Dice {summary[SURFACE_DICE]:.3f} (within {summary[SURFACE_TOLERANCE]:g} {unit})"
+        lines.append(_describe_distances(summary))
+    for name, scores in summary[CLASSES].items():
+        lines.append(f"{name}: Dice {scores[DICE]:.3f}, Jaccard {scores[JACCARD]:.3f}")
+    return lines
+
+
+def _describe_distances(summary: Mapping[str, Any]) -> str:
+    """The mean distances with their unit, and how many there are not."""
+    unit = summary[DISTANCE_UNIT]
+    undefined = summary[UNDEFINED_DISTANCES]
+    described = "no HD95 and no ASSD"
+    if summary[HD95] is not None:
+        described = f"HD95 {summary[HD95]:.2f} {unit}, ASSD {summary[ASSD]:.2f} {unit}"
+    if undefined:
+        described += f"; {undefined} undefined, as only one of truth and prediction shows the class"
+    return described
+
+
+def _average_rows(rows: Sequence[Mapping[str, float | None]], unit: str | None) -> dict[str, float | None]:
+    """The mean of each score; None for those of surfaces where the rows have no unit in common."""
+    averages: dict[str, float | None] = {}
+    for score in TEST_SCORES:
+        found = [row[score] for row in rows]
+        values = [value for value in found if value is not None]
+        is_comparable = score not in SURFACE_SCORES or unit is not None
+        averages[score] = sum(values) / len(values) if values and is_comparable else None
+    return averages
+
+
+def _find_mean(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if found else None
