@@ -69,6 +69,7 @@ CASES = {
         "augment.intensity.blur.probability=1",
     ],
     "augment=elastic": ["augment=elastic"],
+    "copy_paste": ["copy_paste=0.7"],
     "separate": ["method=separate", "trainer.iterations=4"],
     "sgd": [f"trainer.optimizers.{part}={{name: sgd, lr: 1e-3}}" for part in ("generator", "segmenter")],
 }

@@ -2,7 +2,8 @@
 
 Ghiasi et al., Simple Copy-Paste Is a Strong Data Augmentation Method for Instance Segmentation, CVPR 2021. All of the
 foreground of the other image is an object. It keeps its place in the frame: both images have been moved before, each
-by a draw of its own.
+by a draw of its own. A batch of one image has no other, and nothing is pasted: so it is in `genseg generate`, which
+draws its pairs one by one.
 """
 
 from dataclasses import dataclass

@@ -117,9 +117,12 @@ class Augmentation:
         """A line for each argument that is out of range."""
         faults = _find_faults_of_border("mask_border", self.mask_border)
         faults += _find_faults_of_border("pair_border", self.pair_border)
-        for part in (self.geometry, self.elastic, self.intensity, self.copy_paste):
-            if part is not None:
-                faults += part.find_faults()
+        faults += self.geometry.find_faults()
+        faults += self.intensity.find_faults()
+        if self.elastic is not None:
+            faults += self.elastic.find_faults()
+        if self.copy_paste is not None:
+            faults += self.copy_paste.find_faults()
         return faults
 
     def _draw_donors(self, copy_paste: CopyPaste, mask: Tensor) -> Tensor:

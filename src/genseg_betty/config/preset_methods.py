@@ -5,6 +5,7 @@ conf/augment is taken as it is.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
@@ -108,8 +109,7 @@ def _refuse_keys(values: Iterable[Override], recipe: str, method: str | None) ->
     return problems
 
 
-def _flatten_section(section: DictConfig) -> dict[str, object]:
+def _flatten_section(section: DictConfig) -> dict[str, Any]:
     """Dotted key -> value, of all that a recipe sets."""
-    values = OmegaConf.to_container(section, resolve=True)
-    assert isinstance(values, dict)
+    values: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
     return flatten_leaves(values, AUGMENT)
