@@ -120,7 +120,8 @@ class Geometry:
         return [math.radians(angle) for angle in degrees]
 
     def _draw_scale(self, random: np.random.RandomState, limits: Sequence[float]) -> float:
-        factor = random.uniform(*limits)
+        smallest, largest = limits
+        factor = random.uniform(smallest, largest)
         return factor if _is_chosen(random, self.scale_probability) else 1.0
 
     def _draw_signs(self, random: np.random.RandomState, dims: int) -> list[float]:

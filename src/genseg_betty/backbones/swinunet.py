@@ -191,7 +191,7 @@ def _load_encoder(encoder: nn.Module, name: str, in_channels: int, window: int) 
         "always_partition": True,
     }
     try:
-        source = timm.create_model(name, pretrained=True, num_classes=0, **shape)
+        source: Any = timm.create_model(name, pretrained=True, num_classes=0, **shape)
     except Exception as error:  # what a download ends in is up to the libraries below timm
         raise UserError(
             f"backbone.encoder_weights={name} is out of reach ({type(error).__name__}: {error}). Go online once, set "
@@ -211,4 +211,5 @@ def _load_encoder(encoder: nn.Module, name: str, in_channels: int, window: int) 
             "stage deeper than its own."
         )
     encoder.load_state_dict({key: weights[key] for key in own})
-    return source.pretrained_cfg
+    published: dict[str, Any] = source.pretrained_cfg
+    return published

@@ -9,12 +9,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from genseg_betty.build import BACKBONES, build_predicting, leave_out_pretrained
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.recorded import read_preprocessing
+from genseg_betty.inference.saved_backbones import BACKBONES, build_predicting, leave_out_pretrained
 from genseg_betty.nnunet.commands import TRAINERS
 from genseg_betty.run import Run
 from genseg_betty.trust import building_from

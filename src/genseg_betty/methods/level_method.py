@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 from omegaconf import DictConfig
 
-from genseg_betty.build import build_predicting, count_parameters
+from genseg_betty.build import count_parameters
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
+from genseg_betty.inference.saved_backbones import build_predicting
 from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.multilevel.engine import PhasedEngine, Plan, find_backend
 from genseg_betty.run import Run

@@ -18,14 +18,13 @@ from genseg_betty.build import (
     build_generator,
     build_objective,
     build_optimizer,
-    build_saved,
     build_segmenter,
 )
 from genseg_betty.data.batches import Batch, LabelledSet, StepSampler, TwinBatch
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import choose_memory_format, resolve_autocast, resolve_device
 from genseg_betty.generators.cells import Architecture
-from genseg_betty.generators.objectives import Objective
+from genseg_betty.inference.saved_backbones import build_saved
 from genseg_betty.levels.architecture import ArchitectureSearch
 from genseg_betty.levels.generation import Discrimination, Generation
 from genseg_betty.levels.segmentation import Segmentation, SupervisedSegmentation
@@ -97,10 +96,6 @@ class Components:
     def augmentation(self) -> Augmentation:
         return build_augmentation(self.config, self.data.preprocessing.spacing)
 
-    @cached_property
-    def objective(self) -> Objective:
-        return build_objective(self.config)
-
     def build_stage_one(self, augment: bool, betty: Config | None = None) -> list[Stage]:
         """The level of the discriminator where the generator's family has one, then that of the generator."""
         levels: list[Stage] = []
@@ -110,7 +105,7 @@ class Components:
             Generation,
             feed="gan",
             betty=betty,
-            objective=self.objective,
+            objective=build_objective(self.config),
             architecture=self.architecture,
             augment=self.augmentation if augment else None,
             num_classes=self.data.num_classes,
@@ -120,7 +115,7 @@ class Components:
     def build_segmentation(self, real_weight: float, augment_real: bool, betty: Config | None = None) -> Segmentation:
         """Stage II; `betty` where a hypergradient goes through it."""
         is_exact = self.config.hypergradient.startswith("exact")
-        self.check_segmenter(second_derivatives=betty is not None and is_exact)
+        check_segmenter(self, second_derivatives=betty is not None and is_exact)
         return self.build_level(
             Segmentation,
             feed="segmenter",
@@ -141,7 +136,7 @@ class Components:
             stage: the class of the level.
             options: further arguments of that class.
         """
-        self.check_segmenter(second_derivatives=False)
+        check_segmenter(self, second_derivatives=False)
         return self.build_level(
             stage,
             feed="segmenter",
@@ -164,12 +159,6 @@ class Components:
         if self.resuming:
             return build_saved(build, self.config, *form)
         return build(self.config, *form)
-
-    def check_segmenter(self, second_derivatives: bool) -> None:
-        """Raise UserError before the first step for a backbone that does not fit the data or the hypergradient."""
-        preprocessing = self.data.preprocessing
-        size, channels = preprocessing.image_size, preprocessing.channels
-        check_backbone(self.segmenter, channels, self.data.num_outputs, size, second_derivatives)
 
     def segmenter_options(self) -> dict[str, Any]:
         trainer = self.config.trainer
@@ -197,13 +186,13 @@ class Components:
             batches: its batches; None: labelled ones in the order of `feed`.
             options: further arguments of the level's class.
         """
-        module = getattr(self, stage.part) if module is None else module
-        module = module.to(self.device, memory_format=self.memory_format)
+        network: Any = getattr(self, stage.part) if module is None else module
+        network = network.to(self.device, memory_format=self.memory_format)
         autocast = resolve_autocast(self.config.precision, self.device)
         return stage(
             name=stage.part,
-            module=module,
-            optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], module),
+            module=network,
+            optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], network),
             batches=self.draw_feed(feed) if batches is None else batches,
             conditions=Conditions(self.config.seed, autocast, self.config.precondition),
             config=betty,
@@ -217,3 +206,10 @@ class Components:
         if feed == "validation":
             size = min(size, len(labelled.ids))
         return draw_batches(labelled, size, self.config.seed, feed)
+
+
+def check_segmenter(components: Components, second_derivatives: bool) -> None:
+    """Raise UserError before the first step for a backbone that does not fit the data or the hypergradient."""
+    data = components.data
+    size, channels = data.preprocessing.image_size, data.preprocessing.channels
+    check_backbone(components.segmenter, channels, data.num_outputs, size, second_derivatives)

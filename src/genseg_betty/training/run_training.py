@@ -1,22 +1,18 @@
 """One training from a config to a finished Run: data, method, test scores, results.json, report."""
 
 import copy
-import platform
 from contextlib import suppress
 from datetime import UTC, datetime
 from glob import escape
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from genseg_betty.build import build_named
 from genseg_betty.config import require_betty
 from genseg_betty.config.encoder_weights import require_package
 from genseg_betty.config.naming import OPEN, name_count
-from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
@@ -29,11 +25,10 @@ from genseg_betty.run import Run
 from genseg_betty.run.resume import can_continue
 from genseg_betty.signals import interruptible, interruption
 from genseg_betty.streams import unfailing_streams
-from genseg_betty.training.console import announce_run, find_unused_cases, report_results, tell_finished
+from genseg_betty.training.console import announce_run, report_results, tell_finished
+from genseg_betty.training.facts import collect_facts
 from genseg_betty.training.method import Method
 from genseg_betty.training.warm_start import require_beginning
-
-PACKAGES = ("genseg-betty", "torch", "betty-ml", "segmentation-models-pytorch", "monai", "hydra-core", "numpy")
 
 
 def train(config: DictConfig) -> Run:
@@ -208,61 +203,5 @@ def list_splits(data: DataBundle) -> dict[str, Any]:
     }
 
 
-def collect_facts(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
-    """What results.json says before the first step. A method without a generator has none of its keys' values."""
-    config, has_generator = run.config, method.has_generator
-    return {
-        "schema": 1,
-        "name": config.name or _find_label(run, has_generator),
-        "method": config.method.name,
-        "dataset": config.dataset.name,
-        "backbone": config.backbone.name,
-        "encoder": config.backbone.get("encoder"),
-        "encoder_weights": config.backbone.get("encoder_weights"),
-        "generator": config.generator.name if has_generator else None,
-        "networks": describe_networks(config, has_generator),
-        "reduced": describe_reduced(config, has_generator),
-        "trainer": config.trainer.name,
-        "augment": "none" if config.method.get("augment") is False else config.get("recipe"),
-        "seed": config.seed,
-        "image_size": list(data.preprocessing.image_size),
-        "n_labelled": len(data.splits.train) + len(data.splits.validation),
-        "n_train": len(data.splits.train),
-        "n_validation": len(data.splits.validation),
-        "n_unused": len(find_unused_cases(data)),
-        "warmup_iterations": config.trainer.warmup_iterations if has_generator else 0,
-        "metric": data.metric,
-        "device": _device_name(config),
-        "versions": _find_versions(),
-        "data_sha256": data.sha256,
-    }
-
-
 def _list_some(ids: set[str]) -> str:
     return ", ".join(sorted(ids)[:5]) or "none"
-
-
-def _find_label(run: Run, has_generator: bool) -> str:
-    """The directory's name; its third part, a generator whether the method has one or not, is left out without one."""
-    directory = run.path.name
-    if has_generator:
-        return directory
-    generator, method = run.config.generator.name, run.config.method.name
-    return directory.replace(f"-{generator}-{method}-", f"-{method}-", 1)
-
-
-def _device_name(config: DictConfig) -> str:
-    if resolve_device(config.device).type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"cpu, {torch.get_num_threads()} threads"
-
-
-def _find_versions() -> dict[str, str | None]:
-    """The versions of Python and of the packages that a training's numbers depend on."""
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return versions

@@ -7,7 +7,7 @@ from genseg_betty.backbones.probe import check_backbone
 from genseg_betty.build import build_second_segmenter
 from genseg_betty.data.unlabelled import draw_mixed_batches
 from genseg_betty.semisupervised.level import PairLevel, SemiSupervisedLevel
-from genseg_betty.training.components import Components, draw_batches
+from genseg_betty.training.components import Components, check_segmenter, draw_batches
 
 LevelT = TypeVar("LevelT", bound=SemiSupervisedLevel)
 PairT = TypeVar("PairT", bound=PairLevel)
@@ -29,7 +29,7 @@ def build_semi_supervised(
         unlabelled_per_labelled: how many unlabelled images there are for each labelled one.
         options: further arguments of the level's class.
     """
-    components.check_segmenter(second_derivatives=False)
+    check_segmenter(components, second_derivatives=False)
     config, train = components.config, components.labelled["train"]
     size = components.data.settings.batch_size
     unlabelled = components.data.unlabelled

@@ -45,15 +45,16 @@ class ImageReader:
         def prepare(case: Case) -> np.ndarray:
             return self._prepare_image(case, preprocessing)
 
-        size = np.array(preprocessing.image_size)
+        size = preprocessing.image_size
         with one_thread_each():
             images: Iterable[np.ndarray] = map_ahead(prepare, cases)
             if preprocessing.spatial_dims == 3:
                 images = list(images)
-                size = np.max([size, *(image.shape[1:] for image in images)], axis=0)
-            whole = torch.full((len(cases), preprocessing.channels, *size.tolist()), BLACK)
+                shapes = [image.shape[1:] for image in images]
+                size = tuple(max(sides) for sides in zip(size, *shapes, strict=True))
+            whole = torch.full((len(cases), preprocessing.channels, *size), BLACK)
             for index, image in enumerate(images):
-                whole.numpy()[(index, *_place_within(size, image.shape[1:]))] = image
+                whole.numpy()[index][_place_within(size, image.shape[1:])] = image
         return whole
 
     def _prepare_image(self, case: Case, preprocessing: Preprocessing) -> np.ndarray:
@@ -77,10 +78,10 @@ class ImageReader:
         return image
 
 
-def _place_within(size: np.ndarray, shape: Sequence[int]) -> list[slice]:
+def _place_within(size: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
     """Where an image of this shape lies in the middle of `size`, its channels first."""
     place = [slice(None)]
-    for side, own in zip(size.tolist(), shape, strict=True):
+    for side, own in zip(size, shape, strict=True):
         before = (side - own) // 2
         place.append(slice(before, before + own))
-    return place
+    return tuple(place)
