@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.config.composing import default_choices
 from genseg_betty.config.findings import flatten_leaves
+from genseg_betty.config.folders import group_names
 from genseg_betty.config.overrides import Overrides
 from genseg_betty.config.wording import join_choices, show
 from genseg_betty.errors import ConfigError
@@ -29,7 +30,7 @@ def take_members(method: DictConfig) -> dict[str, str]:
     """Remove `members` from the section of a method. Returns them: group -> member. Raises ConfigError."""
     found = method.pop("members", None) or {}
     members = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
-    groups = sorted(default_choices().keys() - {"method", "experiment"})
+    groups = [group for group in group_names() if group not in ("method", "experiment")]
     if not isinstance(members, dict) or not members.keys() <= set(groups):
         expected = f"expected {{group: member}} with groups out of {join_choices(groups)}"
         raise ConfigError([f"method.members={show(members)}: {expected}"])
