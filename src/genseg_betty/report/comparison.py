@@ -5,6 +5,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from genseg_betty.report.contrast_table import build_contrast_table
+from genseg_betty.report.contrasts import Contrast
 from genseg_betty.report.elements import (
     build_element,
     build_figure,
@@ -13,11 +15,12 @@ from genseg_betty.report.elements import (
     embed_picture,
     escape_text,
 )
-from genseg_betty.report.groups import Group, group_runs, list_test_sets
+from genseg_betty.report.groups import Group
 from genseg_betty.report.lead import build_lead
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.run_section import build_notices, build_run_section
-from genseg_betty.report.score_table import build_score_table
+from genseg_betty.report.score_columns import ScoreColumn, list_columns
+from genseg_betty.report.score_table import build_further_scores, build_score_table
 from genseg_betty.report.values import as_number
 from genseg_betty.report.wording import format_score
 from genseg_betty.run.names import DICE
@@ -29,9 +32,8 @@ Scale = tuple[float, float]
 """Both ends of a track: multiples of 0.05."""
 
 
-def build_comparison(records: Sequence[Record]) -> str:
+def build_comparison(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> str:
     """What the page shows of several Runs."""
-    groups = group_runs(records)
     runs = f"{len(records)} Runs"
     datasets = dict.fromkeys(record.dataset for record in records)
     lead = f"{len(groups)} methods over {runs} on {', '.join(datasets)}"
@@ -41,8 +43,13 @@ def build_comparison(records: Sequence[Record]) -> str:
     body += build_note(lead, "lead")
     body += _warn_of_unfinished(records)
     body += build_heading("Scores")
-    body += build_score_table(groups, records)
-    body += _draw_all_dots(groups, records)
+    columns = list_columns(records)
+    body += build_score_table(groups, columns, contrasts)
+    body += _draw_all_dots(groups, columns)
+    if contrasts:
+        body += build_heading("Comparisons")
+        body += build_contrast_table(contrasts)
+    body += build_further_scores(groups, columns)
     body += build_heading("Pictures")
     body += _build_gallery(groups)
     body += build_heading("Each Run")
@@ -59,19 +66,19 @@ def _warn_of_unfinished(records: Sequence[Record]) -> str:
     return build_note(f"{len(unfinished)} of them not finished: {names}", "notice")
 
 
-def _draw_all_dots(groups: Sequence[Group], records: Sequence[Record]) -> str:
-    """For each test set, every seed's Dice as a dot and the mean as a bar, methods below each other."""
+def _draw_all_dots(groups: Sequence[Group], columns: Sequence[ScoreColumn]) -> str:
+    """For each column of the table, every seed's Dice as a dot and the mean as a bar, methods below each other."""
     figures = ""
-    for test_set in list_test_sets(records):
-        caption = f"{test_set}: Dice of each seed, and the mean"
-        dots = _draw_dots(groups, test_set)
+    for column in columns:
+        caption = f"{column.title}: Dice of each seed, and the mean"
+        dots = _draw_dots(groups, column)
         figures += build_figure(caption, build_element("div", dots, "dots"))
     return build_element("div", figures, "split")
 
 
-def _draw_dots(groups: Sequence[Group], test_set: str) -> str:
+def _draw_dots(groups: Sequence[Group], column: ScoreColumn) -> str:
     """A track for each method, and the scale that they share."""
-    dice = [_find_dice(group, test_set) for group in groups]
+    dice = [_find_dice(group, column) for group in groups]
     every = list(itertools.chain.from_iterable(dice))
     scale = _find_scale(every or [0.0, 1.0])
 
@@ -88,9 +95,9 @@ def _draw_dots(groups: Sequence[Group], test_set: str) -> str:
     return rows + build_element("span", ends, "scale")
 
 
-def _find_dice(group: Group, test_set: str) -> list[float]:
+def _find_dice(group: Group, column: ScoreColumn) -> list[float]:
     """The Dice of each seed."""
-    scores = group.find_scores(test_set, DICE)
+    scores = group.find_scores(column, DICE)
     return list(scores.values())
 
 

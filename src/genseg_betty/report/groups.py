@@ -1,12 +1,13 @@
-"""Runs side by side: groups of those that differ in the seed alone, and how their scores compare."""
+"""Runs side by side: groups of those that differ in the seed alone, and which group each is compared with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from genseg_betty.report.record import Record, find_settings, find_test_scores
-from genseg_betty.report.values import as_mapping, as_number
-from genseg_betty.statistics import PairedTest, Summary, paired_t_test, summarise
+from genseg_betty.report.record import Record, find_case_scores, find_settings, find_test_scores
+from genseg_betty.report.score_columns import ScoreColumn
+from genseg_betty.report.values import NONE, as_number
+from genseg_betty.statistics import Summary, summarise
 
 
 class RowLabels(NamedTuple):
@@ -17,6 +18,11 @@ class RowLabels(NamedTuple):
     method: str
     backbone: str
     generator: str
+
+    @property
+    def networks(self) -> str:
+        """The segmenter, and the generator of a method that has one."""
+        return self.backbone if self.generator == NONE else f"{self.backbone} · {self.generator}"
 
 
 @dataclass(frozen=True)
@@ -39,19 +45,39 @@ class Group:
         method = self.first.method
         return f"{method} · {self.variant}" if self.variant else method
 
-    def find_scores(self, test_set: str, score: str) -> dict[Any, float]:
+    @property
+    def full_title(self) -> str:
+        """The title, and on what and with which networks it was trained: no other group has the same."""
+        labels = self.labels
+        return f"{self.title} ({labels.n_labelled} of {labels.dataset}, {labels.networks})"
+
+    def is_tested(self, test_set: str) -> bool:
+        """Whether any Run was tested on it."""
+        return any(test_set in find_test_scores(record) for record in self.records)
+
+    def find_scores(self, column: ScoreColumn, score: str) -> dict[Any, float]:
         """Seed -> score, of the Runs that have it; of two Runs with one seed the first."""
         found: dict[Any, float] = {}
         for record in self.records:
-            scores = as_mapping(find_test_scores(record).get(test_set))
-            value = as_number(scores.get(score))
-            if value is not None:
-                found.setdefault(record.seed, value)
+            if column.holds_run(record):
+                scores = find_test_scores(record)[column.test_set]
+                value = as_number(scores.get(score))
+                if value is not None:
+                    found.setdefault(record.seed, value)
         return found
 
-    def summarise_scores(self, test_set: str, score: str) -> Summary | None:
+    def find_case_scores(self, test_set: str, score: str) -> dict[Any, dict[str, float]]:
+        """Seed -> the scores of its cases, of the Runs that have any; of two Runs with one seed the first."""
+        found: dict[Any, dict[str, float]] = {}
+        for record in self.records:
+            scores = find_case_scores(record, test_set, score)
+            if scores:
+                found.setdefault(record.seed, scores)
+        return found
+
+    def summarise_scores(self, column: ScoreColumn, score: str) -> Summary | None:
         """Mean and spread over the seeds; None where no Run has the score."""
-        values = list(self.find_scores(test_set, score).values())
+        values = list(self.find_scores(column, score).values())
         return summarise(values) if values else None
 
 
@@ -68,45 +94,11 @@ def group_runs(records: Sequence[Record]) -> list[Group]:
     return [Group(group.records, _name_variant(group, plain)) for group in plain]
 
 
-def list_test_sets(records: Sequence[Record]) -> list[str]:
-    """Names of all test sets: those that Runs were trained on first."""
-    names: dict[str, None] = {}
-    for record in records:
-        names |= dict.fromkeys(find_test_scores(record))
-    trained_on = {record.dataset for record in records}
-    return sorted(names, key=lambda name: name not in trained_on)
-
-
-def find_best_groups(groups: Sequence[Group], test_set: str, score: str) -> list[Group]:
-    """The groups with the highest mean among those trained on as many images of the same dataset."""
-    means = []
-    for group in groups:
-        summary = group.summarise_scores(test_set, score)
-        means.append(None if summary is None else summary.mean)
-    best = []
-    for group, mean in zip(groups, means, strict=True):
-        rivals = [found for rival, found in zip(groups, means, strict=True) if _is_rival(rival, group)]
-        known = [found for found in rivals if found is not None]
-        if len(known) > 1 and mean == max(known):
-            best.append(group)
-    return best
-
-
 def find_reference(group: Group, groups: Sequence[Group]) -> Group | None:
     """The first method of the same dataset, number of images and backbone; None for that one itself."""
     alike = (other for other in groups if _find_setting(other) == _find_setting(group))
     reference = next(alike)
     return None if reference is group else reference
-
-
-def compare_seeds(group: Group, reference: Group, test_set: str, score: str) -> PairedTest | None:
-    """t-test over the seeds that both have; None below two."""
-    ours = group.find_scores(test_set, score)
-    theirs = reference.find_scores(test_set, score)
-    seeds = [seed for seed in ours if seed in theirs]
-    if len(seeds) < 2:
-        return None
-    return paired_t_test([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
 
 
 def find_labels(record: Record) -> RowLabels:
@@ -125,12 +117,6 @@ def _is_same_method(left: Record, right: Record) -> bool:
     ours = find_labels(left)._replace(generator="")
     theirs = find_labels(right)._replace(generator="")
     return find_settings(left) == find_settings(right) and ours == theirs
-
-
-def _is_rival(other: Group, group: Group) -> bool:
-    """Whether both were trained on as many images of the same dataset."""
-    ours, theirs = group.labels, other.labels
-    return ours.dataset == theirs.dataset and ours.n_labelled == theirs.n_labelled
 
 
 def _find_setting(group: Group) -> tuple[str, str, str]:

@@ -6,7 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 from genseg_betty.report.comparison import build_comparison
+from genseg_betty.report.contrasts import Contrast
 from genseg_betty.report.elements import build_element, build_heading, build_note, escape_text
+from genseg_betty.report.groups import Group
 from genseg_betty.report.lead import build_lead
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.run_section import build_notices, build_run_section
@@ -24,12 +26,12 @@ PAGE = (
 )
 
 
-def build_page(records: Sequence[Record]) -> str:
-    """The whole page for one Run or several."""
+def build_page(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> str:
+    """The whole page for one Run, or for several in their groups."""
     if len(records) == 1:
         title, body = records[0].name, _build_single(records[0])
     else:
-        title, body = f"{len(records)} Runs", build_comparison(records)
+        title, body = f"{len(records)} Runs", build_comparison(records, groups, contrasts)
     style = files("genseg_betty.report").joinpath("page.css")
     written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return PAGE.format(

@@ -16,9 +16,12 @@ from genseg_betty.report.record import Record
 from genseg_betty.report.values import as_mapping, as_number
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS, explain_damage
+from genseg_betty.run.names import DISTANCE_UNIT
 
 MAX_CASES = 2**27
 """Bytes of one table of cases."""
+COLUMNS_OF_TEXT = ("id", DISTANCE_UNIT)
+"""Of a table of cases; all others hold numbers."""
 TABLE_OF_CASES = "test-"
 """What the names of these tables begin with; the name of the test set follows."""
 
@@ -82,7 +85,7 @@ def _convert_case(row: dict[str | Any, Any]) -> dict[str, Any]:
     converted = {}
     for column, value in row.items():
         if column:
-            converted[column] = value if column == "id" else as_number(value)
+            converted[column] = value if column in COLUMNS_OF_TEXT else as_number(value)
     return converted
 
 

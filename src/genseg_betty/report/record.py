@@ -12,7 +12,7 @@ from genseg_betty.report.metric_rows import MetricRows
 from genseg_betty.report.values import NONE, as_mapping, as_number, drop_keys, flatten_tree
 from genseg_betty.run.beyond import describe_beyond
 from genseg_betty.run.migrations import rename_levels
-from genseg_betty.run.names import GENERATOR
+from genseg_betty.run.names import DICE, GENERATOR, JACCARD
 
 MAX_PID = 2**31
 NOT_SET = ("origins", "reduced")  # found out, and told elsewhere
@@ -96,6 +96,13 @@ class Record:
         return describe_beyond(counts)
 
     @property
+    def metric(self) -> str:
+        """The score that the dataset is judged by: dice or jaccard."""
+        dataset = as_mapping(self.config.get("dataset"))
+        found = self.results.get("metric") or dataset.get("metric")
+        return JACCARD if found == JACCARD else DICE
+
+    @property
     def iterations_asked(self) -> Any:
         """How many iterations the config asks for, unless the method has a count of its own."""
         trainer = as_mapping(self.config.get("trainer"))
@@ -141,6 +148,22 @@ def find_test_scores(record: Record) -> dict[str, dict[str, Any]]:
     tests = as_mapping(record.results.get("test"))
     names = sorted(tests, key=lambda name: name != record.dataset)
     return {name: as_mapping(tests[name]) for name in names}
+
+
+def find_case_ids(record: Record, test_set: str) -> frozenset[str]:
+    """The ids of the cases that a Run was tested on; none where no table of cases can be read."""
+    ids = [case.get("id") for case in record.cases.get(test_set, [])]
+    return frozenset(name for name in ids if name)
+
+
+def find_case_scores(record: Record, test_set: str, score: str) -> dict[str, float]:
+    """Id -> score of the cases that have it; a case that the table names twice is left out."""
+    scores: dict[str, float | None] = {}
+    for case in record.cases.get(test_set, []):
+        name = case.get("id")
+        if name:
+            scores[name] = None if name in scores else case.get(score)
+    return {name: value for name, value in scores.items() if value is not None}
 
 
 def find_settings(record: Record) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.files import atomic_write
-from genseg_betty.report.groups import group_runs
+from genseg_betty.report.contrasts import Contrast, find_contrast
+from genseg_betty.report.groups import Group
 from genseg_betty.report.record import Record, find_test_scores
+from genseg_betty.report.score_columns import digest_cases
 from genseg_betty.report.values import NONE, as_mapping
 from genseg_betty.run.names import CASES, DISTANCE_UNIT, TEST_SCORES
 
@@ -22,31 +24,63 @@ COLUMNS_OF_TRAINING = (
     "validation_best", "validation_step", "seconds", "seconds_per_iteration", "peak_memory_bytes", "device",
     "finished",
 )  # fmt: skip
-COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING)
+COLUMNS_OF_CONTRAST = (
+    "cases_sha256", "metric", "compared_with", "seeds_in_common", "cases_in_common", "cases_left_out",
+    "cases_left_out_of_other", "difference", "interval_low", "interval_high", "p_t", "p_wilcoxon", "p_holm", "marked",
+)  # fmt: skip
+"""Behind the first two the same in all rows of a method on a test set: how it compares, as the page says."""
+COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING, *COLUMNS_OF_CONTRAST)
 
 
-def write_scores(records: Sequence[Record], out: Path) -> None:
+def write_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast], out: Path) -> None:
     """One row per Run and test set; a Run without test scores has one row with these left empty. Raises OSError."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    variants = _find_variants(records)
+    group_of = {id(record): group for group in groups for record in group.records}
     for record in records:
-        row = _describe_run(record) | {"variant": variants[id(record)]}
+        group = group_of[id(record)]
+        row = _describe_run(record) | {"variant": group.variant}
         for test_set, scores in _find_tests(record).items():
-            of_test = {column: scores.get(column) for column in SCORE_COLUMNS}
-            is_foreign = test_set != record.dataset
-            writer.writerow(row | of_test | {"test_set": test_set, "out_of_domain": int(is_foreign)})
+            row_of_test = row | _describe_test(record, test_set, scores)
+            contrast = find_contrast(contrasts, group, test_set)
+            if contrast is not None:
+                row_of_test |= _describe_contrast(contrast)
+            writer.writerow(row_of_test)
     atomic_write(out, text.getvalue().encode(errors="backslashreplace"))
 
 
-def _find_variants(records: Sequence[Record]) -> dict[int, str]:
-    """`id` of a record -> what sets its group apart from its likes."""
-    variants = {}
-    for group in group_runs(records):
-        for record in group.records:
-            variants[id(record)] = group.variant
-    return variants
+def _describe_test(record: Record, test_set: str, scores: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a Run on one test set."""
+    of_test = {column: scores.get(column) for column in SCORE_COLUMNS}
+    is_foreign = test_set != record.dataset
+    return {
+        **of_test,
+        "test_set": test_set,
+        "out_of_domain": int(is_foreign),
+        "cases_sha256": digest_cases(record, test_set),
+        "metric": record.metric,
+    }
+
+
+def _describe_contrast(contrast: Contrast) -> dict[str, Any]:
+    """The columns of a method's comparison with its reference."""
+    paired, interval, test = contrast.paired, contrast.interval, contrast.t_test
+    ours, theirs = paired.left_out
+    return {
+        "compared_with": contrast.reference,
+        "seeds_in_common": len(paired.seeds),
+        "cases_in_common": len(paired.cases),
+        "cases_left_out": ours,
+        "cases_left_out_of_other": theirs,
+        "difference": contrast.difference,
+        "interval_low": None if interval is None else interval.low,
+        "interval_high": None if interval is None else interval.high,
+        "p_t": None if test is None else test.p,
+        "p_wilcoxon": contrast.p_cases,
+        "p_holm": contrast.p_corrected,
+        "marked": int(contrast.is_marked),
+    }
 
 
 def _find_tests(record: Record) -> dict[str, dict[str, Any]]:

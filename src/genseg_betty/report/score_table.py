@@ -2,63 +2,99 @@
 
 from collections.abc import Sequence
 
-from genseg_betty.report.elements import build_element, build_note, escape_text, frame_table
-from genseg_betty.report.groups import Group, compare_seeds, find_best_groups, find_reference, list_test_sets
-from genseg_betty.report.record import Record
+from genseg_betty.report.contrast_table import STAR
+from genseg_betty.report.contrasts import Contrast, find_contrast
+from genseg_betty.report.elements import build_element, build_heading, build_note, escape_text, frame_table
+from genseg_betty.report.groups import Group
+from genseg_betty.report.record import Record, find_test_scores
+from genseg_betty.report.score_columns import UNKNOWN, ScoreColumn, describe_overlaps
 from genseg_betty.report.values import NONE
-from genseg_betty.run.names import SCORES
-from genseg_betty.statistics import PairedTest, Summary
+from genseg_betty.report.wording import name_score
+from genseg_betty.run.names import ASSD, DISTANCE_UNIT, HD95, SCORES, TEST_SCORES
+from genseg_betty.statistics import Summary
 
 TABLE_NOTE = (
-    "Mean ± standard deviation over seeds; ★ the highest mean on as many images of the same dataset. "
-    "Below it the difference to the first method listed of the same dataset, number of images and backbone, "
-    "and p of a two-sided paired t-test over the seeds that both have, not corrected for the number of tests."
+    "Mean ± standard deviation (n − 1) over seeds; below it their number. "
+    f"{STAR} higher than the method that it is compared with, as the table of comparisons says."
 )
+FURTHER_NOTE = "Mean ± standard deviation over seeds of the Runs that have them; short distances are good."
 
 
-def build_score_table(groups: Sequence[Group], records: Sequence[Record]) -> str:
-    """The table, and a note that says what stands in it."""
-    test_sets = list_test_sets(records)
-    if not test_sets:
+def build_score_table(groups: Sequence[Group], columns: Sequence[ScoreColumn], contrasts: Sequence[Contrast]) -> str:
+    """Dice and Jaccard of every method, and notes that say what stands in the table."""
+    if not columns:
         return build_note("No test scores yet.", "missing")
-
-    # Column by column, for the best of each column is marked.
-    rows = [_build_head(group) for group in groups]
-    for test_set in test_sets:
-        for score in SCORES:
-            best = find_best_groups(groups, test_set, score)
-            for index, group in enumerate(groups):
-                is_best = group in best
-                rows[index] += _build_cell(group, groups, test_set, score, is_best)
-    heads = _build_column_heads(test_sets, records)
-    body = "".join(build_element("tr", row) for row in rows)
-    return frame_table(heads, body) + build_note(TABLE_NOTE)
+    table = _build_table(groups, columns, SCORES, contrasts)
+    for sentence in (*describe_overlaps(columns), TABLE_NOTE):
+        table += build_note(sentence)
+    return table
 
 
-def _build_column_heads(test_sets: Sequence[str], records: Sequence[Record]) -> str:
+def build_further_scores(groups: Sequence[Group], columns: Sequence[ScoreColumn]) -> str:
+    """The other scores of every method; nothing where no Run has any, as of earlier versions."""
+    further = [score for score in TEST_SCORES if score not in SCORES]
+    found = []
+    for group in groups:
+        for column in columns:
+            found += [score for score in further if group.find_scores(column, score)]
+    if not found:
+        return ""
+    heading = build_heading("Further scores")
+    return heading + _build_table(groups, columns, further, []) + build_note(FURTHER_NOTE)
+
+
+def _build_table(
+    groups: Sequence[Group], columns: Sequence[ScoreColumn], scores: Sequence[str], contrasts: Sequence[Contrast]
+) -> str:
+    """A row a method, and below each column a cell for each of the scores."""
+    body = ""
+    for group in groups:
+        row = _build_head(group)
+        for column in columns:
+            contrast = find_contrast(contrasts, group, column.test_set)
+            for score in scores:
+                is_higher = contrast is not None and contrast.score == score and contrast.is_higher
+                row += _build_cell(group, column, score, is_higher)
+        body += build_element("tr", row)
+    records = [record for group in groups for record in group.records]
+    return frame_table(_build_column_heads(columns, scores, records), body)
+
+
+def _build_column_heads(columns: Sequence[ScoreColumn], scores: Sequence[str], records: Sequence[Record]) -> str:
     """Two rows: the test sets, and the scores of each."""
     trained_on = {record.dataset for record in records}
     heads = build_element("th", "method", rowspan=2)
     names = ""
-    for test_set in test_sets:
-        kind = "trained on" if test_set in trained_on else "out of domain"
-        label = escape_text(test_set)
-        label += build_element("small", kind)
-        heads += build_element("th", label, "set", colspan=len(SCORES))
-        for score in SCORES:
-            names += build_element("th", score.title(), "score")
+    for column in columns:
+        kind = "trained on" if column.test_set in trained_on else "out of domain"
+        count = f"{len(column.cases)} cases" if column.cases else UNKNOWN
+        label = escape_text(column.title)
+        label += build_element("small", f"{kind}, {count}")
+        heads += build_element("th", label, "set", colspan=len(scores))
+        unit = _find_unit(column, records)
+        for score in scores:
+            name = name_score(score)
+            if unit and score in (HD95, ASSD):
+                name += f", {unit}"
+            names += build_element("th", escape_text(name), "score")
     return build_element("tr", heads) + build_element("tr", names)
+
+
+def _find_unit(column: ScoreColumn, records: Sequence[Record]) -> str:
+    """The unit of the distances; nothing where there are none, or not in one unit."""
+    units = set()
+    for record in records:
+        if column.holds_run(record):
+            units.add(str(find_test_scores(record)[column.test_set].get(DISTANCE_UNIT) or ""))
+    return units.pop() if len(units) == 1 else ""
 
 
 def _build_head(group: Group) -> str:
     """The method of a row; below it on what it was trained, with which networks and seeds, and what it took beyond."""
     labels = group.labels
-    networks = labels.backbone
-    if labels.generator != NONE:
-        networks = f"{labels.backbone} · {labels.generator}"
     seeds = [str(record.seed) for record in group.records]
     parts = [
-        networks,
+        labels.networks,
         f"{labels.n_labelled} of {labels.dataset}",
         f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}",
     ]
@@ -74,20 +110,17 @@ def _build_head(group: Group) -> str:
     return build_element("th", content, scope="row")
 
 
-def _build_cell(group: Group, groups: Sequence[Group], test_set: str, score: str, is_best: bool) -> str:
-    """The mean of one score, and how it differs from that of the method it is compared with."""
-    summary = group.summarise_scores(test_set, score)
+def _build_cell(group: Group, column: ScoreColumn, score: str, is_higher: bool) -> str:
+    """The mean of one score, and below it over how many seeds."""
+    summary = group.summarise_scores(column, score)
     if summary is None:
         return build_element("td", NONE, "score")
     content = _format_summary(summary)
     css = "score"
-    if is_best:
-        content += " ★"
+    if is_higher:
+        content += f" {STAR}"
         css = "score best"
-    reference = find_reference(group, groups)
-    if reference is not None:
-        test = compare_seeds(group, reference, test_set, score)
-        content += _describe_test(test)
+    content += build_element("small", f"n = {summary.n}")
     return build_element("td", content, css)
 
 
@@ -96,14 +129,3 @@ def _format_summary(summary: Summary) -> str:
     if summary.sd is None:
         return f"{summary.mean:.3f}"
     return f"{summary.mean:.3f} ± {summary.sd:.3f}"
-
-
-def _describe_test(test: PairedTest | None) -> str:
-    """The difference and its p; nothing where too few seeds can be compared."""
-    if test is None or test.p is None:
-        return ""
-    p = f"p = {test.p:.3f}"
-    if test.p < 0.001:
-        p = "p &lt; 0.001"
-    difference = f"{test.difference:+.3f}".replace("-", "−")
-    return build_element("small", f"{difference}, {p}")

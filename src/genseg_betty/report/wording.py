@@ -1,6 +1,15 @@
 """Numbers as a person reads them; a dash for one that is missing."""
 
 from genseg_betty.report.values import NONE
+from genseg_betty.run.names import ASSD, HD95, SURFACE_DICE
+
+NAMES_OF_SCORES = {HD95: "HD95", ASSD: "ASSD", SURFACE_DICE: "Surface Dice"}
+"""As they are typeset; the others begin with a capital."""
+
+
+def name_score(score: str) -> str:
+    """A score as a page calls it: Dice, HD95."""
+    return NAMES_OF_SCORES.get(score, score.title())
 
 
 def format_score(value: float | None) -> str:
