@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import genseg_betty as gs
-from genseg_betty.cli import main
+from genseg_betty.cli import run as run_command
 from genseg_betty.config import compose
 from genseg_betty.config.encoder_weights import INSTALLED
 from genseg_betty.errors import UserError
@@ -52,10 +52,13 @@ def test_a_finished_run_needs_no_package(finished: Path, missing: None, tmp_path
     assert gs.load(finished)(np.zeros((40, 50), np.uint8)).shape == (40, 50)
     Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "image.png")
     pairs, masks = tmp_path / "pairs", tmp_path / "masks"
-    main(["predict", str(finished), str(tmp_path / "image.png"), "--out", str(masks)])
-    main(["generate", str(finished), "--count", "1", "--out", str(pairs), "--format", "folder"])
-    main(["evaluate", str(finished), "--dataset", "phantom_shifted", "n_test=2"])
-    main(["report", str(finished), "--out", str(tmp_path / "report.html")])
+    for arguments in (
+        ["predict", str(finished), str(tmp_path / "image.png"), "--out", str(masks)],
+        ["generate", str(finished), "--count", "1", "--out", str(pairs), "--format", "folder"],
+        ["evaluate", str(finished), "--dataset", "phantom_shifted", "n_test=2"],
+        ["report", str(finished), "--out", str(tmp_path / "report.html")],
+    ):
+        assert run_command(arguments) == 0
     assert len(list(masks.glob("*.png"))) == 1
     assert len(list((pairs / "images").glob("*.png"))) == 1
     assert list(finished.glob("evaluate-*.csv"))
