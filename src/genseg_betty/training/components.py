@@ -165,13 +165,13 @@ class Components:
             batches: its batches; None: labelled ones in the order of `feed`.
             options: further arguments of the level's class.
         """
-        module = getattr(self, stage.part) if module is None else module
-        module = module.to(self.device, memory_format=self.memory_format)
+        own: Any = getattr(self, stage.part) if module is None else module
+        network: nn.Module = own.to(self.device, memory_format=self.memory_format)
         autocast = resolve_autocast(self.config.precision, self.device)
         return stage(
             name=stage.part,
-            module=module,
-            optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], module),
+            module=network,
+            optimizer=build_optimizer(self.config.trainer.optimizers[stage.part], network),
             batches=self._draw_batches(feed) if batches is None else batches,
             conditions=Conditions(self.config.seed, autocast, self.config.precondition),
             config=betty,

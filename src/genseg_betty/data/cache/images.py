@@ -50,10 +50,12 @@ class ImageReader:
             images: Iterable[np.ndarray] = map_ahead(prepare, cases)
             if preprocessing.spatial_dims == 3:
                 images = list(images)
-                size = np.max([size, *(image.shape[1:] for image in images)], axis=0)
+                for image in images:
+                    size = np.maximum(size, image.shape[1:])
             whole = torch.full((len(cases), preprocessing.channels, *size.tolist()), BLACK)
             for index, image in enumerate(images):
-                whole.numpy()[(index, *_place_within(size, image.shape[1:]))] = image
+                place = _place_within(size, image.shape[1:])
+                whole.numpy()[index][tuple(place)] = image
         return whole
 
     def _prepare_image(self, case: Case, preprocessing: Preprocessing) -> np.ndarray:
