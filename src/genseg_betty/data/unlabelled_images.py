@@ -95,8 +95,10 @@ def _hash_held_out(bundle: DataBundle, cache: Cache) -> set[str]:
     for dataset, cases in bundle.test.values():
         if dataset.root is None:  # drawn for each number anew: no two are alike
             continue
-        digests = CaseDigests(dataset, Ledger(cache, code_version(), str(dataset.root)))
-        held_out.update(digests.hash_images(_without_masks(cases)).values())
+        ledger = Ledger(cache, code_version(), str(dataset.root))
+        digests = CaseDigests(dataset, ledger).hash_images(_without_masks(cases))
+        held_out.update(digests.values())
+        ledger.save()
     return held_out
 
 
