@@ -8,14 +8,11 @@ import torch
 
 import genseg_betty as gs
 from genseg_betty.config import compose
-from genseg_betty.data.batches import Batch
-from genseg_betty.data.loading import load_data
-from genseg_betty.levels.stage import take_pairs
 from genseg_betty.run import Run
 from genseg_betty.training.loop import TrainingLoop
 from genseg_betty.training.run_training import train
 from methods.test_contract import folder
-from methods.tiny import TINY, built
+from methods.tiny import TINY
 from states import different
 
 pytestmark = pytest.mark.usefixtures("pictures_unsaved")
@@ -65,29 +62,6 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(
     assert resumed.read_results()["test"] == unbroken.read_results()["test"]
     if method == "mcf":
         require_mean_of_both(resumed)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_labelled_images_are_moved_as_combine_moves_them(method: str) -> None:
-    """By the same draws, though unlabelled ones are moved in the same step."""
-    config = compose([*TINY, *SHORT, *METHODS[method]])
-    level = built(config, load_data(config, reads_unlabelled=True))[1].segmenter
-    config = compose([*TINY, *SHORT[:-1], "method=combine"])
-    combine = built(config, load_data(config))[1].segmenter
-    take, seen = level.take_labelled, []
-
-    def spied(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        seen.append(take(batch))
-        return seen[-1]
-
-    level.take_labelled = spied
-    for count in range(1, 4):
-        with level.computing(level.moment_of(count)):
-            level.training_step(level.batch_of(count))
-        with combine.computing(combine.moment_of(count)):
-            image, mask = take_pairs(combine.batch_of(count), combine.augment)
-        assert torch.equal(seen[-1][0], image)
-        assert torch.equal(seen[-1][1], mask)
 
 
 def require_mean_of_both(run: Run) -> None:
