@@ -176,6 +176,18 @@ def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun
     ]
 
 
+def test_recipes_are_told_by_their_names(make_run: MakeRun) -> None:
+    strong = {"rotate": 180.0, "intensity": {"blur": {"probability": 0.2}}}
+    runs = [
+        make_run(recipe="paper"),
+        make_run(name="strong", recipe="strong", augment=strong),
+        make_run(name="own", recipe=None, augment={"rotate": 60.0}),
+    ]
+    first, second, third = (group.variant for group in group_runs([read_record(run) for run in runs]))
+    assert (first, second) == ("augment=paper", "augment=strong")
+    assert "augment.rotate=60.0" in third.split(", ")
+
+
 def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     with Run.start(begun, {"seed": 0, "trainer": {"iterations": 300}}) as run:

@@ -169,7 +169,15 @@ def find_case_scores(record: Record, test_set: str, score: str) -> dict[str, flo
 def find_settings(record: Record) -> dict[str, Any]:
     """Dotted key -> value of all that makes a method; equal for Runs that differ in the seed alone."""
     flat = flatten_tree(record.used_config)
-    return {key: value for key, value in flat.items() if find_role(key).separates_methods}
+    flat.pop("method.name", None)  # it has a label of its own
+    settings = {key: value for key, value in flat.items() if find_role(key).separates_methods}
+    recipe = record.config.get("recipe")
+    if recipe is None or "augment" not in record.used_config:
+        return settings
+
+    # The name of the recipe says all that its keys do.
+    others = {key: value for key, value in settings.items() if not key.startswith("augment.")}
+    return {**others, "augment": recipe}
 
 
 def count_nonfinite(record: Record) -> dict[str, int]:

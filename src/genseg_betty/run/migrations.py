@@ -24,6 +24,7 @@ SUPERVISED = "genseg_betty.methods.supervised.Supervised"
 AUGMENTATION = {"_target_": "genseg_betty.augment.Augmentation", "mask_border": "zeros", "pair_border": "border"}
 PAPER_RECIPE = {**AUGMENTATION, "rotate": 15.0, "flip": [1], "translate": 0.1}
 NO_RECIPE = {**AUGMENTATION, "rotate": 0.0, "flip": [], "translate": 0.0}
+NAMED_RECIPES = {"paper": PAPER_RECIPE, "none": NO_RECIPE}
 
 Value = TypeVar("Value")
 
@@ -42,7 +43,19 @@ def rename_metric(name: str) -> str:
 
 def migrate_config(config: DictConfig) -> DictConfig:
     """A config of an earlier version in this one's form; one of this version as it is."""
-    return _migrate_pasting(_migrate_method(_migrate_generator(config)))
+    return _migrate_recipe(_migrate_pasting(_migrate_method(_migrate_generator(config))))
+
+
+def _migrate_recipe(config: DictConfig) -> DictConfig:
+    """The recipe had no name; one of a user's own has none today either."""
+    if "recipe" in config:
+        return config
+    named = [name for name, recipe in NAMED_RECIPES.items() if config.get("augment") == recipe]
+    if not named:
+        return config
+    config = copy.deepcopy(config)
+    config.recipe = named[0]
+    return config
 
 
 def _migrate_pasting(config: DictConfig) -> DictConfig:
