@@ -3,11 +3,15 @@
 from typing import Any
 
 import torch
+from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from genseg_betty.build import build_named
 from genseg_betty.cli import main
-from genseg_betty.data.loading import DataBundle
+from genseg_betty.config import compose, conf_dir, group_members
+from genseg_betty.data.loading import DataBundle, load_data
+from genseg_betty.methods.level_method import LevelMethod
+from genseg_betty.methods.semi_supervised import Paired, SemiSupervised
 from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.training.components import Components
@@ -17,6 +21,47 @@ TINY = [
     "generator.base_channels=4", "generator.max_channels=8", "generator.discriminator.base_channels=4",
     "trainer.batch_size=2", "dataset.n_test=2",
 ]  # fmt: skip
+SECOND = [
+    "second_backbone.base_channels=8", "second_backbone.depths=[1, 1]", "second_backbone.decoder_depths=[1]",
+    "second_backbone.window=4",
+]  # fmt: skip
+"""Of methods with two networks: the second one at the smallest size."""
+
+
+def list_level_methods() -> list[str]:
+    """The members of conf/method that train levels, without those that are other names of one."""
+    found = []
+    for name in group_members("method"):
+        is_alias = "defaults:" in (conf_dir() / "method" / f"{name}.yaml").read_text()
+        if not is_alias and issubclass(find_class(name), LevelMethod):
+            found.append(name)
+    return found
+
+
+def find_class(method: str) -> type:
+    """The class of a member of conf/method."""
+    found: type = get_class(compose([f"method={method}"]).method._target_)
+    return found
+
+
+def choose(method: str) -> list[str]:
+    """The overrides that choose a method, and make what it needs small."""
+    kind = find_class(method)
+    words = [f"method={method}"]
+    if issubclass(kind, SemiSupervised):
+        words.append("unlabelled=5")
+    return words + SECOND if issubclass(kind, Paired) else words
+
+
+def load(config: DictConfig) -> DataBundle:
+    """What `train` loads for the method of a config."""
+    return load_data(config, reads_unlabelled=build_named(config.method).uses_unlabelled)
+
+
+def find_first(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Of two networks' state dict that of the first one, under its own names; that of one network as it is."""
+    first = {name.removeprefix("first."): value for name, value in state.items() if name.startswith("first.")}
+    return first or state
 
 
 def train(overrides: list[str]) -> None:

@@ -139,6 +139,7 @@ def test_what_a_method_takes_beyond_others_stands_beside_its_scores(make_run: Ma
     """Of the real Runs: 2 images a batch, 10 + 3 updates of the generator, 2 validation images."""
     methods = ("vanilla", "separate", "genseg")
     words = Page(build_report([make_run(method) for method in methods], tmp_path / "page.html")).words
+    words = words[: words.index("Further scores")]
     of_separate = "4 images a step, 13 generator updates"
     of_genseg = f"{of_separate}, 2 validation images learned from"
     assert words.count("beyond supervised training: ") == 2

@@ -1,5 +1,7 @@
 """Deep co-training of two networks (Peng et al., Pattern Recognition 2020)."""
 
+from typing import ClassVar
+
 from genseg_betty.methods.semi_supervised import Paired
 from genseg_betty.semisupervised.deep_cotraining import DeepCotraining
 from genseg_betty.training.components import Components
@@ -18,6 +20,8 @@ class DeepCotrainingMethod(Paired):
         adversarial_weight: of the KL terms on adversarial images, at its highest.
         epsilon: how far an intensity of those is moved, as a share of the range.
     """
+
+    labelled_batches: ClassVar[int] = 2
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from genseg_betty.levels.segmentation import SegmenterLevel
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.multilevel.engine import Phase, PhasedEngine, Plan
 from genseg_betty.run import Run
+from genseg_betty.run.beyond import IMAGES_PER_STEP, SEGMENTERS, UNLABELLED_IMAGES
 from genseg_betty.run.names import SEGMENTATION_PHASE
 from genseg_betty.training.components import Components
 
@@ -23,6 +24,8 @@ class SemiSupervised(LevelMethod):
     """
 
     uses_unlabelled: ClassVar[bool] = True
+    labelled_batches: ClassVar[int] = 1  # a step
+    unlabelled_per_labelled: ClassVar[int] = 1
 
     def __init__(self, augment: bool = True) -> None:
         self.augment = augment
@@ -31,6 +34,12 @@ class SemiSupervised(LevelMethod):
         level = self.build_level(components)
         iterations = components.config.trainer.iterations
         return Plan([level], [Phase(SEGMENTATION_PHASE, iterations, (level.name,))])
+
+    def count_beyond(self, components: Components) -> dict[str, int]:
+        data = components.data
+        assert data.unlabelled is not None
+        batches = self.labelled_batches + self.unlabelled_per_labelled
+        return {IMAGES_PER_STEP: batches * data.settings.batch_size, UNLABELLED_IMAGES: len(data.unlabelled)}
 
     @abstractmethod
     def build_level(self, components: Components) -> SegmenterLevel:
@@ -51,6 +60,9 @@ class Paired(SemiSupervised):
     def __init__(self, augment: bool = True, second_backbone: str | None = None) -> None:
         super().__init__(augment)
         self.second_backbone = second_backbone
+
+    def count_beyond(self, components: Components) -> dict[str, int]:
+        return {**super().count_beyond(components), SEGMENTERS: self.num_networks}
 
     def finish(self, run: Run, components: Components, engine: PhasedEngine) -> dict[str, Any]:
         findings = super().finish(run, components, engine)

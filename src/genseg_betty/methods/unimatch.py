@@ -1,7 +1,7 @@
 """UniMatch, weak-to-strong consistency of one network (Yang et al., CVPR 2023)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from genseg_betty.augment.cutmix import CutMix
 from genseg_betty.augment.intensity import Intensity
@@ -21,6 +21,8 @@ class UniMatchMethod(SemiSupervised):
         cutmix: the share of strong views that have a rectangle of another image.
         strong: the arguments of `Intensity`, which changes the strong views; None: nothing.
     """
+
+    unlabelled_per_labelled: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class UniMatchMethod(SemiSupervised):
             components,
             UniMatch,
             self.augment,
-            unlabelled_per_labelled=2,
+            unlabelled_per_labelled=self.unlabelled_per_labelled,
             strong=self.strong,
             cutmix=self.cutmix,
             threshold=self.threshold,
