@@ -94,8 +94,9 @@ def measure_rectification(logits: Tensor, target: Tensor) -> Tensor:
 
 def _find_one_hot(labels: Tensor, chances: Tensor) -> Tensor:
     """Class indices [B, *] in the form of `chances` [B, K, *]."""
-    hot = torch.nn.functional.one_hot(labels, chances.shape[1])
-    return hot.movedim(-1, 1).to(chances.dtype)
+    classes = torch.arange(chances.shape[1], device=chances.device)
+    classes = classes.reshape(-1, *[1] * (labels.ndim - 1))
+    return (labels[:, None] == classes).to(chances.dtype)  # one_hot of PyTorch waits for the device
 
 
 def _sum_pixels(values: Tensor) -> Tensor:

@@ -150,7 +150,8 @@ def test_gray_images_give_the_features_of_the_same_images_in_colour(photographs:
         features = found.network.encoder(found.encoder_input(gray))
         expected = coloured.network.encoder(coloured.encoder_input(gray.expand(-1, 3, -1, -1)))
     for feature, other in zip(features[1:], expected[1:], strict=True):
-        agree(feature, other)
+        assert other.norm() > 0
+        assert relative_error(feature, other) < 1e-6  # the weights of the colours are added up in float32
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -228,5 +229,5 @@ def test_a_damaged_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path) -
     folder.mkdir()
     (folder / "efficientnet-lite0-57934424.pth").write_bytes(b"cut")
     monkeypatch.setattr(installed_weights, "files", lambda module: tmp_path)
-    with pytest.raises(UserError, match=r"does not hold the weights.*--force-reinstall efficientnet-lite0"):
+    with pytest.raises(UserError, match=r"(?s)does not hold the weights.*--force-reinstall efficientnet-lite0"):
         read_installed("lite0")

@@ -13,7 +13,7 @@ from genseg_betty.config import all_members, compose, dataset_names, group_membe
 
 OFFERS = [
     (["genseg", "pred"], ["predict"]),
-    (["genseg", "se"], ["seed="]),
+    (["genseg", "se"], ["second_backbone.", "seed="]),
     (["genseg", "back"], ["backbone=", "backbone."]),
     (["genseg", "backbone", "=", "un"], ["unet", "unet3d", "unet_classic"]),
     (["genseg", "backbone", "="], group_members("backbone")),

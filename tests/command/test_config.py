@@ -215,7 +215,7 @@ def test_labels_given_replace_the_ones_of_the_dataset(toys: Any) -> None:
 
 
 def test_run_dir_says_what_is_trained(toys: Any) -> None:
-    lines = ["dataset=nlm_sz", "seed=3", "dataset.n_labelled=12", "resume=never", "augment=default"]
+    lines = ["dataset=nlm_sz", "seed=3", "dataset.n_labelled=12", "resume=never", "augment=strong"]
     lines += ["backbone=unet_classic", "generator=pix2pix", "method=toy"]
     assert toys.compose(*lines).run_dir == "outputs/nlm_sz-unet_classic-pix2pix-toy-n12-s3"
 
@@ -319,7 +319,11 @@ def test_every_member_composes(toys: Any, group: str) -> None:
 @pytest.mark.parametrize("trainer", ["default", "quick"])
 def test_every_component_composes_and_fits_its_code(toys: Any, group: str, trainer: str) -> None:
     for member in group_members(group):
-        toys.compose(f"{group}={member}", f"trainer={trainer}")
+        lines = [f"{group}={member}", f"trainer={trainer}"]
+        if group == "method":
+            compose(lines)  # some bring members of other groups along, and refuse toys there
+        else:
+            toys.compose(*lines)
 
 
 def test_names_of_sections_are_the_members(toys: Any) -> None:

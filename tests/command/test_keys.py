@@ -14,7 +14,13 @@ from genseg_betty.errors import UserError
 from genseg_betty.run import Run
 from genseg_betty.run.saved_config import find_differences
 
-NOT_OF_THE_SCHEMA = {"config_dir", "origins", "reduced", "ood_roots"}  # added by the program, or of earlier Runs
+NOT_OF_THE_SCHEMA = {
+    "config_dir",
+    "origins",
+    "reduced",
+    "ood_roots",
+    "recipe",
+}  # added by the program, or of earlier Runs
 
 
 def test_each_key_of_the_schema_has_its_row():

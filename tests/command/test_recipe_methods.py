@@ -33,8 +33,8 @@ def test_a_name_stands_for_supervised_training_with_a_recipe(method: str, recipe
 
 def test_the_recipe_of_the_group_belongs_to_the_other_methods() -> None:
     for method in ("supervised", "real_twice", "genseg", "separate"):
-        assert compose([f"method={method}"]).recipe == "paper"
-        assert compose([f"method={method}", "augment=strong"]).recipe == "strong"
+        assert compose([f"method={method}"]).recipe == "strong"
+        assert compose([f"method={method}", "augment=paper"]).recipe == "paper"
     changed = compose(["augment=elastic", "augment.rotate=30", "augment.elastic.cells=3", "augment.flip=[1]"])
     assert changed.recipe == "elastic with augment.elastic.cells=3, augment.rotate=30"
 
@@ -112,11 +112,16 @@ def config_of_before(folder: Path, method: str, augment: bool, *words: str) -> P
 @pytest.mark.parametrize(
     ("method", "augment", "words", "today"),
     [
-        ("vanilla", False, [], ["method=vanilla"]),
+        ("vanilla", False, ["augment=paper"], ["method=vanilla"]),
         ("vanilla", False, ["augment=strong", "augment.rotate=3"], ["method=vanilla"]),
-        ("combine", True, [], ["method=combine"]),
+        ("combine", True, ["augment=paper"], ["method=combine"]),
         ("combine", True, ["augment=strong"], ["method=supervised", "augment=strong"]),
-        ("combine", True, ["augment.rotate=30"], ["method=supervised", "augment.rotate=30"]),
+        (
+            "combine",
+            True,
+            ["augment=paper", "augment.rotate=30"],
+            ["method=supervised", "augment=paper", "augment.rotate=30"],
+        ),
     ],
 )
 def test_a_run_of_before_goes_on_under_the_name_of_today(
@@ -127,6 +132,17 @@ def test_a_run_of_before_goes_on_under_the_name_of_today(
     others = [name for name in ("vanilla", "combine", "strong") if f"method={name}" not in today]
     for other in others:
         assert find_differences(old, compose([f"method={other}"]))
+
+
+def test_another_recipe_is_told_by_its_name(tmp_path: Path) -> None:
+    """A Run of before had the paper's, unless told otherwise."""
+    config = compose(["augment=paper"])
+    del config.recipe
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(config))
+    assert find_differences(read_config(tmp_path), compose([])) == ["augment: paper in the Run, strong now"]
+    assert find_differences(compose(["augment.rotate=30"]), compose([])) == [
+        "augment: strong with augment.rotate=30.0 in the Run, strong now"
+    ]
 
 
 def test_what_a_run_of_before_trained_with_stays(tmp_path: Path) -> None:

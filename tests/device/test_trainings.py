@@ -31,6 +31,7 @@ from genseg_betty.training import console as screen
 from genseg_betty.training import run_training as training
 from genseg_betty.training import sample_images as pictures
 from genseg_betty.training.memory_estimate import NetworkSize
+from methods.tiny import SECOND, find_class, list_level_methods
 
 ON_A_GPU = ["device=cuda", "graphs=never"]
 """`graphs=never`: the guard cannot record what a step launches."""
@@ -97,6 +98,10 @@ CASES = [
     Case("separate", other=("trainer.optimizers.segmenter={name: rmsprop, lr: 1e-3}",)),
     Case("vanilla", other=("trainer.optimizers.segmenter={name: sgd, lr: 1e-2, momentum: 0.9}",)),
     Case("combine_elastic", other=("trainer.scheduler=plateau",)),
+    Case("cross_teaching", other=("unlabelled=3", *SECOND)),
+    Case("deep_cotraining", other=("unlabelled=3", *SECOND)),
+    Case("mutual_correction", other=("unlabelled=3", *SECOND)),
+    Case("unimatch", "unet", other=("unlabelled=3",)),
     Case("real_twice", other=("augment=strong", "copy_paste=0.5")),
 ]
 
@@ -235,7 +240,12 @@ def test_a_step_that_waits_would_be_seen(
 # -- nothing is forgotten ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("group", ["generator", "backbone", "method"])
+def test_every_class_of_method_is_trained() -> None:
+    trained = {find_class(case.method) for case in CASES}
+    assert trained == {find_class(method) for method in list_level_methods()}
+
+
+@pytest.mark.parametrize("group", ["generator", "backbone"])
 def test_every_member_of_a_group_is_trained(group: str) -> None:
     trained = {getattr(case, group) for case in CASES if group != "generator" or case.draws}
     assert trained == set(group_members(group))

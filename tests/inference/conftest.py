@@ -90,7 +90,7 @@ def threshold(monkeypatch: pytest.MonkeyPatch) -> Callable[..., nn.Module]:
         nn.init.zeros_(network.bias)
         return network
 
-    monkeypatch.setattr("genseg_betty.build.build_segmenter", segmenter)
+    monkeypatch.setattr("genseg_betty.inference.saved_backbones.build_segmenter", segmenter)
     return segmenter
 
 

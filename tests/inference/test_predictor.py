@@ -13,10 +13,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from genseg_betty import build as networks
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
-from genseg_betty.inference import Predictor, load
+from genseg_betty.inference import Predictor, load, saved_backbones
 from genseg_betty.run import Run
 
 GRAY = np.random.default_rng(1).integers(0, 256, (40, 48), dtype=np.uint8)
@@ -128,13 +127,13 @@ def test_pretrained_weights_are_never_fetched(run: Run, monkeypatch: pytest.Monk
     run.config.backbone.encoder_weights = "imagenet"
     OmegaConf.save(run.config, run.path / "config.yaml")
     asked = []
-    build = networks.build_segmenter
+    build = saved_backbones.build_segmenter
 
     def spy(config: DictConfig, channels: int, num_outputs: int, spatial_dims: int) -> nn.Module:
         asked.append(config.backbone.pop("encoder_weights"))
         return build(config, channels, num_outputs, spatial_dims)
 
-    monkeypatch.setattr(networks, "build_segmenter", spy)
+    monkeypatch.setattr(saved_backbones, "build_segmenter", spy)
     load(run.path)
     assert asked == [None]
 

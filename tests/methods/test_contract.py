@@ -18,6 +18,7 @@ from PIL import Image
 from torch.func import functional_call
 
 from genseg_betty.backbones.dimensions import FOR_VOLUMES
+from genseg_betty.build import build_objective
 from genseg_betty.config import compose, group_members
 from genseg_betty.data.batches import LabelledSet
 from genseg_betty.data.loading import DataBundle, load_data
@@ -213,7 +214,7 @@ def test_joint_steps(generator: str, backbone: str, classes: int, volumes: bool)
     alpha = components.architecture()
     kept = components.generator.keep_strongest(alpha).eval()
     condition = encode_mask(data.train.masks[:1], data.num_classes).double()
-    objective = components.objective
+    objective = build_objective(config)
     with torch.no_grad(), seeded(0):
         image, _ = objective.draw(lambda *inputs: kept(*inputs, None), condition)
     assert image.shape == data.train.images[:1].shape

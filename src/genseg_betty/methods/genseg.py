@@ -34,8 +34,8 @@ class Generative(LevelMethod):
 
     Args:
         real_weight: γ of Eq. 2, the weight of the real pairs beside the synthetic ones.
-        augment_pairs: who learns from real pairs that are rotated, flipped and shifted, as the Combine baseline
-            does: nobody (as in the paper), the segmenter alone, or both it and the generator.
+        augment_pairs: who learns from real pairs that the recipe of conf/augment moves, as the supervised
+            baselines do: nobody (as in the paper), the segmenter alone, or both it and the generator.
     """
 
     has_generator = True

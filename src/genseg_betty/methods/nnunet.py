@@ -45,6 +45,7 @@ class NNUNet:
     has_generator = False
     learns_architecture = False
     trains_backbone = False
+    uses_unlabelled = False
 
     def __init__(
         self, budget: Literal["equal", "own"] = "equal", epochs: int | None = None, resize: bool = False

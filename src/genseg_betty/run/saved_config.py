@@ -42,8 +42,8 @@ def find_differences(old: DictConfig, new: DictConfig, tested: bool = False) -> 
     Args:
         tested: the Run has scores of its test sets already.
     """
-    before = _flatten_config(old)
-    after = _flatten_config(new)
+    before = _flatten_recipe(_flatten_config(old), new.get("recipe"))
+    after = _flatten_recipe(_flatten_config(new), old.get("recipe"))
     lines = []
     for key in sorted(before.keys() | after.keys()):
         was = before.get(key, ABSENT)
@@ -52,6 +52,15 @@ def find_differences(old: DictConfig, new: DictConfig, tested: bool = False) -> 
             continue
         lines.append(f"{key}: {was} in the Run, {now} now")
     return lines
+
+
+def _flatten_recipe(flat: dict[str, Any], other: Any) -> dict[str, Any]:
+    """The keys of another recipe than the `other` config has are told by its name, where both have one."""
+    recipe = flat.get("recipe")
+    if recipe is None or other is None or recipe == other:
+        return flat
+    kept = {key: value for key, value in flat.items() if not key.startswith("augment.")}
+    return {**kept, "augment": recipe}
 
 
 def _is_same(was: Any, now: Any) -> bool:
