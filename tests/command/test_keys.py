@@ -14,7 +14,8 @@ from genseg_betty.errors import UserError
 from genseg_betty.run import Run
 from genseg_betty.run.saved_config import find_differences
 
-NOT_OF_THE_SCHEMA = {
+NOT_OF_THE_SCHEMA = {"config_dir", "origins", "reduced", "ood_roots", "recipe"}
+"""Added by the program, or of earlier Runs."""
     "config_dir",
     "origins",
     "reduced",

@@ -172,6 +172,7 @@ def reference(engine: Any, before: dict[str, Before]) -> torch.Tensor:
         mask = S.augment.mask(batch.mask)
         condition = encode_mask(mask, G.num_classes).double()
         image, drawn = G.objective.draw(lambda *inputs: drawing(*inputs, at_rest), condition)
+        image = S.augment.image(image)
         target = mask if drawn is condition else decode_mask(drawn)
         loss = S.criterion(held.called(S.module, leaves)(image), target)
         real_image, real_mask = S.augment.pair(batch.image, batch.mask)

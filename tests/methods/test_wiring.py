@@ -184,6 +184,7 @@ PAPER = [
 ]
 CASES = {
     "default": [],
+    "augment=paper": ["augment=paper"],
     "arch_every=2": ["arch_every=2"],
     "three convolutions a cell": ["generator.fused=never", "generator.dropout=0"],
     "the paper's optimizers": PAPER,
