@@ -57,7 +57,7 @@ def build_engine(arguments: argparse.Namespace) -> tuple[Components, PhasedEngin
             f"precision={arguments.precision}", f"trainer.batch_size={arguments.batch}",
             "trainer.warmup_iterations=0", f"hypergradient={arguments.hypergradient}",
             f"arch_every={arguments.arch_every}", f"graphs={arguments.graphs}",
-            f"generator.searched={arguments.searched}", "dataset=phantom", "dataset.kind=lesion",
+            f"generator.searched={arguments.searched}", "dataset=phantom", "dataset.kind=lesion", "augment=paper",
             "dataset.channels=3", "ood=[]",
             f"dataset.n_labelled={5 * arguments.batch}", f"dataset.size={arguments.size}", *arguments.override,
         ]

@@ -119,7 +119,7 @@ def test_a_run_of_before_is_built_as_before() -> None:
     expected = direct.mask(mask)
     torch.manual_seed(1)
     assert torch.equal(built.mask(mask), expected)
-    assert OmegaConf.to_container(compose([]).augment) == OmegaConf.to_container(config.augment)
+    assert OmegaConf.to_container(compose(["augment=paper"]).augment) == OmegaConf.to_container(config.augment)
 
 
 def test_keys_of_a_recipe_are_set_and_left_out() -> None:

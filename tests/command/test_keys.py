@@ -16,12 +16,6 @@ from genseg_betty.run.saved_config import find_differences
 
 NOT_OF_THE_SCHEMA = {"config_dir", "origins", "reduced", "ood_roots", "recipe"}
 """Added by the program, or of earlier Runs."""
-    "config_dir",
-    "origins",
-    "reduced",
-    "ood_roots",
-    "recipe",
-}  # added by the program, or of earlier Runs
 
 
 def test_each_key_of_the_schema_has_its_row():

@@ -68,15 +68,15 @@ def test_another_recipe_is_refused_with_the_words_for_it(words: list[str], told:
 
 def test_an_experiment_that_changes_the_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
-    for name, text in {"keys": "augment: {rotate: 30}", "group": "defaults: [{override /augment: strong}]"}.items():
+    for name, text in {"keys": "augment: {rotate: 30}", "group": "defaults: [{override /augment: elastic}]"}.items():
         (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
-    for name, told in {"keys": "experiment=keys: it sets keys of augment", "group": "augment=strong: "}.items():
+    for name, told in {"keys": "experiment=keys: it sets keys of augment", "group": "augment=elastic: "}.items():
         with pytest.raises(ConfigError, match="1 problem") as raised:
             compose(["method=flip", f"experiment={name}"], tmp_path)
         assert told in str(raised.value)
         assert "choose method=supervised" in str(raised.value)
-    assert compose(["experiment=keys"], tmp_path).recipe == "paper with augment.rotate=30"
-    assert compose(["experiment=group"], tmp_path).recipe == "strong"
+    assert compose(["experiment=keys"], tmp_path).recipe == "strong with augment.rotate=30"
+    assert compose(["experiment=group"], tmp_path).recipe == "elastic"
 
 
 def test_wgan_is_separate_training_with_its_generator() -> None:
@@ -141,7 +141,7 @@ def test_another_recipe_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(config))
     assert find_differences(read_config(tmp_path), compose([])) == ["augment: paper in the Run, strong now"]
     assert find_differences(compose(["augment.rotate=30"]), compose([])) == [
-        "augment: strong with augment.rotate=30.0 in the Run, strong now"
+        "augment: strong with augment.rotate=30 in the Run, strong now"
     ]
 
 

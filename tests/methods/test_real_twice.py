@@ -67,7 +67,7 @@ def test_a_step_descends_both_batches(recipe):
 def test_without_weight_the_second_batch_moves_nothing():
     """Then a step is that of supervised training: the first batch is drawn and moved as there."""
     twice = made("method=real_twice", "method.real_weight=0")[1]
-    once = made("method=combine")[1]
+    once = made("method=supervised")[1]
     while once.advance() is not None:
         twice.advance()
     weights = [dict(engine.segmenter.module.named_parameters()) for engine in (once, twice)]

@@ -54,18 +54,18 @@ def fresh(method: str) -> Any:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_first_network_and_its_labelled_images_are_those_of_combine(method: str) -> None:
+def test_the_first_network_and_its_labelled_images_are_those_of_supervised(method: str) -> None:
     """First weights, batches, and the draws by which they are moved."""
-    combine, pair = untouched("combine").segmenter, untouched(method).segmenter
-    assert not different(pair.module.first.state_dict(), combine.module.state_dict())
+    supervised, pair = untouched("supervised").segmenter, untouched(method).segmenter
+    assert not different(pair.module.first.state_dict(), supervised.module.state_dict())
     for count in range(6):
-        some, others = combine.batches(count), pair.batches(count)
+        some, others = supervised.batches(count), pair.batches(count)
         assert others.ids == some.ids
         assert torch.equal(others.image, some.image)
         assert len(others.unlabelled) == len(others.image) == 2
         assert float(others.progress) == pytest.approx(count / 6)
         moved = []
-        for level, batch in ((combine, some), (pair, others)):
+        for level, batch in ((supervised, some), (pair, others)):
             with level.computing(level.moment_of(count + 1)):
                 moved.append(level.augment.pair(batch.image, batch.mask))
         assert torch.equal(moved[0][0], moved[1][0])

@@ -25,7 +25,7 @@ from genseg_betty.nnunet.raw_dataset import find_configuration, name_dataset
 from genseg_betty.nnunet.training_log import TrainingLog
 from genseg_betty.progress import Progress
 from genseg_betty.run import Run
-from genseg_betty.run.names import SECONDS, SEGMENTATION_PHASE, SEGMENTER, SYSTEM_PHASE
+from genseg_betty.run.names import DICE, JACCARD, SECONDS, SEGMENTATION_PHASE, SEGMENTER, SYSTEM_PHASE
 from genseg_betty.terminal import say
 from genseg_betty.tracking import Tracker
 
@@ -196,5 +196,5 @@ def _validate(predictor: PredictedMasks, data: DataBundle, project: Project) -> 
     """Scores of the validation images at the size of their masks, by the network of the last update."""
     cases = data.dataset.select_cases(data.splits.validation)
     _, scores = score_cases(predictor, data.dataset, cases)
-    last = {name: value for name, value in scores.items() if name != "cases"}
+    last = {name: scores[name] for name in (DICE, JACCARD)}
     return {"validation": {"best": scores[data.metric], "step": project.budget.updates, "last": last}}
