@@ -15,7 +15,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.recorded import read_preprocessing
 from genseg_betty.inference.saved_backbones import BACKBONES, build_predicting, leave_out_pretrained
-from genseg_betty.nnunet.commands import TRAINERS
+from genseg_betty.nnunet.commands import list_places
 from genseg_betty.run import Run
 from genseg_betty.trust import building_from
 
@@ -56,9 +56,8 @@ def _refuse_foreign_network(run: Run, checkpoint: dict[str, Any]) -> None:
     if options is None:
         return
     listed = shlex.join(map(str, options))  # a stranger's words, in a line that the user may paste
-    folders = {name: run.path / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    folders["nnUNet_extTrainer"] = TRAINERS
-    settings = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in folders.items())
+    words = [f"{name}={shlex.quote(place)}" for name, place in list_places(run.path).items()]
+    settings = " ".join(words)
     raise UserError(
         f"the Run at {run.path} holds a network of nnU-Net, which nnU-Net alone runs. Predict with its command (images "
         f"named as nnU-Net wants them, x_0000.png):\n  {settings} \\\n  nnUNetv2_predict -i IMAGES -o MASKS {listed}"

@@ -91,8 +91,13 @@ class Commands:
 def make_environment(root: Path) -> dict[str, str]:
     """The environment of nnU-Net's commands: its three folders, our trainer, few workers unless the user says more."""
     few = {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1"}
+    return {**few, **os.environ, **list_places(root), "PYTHONUNBUFFERED": "1"}
+
+
+def list_places(root: Path) -> dict[str, str]:
+    """The variables that tell nnU-Net's commands where their folders and our trainer lie."""
     folders = {name: str(root / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    return {**few, **os.environ, **folders, "nnUNet_extTrainer": str(TRAINERS), "PYTHONUNBUFFERED": "1"}
+    return {**folders, "nnUNet_extTrainer": str(TRAINERS)}
 
 
 def _find_command(name: str) -> str | None:
