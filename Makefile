@@ -6,11 +6,13 @@ STAMP := $(VENV)/.up-to-date
 # nnU-Net brings many packages along, codecs of images among them: it has an environment of its own.
 NNUNET := .venv-nnunet
 # A process for each core and one more, of one thread: the networks of tests are too small to share among threads, and
-# a quarter of the time a process waits for what it has started.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()) + 1)')
+# a quarter of the time a process waits for what it has started. Each begins with whole files, whose parts share what
+# they set up.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --dist worksteal \
+  --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()) + 1)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-nnunet demo test test-all test-nnunet lint types bench clean
+.PHONY: help setup setup-nnunet demo test test-slow test-nnunet lint types bench clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,8 +38,8 @@ test: $(STAMP)  ## lint, types and the quick tests
 	$(BIN)/mypy
 	$(PYTEST) -m "not slow"
 
-test-all: $(STAMP)  ## all tests
-	$(PYTEST)
+test-slow: $(STAMP)  ## the tests that `make test` leaves out: the rest of every grid
+	$(PYTEST) -m slow
 
 setup-nnunet: $(NNUNET)/.up-to-date  ## make .venv-nnunet, as .venv but with nnU-Net, which method=nnunet runs
 

@@ -31,8 +31,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _composed_once() -> Iterator[None]:
+def pytest_configure() -> None:
     """Hydra composes each choice of the package's own members once: a quarter of a second for most tests."""
     usual, known = composing.compose_groups, {}
 
@@ -44,10 +43,8 @@ def _composed_once() -> Iterator[None]:
             known[key] = usual(groups, folder)
         return copy.deepcopy(known[key])
 
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (composing, config_module):
-            patch.setattr(module, "compose_groups", compose_groups)
-        yield
+    for module in (composing, config_module):
+        module.compose_groups = compose_groups
 
 
 @pytest.fixture(autouse=True)

@@ -24,11 +24,11 @@ def seeded(seed: int) -> Iterator[None]:
     """Run a block under torch's generators seeded with `seed`; the generators outside are left untouched."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
-        _seed_generators(seed)
+        seed_torch(seed)
         yield
 
 
-def _seed_generators(seed: int) -> None:
+def seed_torch(seed: int) -> None:
     """As `torch.manual_seed`, which also notes for a CUDA that has not started what to seed there, and by whom: on a
     machine without a GPU this list grows at every call, and its texts take a sixth of a small step.
     """

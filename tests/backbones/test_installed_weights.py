@@ -142,12 +142,13 @@ def test_encoders_of_fewer_stages_have_their_part(photographs: Tensor) -> None:
     agree(features[3], stages[2])
 
 
-def test_gray_images_give_the_features_of_the_same_images_in_colour(photographs: Tensor) -> None:
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_gray_channels_give_the_features_of_the_same_images_in_colour(channels: int, photographs: Tensor) -> None:
     gray = photographs[:, :1] / 255 * 2 - 1
-    found = unet(1, 1, encoder_weights="lite0").double().eval()
+    found = unet(channels, 1, encoder_weights="lite0").double().eval()
     coloured = unet(3, 1, encoder_weights="lite0").double().eval()
     with torch.no_grad():
-        features = found.network.encoder(found.encoder_input(gray))
+        features = found.network.encoder(found.encoder_input(gray.expand(-1, channels, -1, -1)))
         expected = coloured.network.encoder(coloured.encoder_input(gray.expand(-1, 3, -1, -1)))
     for feature, other in zip(features[1:], expected[1:], strict=True):
         assert other.norm() > 0
@@ -170,7 +171,7 @@ def test_the_same_network_without_weights_begins_alike_elsewhere(backbone: str, 
     assert control.encoder_input.state_dict() == OrderedDict()
 
 
-@pytest.mark.parametrize("build", [unet, deeplab])
+@pytest.mark.parametrize("build", [unet, pytest.param(deeplab, marks=pytest.mark.slow)])
 def test_second_derivatives_and_all_weights_learn(build) -> None:
     network = build(1, 1, encoder_weights="lite0", base_channels=4).double()
     check_backbone(network, 1, 1, (64, 64), second_derivatives=True)

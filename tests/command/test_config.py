@@ -316,7 +316,7 @@ def test_every_member_composes(toys: Any, group: str) -> None:
 
 
 @pytest.mark.parametrize("group", ["backbone", "generator", "method", "augment"])
-@pytest.mark.parametrize("trainer", ["default", "quick"])
+@pytest.mark.parametrize("trainer", ["default", pytest.param("quick", marks=pytest.mark.slow)])
 def test_every_component_composes_and_fits_its_code(toys: Any, group: str, trainer: str) -> None:
     for member in group_members(group):
         lines = [f"{group}={member}", f"trainer={trainer}"]

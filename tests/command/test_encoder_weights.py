@@ -67,3 +67,26 @@ def test_the_packages_are_dependencies() -> None:
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     dependencies = project.partition("dependencies = [")[2].partition("\n]\n")[0]
     assert all(f'"{installed.package}' in dependencies for installed in INSTALLED.values())
+
+
+@pytest.mark.parametrize("backbone", ["unet", "deeplab"])
+def test_the_quick_preset_starts_from_installed_weights(backbone: str) -> None:
+    quick = ["trainer=quick", f"backbone={backbone}"]
+    section = compose(quick).backbone
+    assert (section.encoder, section.encoder_weights) == (INSTALLED["lite0"].encoder, "lite0")
+    section = compose([*quick, "backbone.encoder_weights=null"]).backbone
+    assert (section.encoder, section.encoder_weights) == (USUAL[backbone], None)
+
+
+def test_another_encoder_has_no_weights_of_the_quick_preset(tmp_path: Path) -> None:
+    """Whether a line of the user chooses it or a file."""
+    section = compose(["trainer=quick", "backbone.encoder=resnet18"]).backbone
+    assert (section.encoder, section.encoder_weights) == ("resnet18", None)
+    (tmp_path / "experiment").mkdir()
+    lines = "# @package _global_\nbackbone: {encoder: resnet18}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(lines)
+    section = compose(["trainer=quick", "experiment=mine"], tmp_path).backbone
+    assert (section.encoder, section.encoder_weights) == ("resnet18", None)
+    assert compose(["trainer=quick", "experiment=mine", "backbone.encoder_weights=imagenet"], tmp_path).backbone == {
+        **section, "encoder_weights": "imagenet"
+    }  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import nibabel
 import numpy as np
@@ -76,6 +76,7 @@ class Case:
     generator: str = "pix2pix"
     hypergradient: str = "none"
     other: tuple[str, ...] = ()
+    slow: bool = False
 
     @property
     def draws(self) -> bool:
@@ -89,19 +90,19 @@ class Case:
 
 CASES = [
     Case("genseg", "unet_classic", "pix2pix", "exact"),
-    Case("genseg", "unet", "spade", "exact_full"),
+    Case("genseg", "unet", "spade", "exact_full", slow=True),
     Case("genseg", "swinunet", "asapnet", "exact", ("precision=fp32",)),
-    Case("genseg", "deeplab", "soft_intro_vae", "finite_difference", ("method.augment_pairs=both",)),
-    Case("genseg", "smp", "bbdm", "exact", ("arch_every=2",)),
+    Case("genseg", "deeplab", "soft_intro_vae", "finite_difference", ("method.augment_pairs=both",), slow=True),
+    Case("genseg", "smp", "bbdm", "exact", ("arch_every=2",), slow=True),
     Case("genseg", "monai", "wgan_gp", "none", ("backbone.activation_checkpointing=true",)),
     Case("genseg", "unet3d", "pix2pix3d", "exact", ("augment=strong",)),
     Case("separate", other=("trainer.optimizers.segmenter={name: rmsprop, lr: 1e-3}",)),
     Case("vanilla", other=("trainer.optimizers.segmenter={name: sgd, lr: 1e-2, momentum: 0.9}",)),
-    Case("combine_elastic", other=("trainer.scheduler=plateau",)),
-    Case("cross_teaching", other=("unlabelled=3", *SECOND)),
+    Case("combine_elastic", other=("trainer.scheduler=plateau",), slow=True),
+    Case("cross_teaching", other=("unlabelled=3", *SECOND), slow=True),
     Case("deep_cotraining", other=("unlabelled=3", *SECOND)),
     Case("mutual_correction", other=("unlabelled=3", *SECOND)),
-    Case("unimatch", "unet", other=("unlabelled=3",)),
+    Case("unimatch", "unet", other=("unlabelled=3",), slow=True),
     Case("real_twice", other=("augment=strong", "copy_paste=0.5")),
 ]
 
@@ -191,7 +192,11 @@ def stopping_once() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+def mark(case: Case) -> Any:
+    return pytest.param(case, id=str(case), marks=pytest.mark.slow if case.slow else [])
+
+
+@pytest.mark.parametrize("case", [mark(case) for case in CASES])
 @pytest.mark.usefixtures("short")
 def test_a_training_runs_as_on_a_gpu(
     case: Case, guard: TwoPlaces, tmp_path: Path, request: pytest.FixtureRequest

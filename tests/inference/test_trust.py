@@ -291,7 +291,7 @@ def python(*words: object, cwd: Path, path: str = "") -> subprocess.CompletedPro
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
-@pytest.mark.parametrize("place", ["the current folder", "PYTHONPATH"])
+@pytest.mark.parametrize("place", ["the current folder", pytest.param("PYTHONPATH", marks=pytest.mark.slow)])
 def test_packages_come_from_where_they_are_installed(place: str, packed: Path, data_root: Path, tmp_path: Path) -> None:
     where = {"cwd": packed} if place == "the current folder" else {"cwd": tmp_path, "path": str(packed)}
     image, out = data_root / "images" / "case_2.png", tmp_path / "masks"
@@ -309,6 +309,7 @@ def test_evaluating_composes_no_plugin_of_the_current_folder(packed: Path, data_
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.slow
 def test_a_notebook_finds_installed_packages(packed: Path, tmp_path: Path) -> None:
     load_it = "import genseg_betty as gs; gs.load('run', 'cpu')"
     ran = python("-c", load_it, cwd=packed)

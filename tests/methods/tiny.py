@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from hydra.utils import get_class
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.build import build_named
 from genseg_betty.cli import main
-from genseg_betty.config import compose, conf_dir, group_members
+from genseg_betty.config import conf_dir, group_members
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.methods.level_method import LevelMethod
 from genseg_betty.methods.semi_supervised import Paired, SemiSupervised
@@ -40,7 +40,7 @@ def list_level_methods() -> list[str]:
 
 def find_class(method: str) -> type:
     """The class of a member of conf/method."""
-    found: type = get_class(compose([f"method={method}"]).method._target_)
+    found: type = get_class(OmegaConf.load(conf_dir() / "method" / f"{method}.yaml")["_target_"])
     return found
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from genseg_betty import randomness
+
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2")
 FROM_THE_HOST = ("lift_fresh", "lift", "_pin_memory")
 
@@ -71,6 +73,7 @@ class ReenactedGraph:
         try:
             with pytest.MonkeyPatch.context() as patch, self.recording:
                 patch.setattr(torch, "manual_seed", _refuse_seed)
+                patch.setattr(randomness, "seed_torch", _refuse_seed)
                 step()
         finally:
             with torch.no_grad():  # in a capture no operator runs

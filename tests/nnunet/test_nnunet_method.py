@@ -104,7 +104,7 @@ def test_a_run_of_nnunet_is_a_run(stand_in: StandIn, words: list[str], capsys: p
     assert rows == [(250, -0.125), (300, -0.5)]
     screen = capsys.readouterr().err
     assert "nnunet: a network, augmentation and training of its own, on folder" in screen
-    assert "smaller networks" not in screen
+    assert "other networks than usual" not in screen
 
 
 def test_the_row_of_a_comparison_says_the_budget(stand_in: StandIn, words: list[str], tmp_path: Path) -> None:

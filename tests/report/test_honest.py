@@ -61,7 +61,8 @@ def test_a_preset_says_which_networks_it_stands_for(real_runs: dict[str, Path], 
     assert (results["trainer"], results["reduced"]) == ("quick", None)  # all sizes are the user's own
     (tmp_path / "run").mkdir()
     run = Run.start(tmp_path / "run", Run.open(real_runs["genseg"]).config)
-    run.write_json("results.json", {**results, "reduced": "trainer=quick trains smaller networks: a 4 (usually 64)"})
+    reduced = "trainer=quick trains other networks than usual: a 4 (usually 64)"
+    run.write_json("results.json", {**results, "reduced": reduced})
     run.close()
     page = Page(build_report([tmp_path / "run"], tmp_path / "page.html")).words
     assert "pix2pix (base_channels 4, max_channels 8) (trainer=quick: smaller than usual)" in page

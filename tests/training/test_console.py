@@ -66,7 +66,7 @@ def test_a_preset_says_what_it_trains(tmp_path: Path, capsys: pytest.CaptureFixt
     told = screen(capsys, tmp_path, "trainer=quick", "backbone=unet_classic", generator=has_generator)
     assert "unet_classic (base_channels 16)" in told.splitlines()[0]
     assert "(trainer=quick)" in told.splitlines()[0]
-    assert "smaller networks: backbone.base_channels 16 (usually 64)" in told
+    assert "other networks than usual: backbone.base_channels 16 (usually 64)" in told
     assert ("generator.base_channels 16 (usually 64)" in told) == has_generator
     assert ("pix2pix" in told.replace(str(tmp_path), "")) == has_generator
     assert "image_size 64×64 (as trainer=quick has it; 96×96 would suit)" in told

@@ -65,7 +65,7 @@ def test_a_finished_run_needs_no_package(finished: Path, missing: None, tmp_path
     assert (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("frozen", ["false", "true"])
+@pytest.mark.parametrize("frozen", ["false", pytest.param("true", marks=pytest.mark.slow)])
 def test_a_training_goes_on_without_the_package_to_the_bit(
     frozen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,10 +98,10 @@ def test_killed_before_the_first_checkpoint_starts_anew(unbroken, tmp_path):
     assert_same_run(finish(path), unbroken)
 
 
-OTHERS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGUSR2)]
+OTHERS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR2)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, *OTHERS])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *OTHERS])
 def test_a_signal_leaves_a_checkpoint(number, unbroken, tmp_path):
     path = tmp_path / "run"
     assert stop_after(path, 16, number) == 128 + number

@@ -28,10 +28,13 @@ class EncoderInput(nn.Module):
             self.register_buffer(name, None)
 
     def expect(self, channels: int, mean: Sequence[float], std: Sequence[float], most: float = 1.0) -> None:
-        """Map images from now on to (x - mean) / std, x in [0, most]; gray ones by the mean scale and shift."""
+        """Map images from now on to (x - mean) / std, x in [0, most].
+
+        Images with other than one channel for each mean are mapped by the mean scale and the mean shift.
+        """
         scales = most / 2 / torch.tensor(std)
         shifts = (most / 2 - torch.tensor(mean)) / torch.tensor(std)
-        if channels == 1:
+        if channels != len(mean):
             scales, shifts = scales.mean(), shifts.mean()
         self.scale = scales.reshape(1, -1, 1, 1)
         self.shift = shifts.reshape(1, -1, 1, 1)

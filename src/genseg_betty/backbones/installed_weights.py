@@ -36,15 +36,18 @@ PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw"
 
 
 def load_installed(encoder: Any, weights: str, in_channels: int) -> None:
-    """Load the installed weights of that name into SMP's `encoder`; gray images get the sum over the colours.
+    """Load the installed weights of that name into SMP's `encoder`; other than colour images get the sum over the
+    colours, shared among their channels.
 
     Raises:
         UserError: the package is not installed or damaged.
     """
     network: nn.Module = encoder.model
     saved = rename_weights(read_installed(weights), network)
-    if in_channels == 1:
-        saved["conv_stem.weight"] = saved["conv_stem.weight"].sum(dim=1, keepdim=True)
+    stem = saved["conv_stem.weight"]
+    if in_channels != stem.shape[1]:
+        share = stem.sum(dim=1, keepdim=True) / in_channels
+        saved["conv_stem.weight"] = share.repeat(1, in_channels, 1, 1)
     # An encoder of fewer stages, and any without the classifier, has a part of the weights.
     network.load_state_dict({name: saved[name] for name in network.state_dict()})
 

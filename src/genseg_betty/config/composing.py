@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genseg_betty.config.encoder_weights import name_encoder
+from genseg_betty.config.encoder_weights import choose_weights, name_encoder
 from genseg_betty.config.folders import conf_dir, group_names
 from genseg_betty.config.wording import spell_out
 from genseg_betty.errors import ConfigError
@@ -44,6 +44,7 @@ def compose_groups(groups: Mapping[str, str], folder: Path | None) -> tuple["Dic
     from yaml import YAMLError
 
     OmegaConf.register_new_resolver("encoder_of", name_encoder, replace=True)
+    OmegaConf.register_new_resolver("weights_of", choose_weights, replace=True)
     lines = [f"{group}={member}" for group, member in groups.items()]
     if folder:
         address = f"file://{folder}".replace("'", "\\'")

@@ -7,10 +7,13 @@ ImageNet. The packages hold the weights alone; the network is timm's.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genseg_betty.config.wording import join_choices, show
 from genseg_betty.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 TAKERS = tuple(f"genseg_betty.backbones.smp.{name}" for name in ("unet", "deeplab", "smp"))
 TAKER_NAMES = "backbone=unet, deeplab and smp"
@@ -47,6 +50,16 @@ def name_encoder(weights: Any, usual: str) -> str:
     """
     installed = find_installed(weights)
     return usual if installed is None else installed.encoder
+
+
+def choose_weights(preset: Any, *, _parent_: "DictConfig") -> Any:
+    """The weights that a preset gives a backbone; None where an encoder of another choice stands beside them.
+
+    The YAML files of backbones call it as `${weights_of:PRESET}`; OmegaConf passes the section that it stands in.
+    """
+    encoder = _parent_._get_node("encoder")
+    follows_weights = encoder is None or encoder._is_interpolation()
+    return preset if follows_weights else None
 
 
 def require_package(weights: Any) -> None:

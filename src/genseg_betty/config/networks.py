@@ -2,6 +2,8 @@
 
 from omegaconf import DictConfig, OmegaConf
 
+from genseg_betty.config.wording import show
+
 KIND = ("arch", "net", "version", "encoder")  # keys of a backbone that say which network of a library it is
 WIDTH = ("base_channels", "max_channels")
 
@@ -17,7 +19,7 @@ def describe_networks(config: DictConfig, with_generator: bool) -> dict[str, str
 
 
 def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
-    """Which sizes of networks a preset has made smaller; None where it has made none."""
+    """What a preset has changed in the networks, their sizes and weights; None where it has changed nothing."""
     groups = ["backbone", "second_backbone"]
     if with_generator:
         groups.append("generator")
@@ -27,11 +29,11 @@ def describe_reduced(config: DictConfig, with_generator: bool) -> str | None:
         group = key.partition(".")[0]
         if group in groups:
             used = OmegaConf.select(config, key)
-            sizes.append(f"{key} {used} (usually {usual})")
+            sizes.append(f"{key} {used} (usually {show(usual)})")
     if not sizes:
         return None
     listed = ", ".join(sizes)
-    return f"trainer={config.trainer.name} trains smaller networks: {listed}"
+    return f"trainer={config.trainer.name} trains other networks than usual: {listed}"
 
 
 def _describe_section(section: DictConfig) -> str:

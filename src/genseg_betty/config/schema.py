@@ -158,11 +158,12 @@ class OptimizersConfig:
 
 @dataclass
 class SmallConfig:
-    """Sizes that every network takes over: its YAML says `${oc.select:trainer.small.base_channels,64}`."""
+    """What every network takes over: its YAML says `${oc.select:trainer.small.base_channels,64}`."""
 
     base_channels: Channels | None = None
     max_channels: Channels | None = None
     image_size: ImageSize | None = None
+    encoder_weights: Word | None = None
 
 
 @dataclass
