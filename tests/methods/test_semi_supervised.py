@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,7 @@ from genseg_betty.semisupervised.deep_cotraining import DeepCotraining, mislead_
 from genseg_betty.training.run_training import require_fitting_unlabelled, train
 from genseg_betty.training.semi_supervised import build_paired
 from methods.tiny import TINY, built
+from methods.tiny import load as load_run
 from states import different
 
 pytestmark = pytest.mark.usefixtures("pictures_unsaved")
@@ -284,3 +286,50 @@ def test_the_aliases_are_the_methods() -> None:
     for alias, name in (("ctbct", "cross_teaching"), ("dct", "deep_cotraining")):
         one, other = compose([f"method={alias}"]).method, compose([f"method={name}"]).method
         assert {**one, "name": name} == other
+
+
+def draw_images(folder: Path, count: int) -> None:
+    folder.mkdir()
+    for index in range(count):
+        pixels = np.random.default_rng(index).integers(0, 256, (36, 36)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"u{index}.png")
+
+
+def test_a_run_whose_unlabelled_images_changed_does_not_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One file has other contents under its old name."""
+    draw_images(tmp_path / "more", 4)
+    words = [f"unlabelled={tmp_path / 'more'}", "trainer.iterations=3"]
+    run = trained(tmp_path / "run", "cross_teaching", *words)
+    assert f"4 without masks (unlabelled={tmp_path / 'more'})" in capsys.readouterr().err
+    assert len(run.read_json("splits.json")["unlabelled"]) == 4
+    draw_images(tmp_path / "others", 5)
+    (tmp_path / "others" / "u4.png").rename(tmp_path / "more" / "u0.png")
+    with pytest.raises(UserError, match="began with other images than the dataset has now"):
+        trained(tmp_path / "run", "cross_teaching", *words, "trainer.iterations=4")
+
+
+def test_volumes_are_learned_from(tmp_path: Path) -> None:
+    """unet3d and SegResNet; unlabelled volumes are larger than the network's input, and seen in patches of its size."""
+    for index in range(9):
+        random = np.random.default_rng(index)
+        shape = (40, 34, 36)
+        truth = ((np.indices(shape) - random.integers(12, 22, (3, 1, 1, 1))) ** 2).sum(axis=0) < 60
+        image = (random.normal(100, 30, shape) + 800 * truth).astype(np.float32)
+        for folder, array in (("images", image), ("masks", truth.astype(np.uint8))):
+            (tmp_path / "data" / folder).mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "data" / folder / f"v{index}.nii.gz")
+    words = [
+        "dataset=folder", f"dataset.root={tmp_path / 'data'}", "backbone=unet3d", "backbone.base_channels=2",
+        "second_backbone.arguments={init_filters: 8}", "image_size=[32, 32, 32]", "dataset.n_labelled=4",
+        "trainer.batch_size=2", "trainer.iterations=2", "trainer.validate_every=2", "device=cpu", "ood=[]",
+        "dataset.n_test=1", "method=deep_cotraining", f"run_dir={tmp_path / 'run'}",
+    ]  # fmt: skip
+    run = train(compose(words))
+    assert run.config.second_backbone.name == "monai"
+    assert len(run.read_json("splits.json")["unlabelled"]) == 2
+    assert run.read_json("results.json")["iterations"] == 2
+    batch = load_run(run.config).unlabelled
+    assert batch.images.shape == (2, 1, 36, 34, 40)
+    assert batch.patch == (32, 32, 32)

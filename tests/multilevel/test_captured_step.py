@@ -6,12 +6,11 @@ from torch import Tensor
 
 from genseg_betty import randomness
 from genseg_betty.config import compose
-from genseg_betty.data.loading import load_data
 from genseg_betty.multilevel import finite_steps
 from genseg_betty.multilevel.engine import PhasedEngine, find_backend
 from levels.real import OVERRIDES
 from levels.toy import advance
-from methods.tiny import built
+from methods.tiny import SECOND, built, load
 from multilevel.reenacted import ReenactedBackend
 from states import different, flat
 
@@ -46,7 +45,7 @@ def tensors_of(engine: PhasedEngine) -> list[Tensor]:
 def make_engine(*overrides: str, captured: bool) -> PhasedEngine:
     config = compose([*OVERRIDES, "trainer.iterations=20", *overrides])
     backend = ReenactedBackend(lambda: tensors_of(engine)) if captured else None
-    engine = built(config, load_data(config), backend)[1]
+    engine = built(config, load(config), backend)[1]
     engine.tell = pytest.fail
     return engine
 
@@ -64,6 +63,8 @@ CASES = {
     "swinunet": ["backbone=swinunet"],
     "combine": ["method=combine"],
     "real_twice": ["method=real_twice"],
+    "cross_teaching": ["method=cross_teaching", "unlabelled=5", *SECOND],
+    "deep_cotraining": ["method=deep_cotraining", "unlabelled=5", *SECOND],
     "augment=strong": [
         "augment=strong",
         "augment.intensity.noise.probability=1",
@@ -76,7 +77,18 @@ CASES = {
 }
 
 
-SLOW = ("exact", "none", "asapnet", "soft_intro_vae", "bbdm", "wgan_gp", "combine", "augment=elastic", "sgd")
+SLOW = (
+    "exact",
+    "none",
+    "asapnet",
+    "soft_intro_vae",
+    "bbdm",
+    "wgan_gp",
+    "combine",
+    "deep_cotraining",
+    "augment=elastic",
+    "sgd",
+)
 """What the others take as well, in parts: left out of `make test`."""
 
 

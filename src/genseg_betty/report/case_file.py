@@ -1,15 +1,15 @@
 """The scores of all cases of several Runs as a CSV file, for statistics of the reader's own."""
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from genseg_betty.files import atomic_write
 from genseg_betty.report.groups import Group
 from genseg_betty.report.record import find_test_scores
 from genseg_betty.report.values import NONE
 from genseg_betty.run.names import DISTANCE_UNIT, TEST_SCORES
+from genseg_betty.run.tables import encode_table
 
 COLUMNS_OF_CASES = (
     "run", "id", "test_set", "method", "variant", "dataset", "n_labelled", "backbone", "generator", "seed",
@@ -19,14 +19,14 @@ COLUMNS_OF_CASES = (
 
 def write_cases(groups: Sequence[Group], out: Path) -> None:
     """One row per Run, test set and case. Raises OSError."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS_OF_CASES, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    atomic_write(out, encode_table(_list_rows(groups), COLUMNS_OF_CASES))
+
+
+def _list_rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     for group in groups:
         of_group = {**group.labels._asdict(), "generator": group.first.generator.strip(NONE), "variant": group.variant}
         for record in group.records:
             of_run = {**of_group, "run": record.path.name, "seed": record.seed}
             for test_set in find_test_scores(record):
                 for case in record.cases.get(test_set, []):
-                    writer.writerow({**case, **of_run, "test_set": test_set})
-    atomic_write(out, text.getvalue().encode(errors="backslashreplace"))
+                    yield {**case, **of_run, "test_set": test_set}

@@ -1,7 +1,5 @@
 """The scores of several Runs as a CSV file."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.score_columns import digest_cases
 from genseg_betty.report.values import NONE, as_mapping
 from genseg_betty.run.names import CASES, DISTANCE_UNIT, TEST_SCORES
+from genseg_betty.run.tables import encode_table
 
 COLUMNS_OF_RUN = (
     "run", "name", "state", "method", "dataset", "backbone", "generator", "variant", "n_labelled",
@@ -34,9 +33,7 @@ COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING, *COLUMNS_OF_
 
 def write_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast], out: Path) -> None:
     """One row per Run and test set; a Run without test scores has one row with these left empty. Raises OSError."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    rows: list[dict[str, Any]] = []
     group_of = {id(record): group for group in groups for record in group.records}
     for record in records:
         group = group_of[id(record)]
@@ -46,8 +43,8 @@ def write_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: 
             contrast = find_contrast(contrasts, group, test_set)
             if contrast is not None:
                 row_of_test |= _describe_contrast(contrast)
-            writer.writerow(row_of_test)
-    atomic_write(out, text.getvalue().encode(errors="backslashreplace"))
+            rows.append(row_of_test)
+    atomic_write(out, encode_table(rows, COLUMNS))
 
 
 def _describe_test(record: Record, test_set: str, scores: dict[str, Any]) -> dict[str, Any]:

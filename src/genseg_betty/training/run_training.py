@@ -16,6 +16,7 @@ from genseg_betty.config.naming import OPEN, name_count
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.faults import list_first
 from genseg_betty.files import file_label, is_full
 from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
@@ -180,10 +181,12 @@ def require_same_data(run: Run, splits: dict[str, Any]) -> None:
         return
     old = {*before["train"], *before["validation"], *before.get("unlabelled", [])}
     new = {*splits["train"], *splits["validation"], *splits.get("unlabelled", [])}
+    added = list_first(sorted(new - old)) or "none"
+    gone = list_first(sorted(old - new)) or "none"
     raise UserError(
-        f"{run.path} began with other images than the dataset has now (of its labelled ones, new: "
-        f"{_list_some(new - old)}; gone: {_list_some(old - new)}; or their content, masks or part changed). Bring the "
-        "files back, or start anew with resume=restart or another run_dir."
+        f"{run.path} began with other images than the dataset has now (of its labelled ones, new: {added}; gone: "
+        f"{gone}; or their content, masks or part changed). Bring the files back, or start anew with "
+        "resume=restart or another run_dir."
     )
 
 
@@ -201,7 +204,3 @@ def list_splits(data: DataBundle) -> dict[str, Any]:
         "sha256": data.contents,
         "data_sha256": data.sha256,
     }
-
-
-def _list_some(ids: set[str]) -> str:
-    return ", ".join(sorted(ids)[:5]) or "none"
