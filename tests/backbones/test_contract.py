@@ -22,6 +22,7 @@ PLACES = [(name, 2) for name in NAMES] + [(name, 3) for name in FOR_VOLUMES]
 SIDES = {2: (33, 50), 3: (9, 12, 18)}
 SMALLER = {
     "encoder": "tu-test_resnet",
+    "encoder_weights": None,
     "base_channels": 4,
     "arguments": {"init_filters": 4, "norm": "INSTANCE", "blocks_down": [1, 1], "blocks_up": [1]},
 }

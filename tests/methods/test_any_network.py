@@ -62,7 +62,7 @@ def trained(run: Path, *overrides: str) -> dict:
 @pytest.mark.parametrize(
     "backbone",
     [
-        ["backbone=smp", "backbone.arch=Segformer", "backbone.encoder=mit_b0"],
+        pytest.param(["backbone=smp", "backbone.arch=Segformer", "backbone.encoder=mit_b0"], marks=pytest.mark.slow),
         ["backbone=swinunet", *SMALL["swinunet"]],
         ["backbone=stacked"],
     ],
