@@ -57,8 +57,9 @@ def choose_weights(preset: Any, *, _parent_: "DictConfig") -> Any:
 
     The YAML files of backbones call it as `${weights_of:PRESET}`; OmegaConf passes the section that it stands in.
     """
-    encoder = _parent_._get_node("encoder")
-    follows_weights = encoder is None or encoder._is_interpolation()
+    from omegaconf import OmegaConf
+
+    follows_weights = OmegaConf.is_interpolation(_parent_, "encoder")
     return preset if follows_weights else None
 
 

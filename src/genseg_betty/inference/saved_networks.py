@@ -56,7 +56,8 @@ def _refuse_foreign_network(run: Run, checkpoint: dict[str, Any]) -> None:
     if options is None:
         return
     listed = shlex.join(map(str, options))  # a stranger's words, in a line that the user may paste
-    words = [f"{name}={shlex.quote(place)}" for name, place in list_places(run.path).items()]
+    places = list_places(run.path)
+    words = [f"{name}={shlex.quote(place)}" for name, place in places.items()]
     settings = " ".join(words)
     raise UserError(
         f"the Run at {run.path} holds a network of nnU-Net, which nnU-Net alone runs. Predict with its command (images "
