@@ -65,6 +65,6 @@ def test_a_preset_says_which_networks_it_stands_for(real_runs: dict[str, Path], 
     run.write_json("results.json", {**results, "reduced": reduced})
     run.close()
     page = Page(build_report([tmp_path / "run"], tmp_path / "page.html")).words
-    assert "pix2pix (base_channels 4, max_channels 8) (trainer=quick: smaller than usual)" in page
+    assert "pix2pix (base_channels 4, max_channels 8) (of trainer=quick)" in page
     assert "a 4 (usually 64)" in page
     assert f"{results['n_unused']} others unused" in page

@@ -239,7 +239,7 @@ def _fill_names(config: dict[str, Any], choices: Mapping[str, str | None]) -> No
 def _tell_sources(
     tree: "DictConfig", overridden: set[str], choices: Mapping[str, str | None], library: _Library
 ) -> dict[str, Any]:
-    """The user's own folder, what set the values that a training tells, and which sizes a preset has made smaller."""
+    """The user's own folder, what set the values that a training tells, and what a preset has changed in networks."""
     from genseg_betty.config.origins import find_origins, find_reduced
 
     experiment = library.find_file("experiment", choices.get("experiment"))

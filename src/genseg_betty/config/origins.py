@@ -127,7 +127,7 @@ def find_sources(tree: DictConfig) -> dict[str, list[str]]:
 
 
 def find_reduced(tree: DictConfig) -> dict[str, Any]:
-    """The keys of networks that trainer.small has made smaller, each with its usual value."""
+    """The keys of networks that trainer.small has changed, each with its usual value."""
     usual = copy.deepcopy(tree)
     OmegaConf.update(usual, "trainer.small", None)
     reduced = {}

@@ -58,7 +58,7 @@ def _find_measurements(record: Record) -> dict[str, Any]:
         "peak memory": format_bytes(memory),
         "device": results.get("device") or record.used_config.get("device"),
         **as_mapping(results.get("networks")),
-        "made smaller": results.get("reduced"),
+        "networks of a preset": results.get("reduced"),
         **_count_parameters(record),
         "versions": _list_versions(record),
         "training data": _describe_digest(record),

@@ -29,7 +29,7 @@ def _name_networks(record: Record) -> str:
     networks = " and ".join(names)
     if results.get("reduced"):
         trainer = results.get("trainer")
-        networks += f" (trainer={trainer}: smaller than usual)"
+        networks += f" (of trainer={trainer})"
     return networks
 
 
