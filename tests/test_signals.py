@@ -36,9 +36,9 @@ def test_a_signal_raises_outside_a_loop_and_is_remembered_within(number: signal.
     with pytest.raises(Interrupted) as caught, interruptible():
         send(number)
     assert caught.value.signal_number == number
-    with interruptible(), interruption() as numbers:
+    with interruptible(), interruption() as caught_within:
         send(number)
-        assert numbers == [number]
+        assert caught_within.stopping == [number]
     assert signal.getsignal(number) is before
 
 
@@ -46,44 +46,63 @@ def test_a_signal_raises_outside_a_loop_and_is_remembered_within(number: signal.
 def test_what_the_shell_ignores_stays_ignored(number: signal.Signals) -> None:
     """SIGHUP under nohup, SIGINT of a background job of a script."""
     signal.signal(number, signal.SIG_IGN)
-    with interruptible(), interruption() as numbers:
+    with interruptible(), interruption() as caught:
         send(number)
-        assert numbers == []
+        assert not caught
         assert signal.getsignal(number) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
-def test_a_launchers_handler_takes_over(number: signal.Signals) -> None:
+def test_a_launchers_handler_acts_at_once_outside_of_a_loop(number: signal.Signals) -> None:
     requeued: list[int] = []
     signal.signal(number, lambda number, frame: requeued.append(number))
-    with interruptible(), interruption() as numbers:
+    with interruptible():
         send(number)
-    assert (numbers, requeued) == ([], [number])
+    assert requeued == [number]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
+def test_within_a_loop_a_launchers_handler_waits_until_it_is_called(number: signal.Signals) -> None:
+    """And where it returns the loop goes on: nothing asks for the end."""
+    requeued: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        requeued.append(number)
+
+    signal.signal(number, handler)
+    with interruptible(), interruption() as caught:
+        send(number)
+        assert (bool(caught), caught.stopping, requeued) == (True, [], [])
+        caught.hand_over()
+        assert (bool(caught), caught.stopping, requeued) == (False, [], [number])
+        send(number)
+    assert requeued == [number, number]  # nothing is left unsaid
+    assert signal.getsignal(number) is handler
 
 
 def test_a_hangup_right_after_a_term_cuts_nothing_short() -> None:
-    with interruptible(), interruption() as numbers:
+    with interruptible(), interruption() as caught:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
             send(number)
-        assert numbers == [signal.SIGTERM, signal.SIGHUP, signal.SIGTERM]
+        assert caught.stopping == [signal.SIGTERM, signal.SIGHUP, signal.SIGTERM]
 
 
 def test_a_second_ctrl_c_acts_at_once() -> None:
-    with interruptible(), interruption() as numbers:
+    with interruptible(), interruption() as caught:
         send(signal.SIGINT)
-        assert numbers == [signal.SIGINT]
+        assert caught.stopping == [signal.SIGINT]
         with pytest.raises(Interrupted):
             send(signal.SIGINT)
 
 
 def test_other_threads_listen_to_nothing() -> None:
-    seen: list[list[int]] = []
+    seen: list[bool] = []
 
     def work() -> None:
-        with interruptible(), interruption() as numbers:
-            seen.append(numbers)
+        with interruptible(), interruption() as caught:
+            seen.append(bool(caught))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == [[]]
+    assert seen == [False]

@@ -27,6 +27,7 @@ ROWS = [
         "device",
         "memory",
         "search_path",
+        "slurm_job",
         "statistics",
         "terminal",
     },

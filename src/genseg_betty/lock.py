@@ -2,7 +2,7 @@
 
 The operating system's lock (flock) is the proof: it ends with the process, holds between containers, and over NFS
 between hosts. The file's text says who holds it, for the message, and is the proof where a filesystem has no locks, or
-for a holder on another host, which counts as alive.
+for a holder on another host, which counts as alive unless SLURM knows better of its job.
 """
 
 import errno
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genseg_betty.errors import UserError
+from genseg_betty.slurm_job import find_job, has_job_ended
 
 LOCK = ".lock"
 NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # what the system says of a link, a folder, a socket
@@ -32,13 +33,15 @@ class Holder:
     started: str | None = None  # start time of the process in clock ticks after boot
     boot: str | None = None  # id of the boot of the machine; None of a lock of an earlier version
     space: str | None = None  # namespace of process ids: another one in each container
+    job: str | None = None  # id of the SLURM job; None of a process in none
+    restarts: int = 0  # how often SLURM had queued the job anew
     locked: bool = False  # whether the filesystem has locks, and this process holds one on the file
 
     @classmethod
     def this_process(cls, locked: bool) -> "Holder":
         pid = os.getpid()
         where = boot_id(), pid_namespace()
-        return cls(pid, platform.node(), process_start(pid), *where, locked)
+        return cls(pid, platform.node(), process_start(pid), *where, *find_job(), locked)
 
     @property
     def lives(self) -> bool:
@@ -47,7 +50,7 @@ class Holder:
         if self.locked and (is_host_ours or self.boot == boot_id()):
             return False  # the operating system would have told
         if not is_host_ours:
-            return True  # cannot be checked from here
+            return not has_job_ended(self.job, self.restarts)  # of its process nothing can be known from here
         is_here = self.boot == boot_id() and self.space == pid_namespace()
         if self.boot is not None and not is_here:
             return True  # its process id says nothing here
@@ -216,9 +219,10 @@ def _read_holder(descriptor: int) -> tuple[Holder | None, float]:
     written = os.fstat(descriptor).st_mtime
     try:
         found = json.loads(os.pread(descriptor, 2**16, 0))
-        known = {key: found.get(key) for key in ("started", "boot", "space")}
+        known = {key: found.get(key) for key in ("started", "boot", "space", "job")}
+        restarts = int(found.get("restarts") or 0)
         locked = found.get("locked") is True
-        holder = Holder(int(found["pid"]), str(found["host"]), **known, locked=locked)
+        holder = Holder(int(found["pid"]), str(found["host"]), **known, restarts=restarts, locked=locked)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None, written
     return holder, written

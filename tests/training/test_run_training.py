@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from genseg_betty.levels.segmentation import SupervisedSegmentation
 from genseg_betty.report import build_report
 from genseg_betty.run.checksums import SUMS
 from genseg_betty.training import run_training as training
+from genseg_betty.training.loop import TrainingLoop
 from methods.tiny import TINY
 from states import different
 from surroundings import call, with_streams
@@ -268,6 +270,43 @@ def test_a_signal_outside_the_steps_interrupts_too(number, tmp_path, monkeypatch
     assert not (tmp_path / "run" / "results.json").exists()
     assert results(gs.train(command))["iterations"] == 4
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_launchers_handler_is_called_once_the_checkpoint_is_written(ends, tmp_path, monkeypatch):
+    """submitit's handler of SIGUSR2 queues the job anew and exits, that of SIGTERM returns: the training goes on."""
+    command = [*OVERRIDES, "resume=auto", f"run_dir={tmp_path / 'run'}"]
+    last = tmp_path / "run" / "checkpoints" / "last.pt"
+    found = []
+
+    def handler(number, frame):
+        found.append(last.exists())
+        if ends:
+            sys.exit(1)
+
+    follow_step = TrainingLoop._follow_step
+
+    def follow_and_signal(loop, phase):
+        follow_step(loop, phase)
+        if loop.engine.global_step == 3:
+            os.kill(os.getpid(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingLoop, "_follow_step", follow_and_signal)
+            if ends:
+                with pytest.raises(SystemExit):
+                    gs.train(command)
+            else:
+                assert results(gs.train(command))["iterations"] == 4
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert found == [True]
+    if ends:
+        status = json.loads((tmp_path / "run" / "status.json").read_text())
+        assert (status["state"], status["step"]) == ("interrupted", 3)
+        assert results(gs.train(command))["iterations"] == 4
 
 
 def test_a_run_is_not_continued_on_other_images_and_keeps_what_it_has(three_classes, tmp_path):

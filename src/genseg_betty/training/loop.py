@@ -80,7 +80,9 @@ class TrainingLoop:
                 progress.step(phase.name, done, self._read_losses, self.validation.best_score, self._sum_skipped)
                 if caught:
                     self.checkpoints.save_last(self.seconds)
-                    raise Interrupted(caught[0])
+                    caught.hand_over()  # a launcher may queue the job anew and end this process
+                if caught.stopping:
+                    raise Interrupted(caught.stopping[0])
 
     def summarise(self) -> dict[str, Any]:
         """The training's part of results.json."""

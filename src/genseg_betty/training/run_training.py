@@ -124,7 +124,9 @@ def _train_on(data: DataBundle, config: DictConfig, method: Method) -> Run:
 
 def _record_end(run: Run, error: BaseException) -> None:
     """status.json of a training that did not come to its end."""
-    if isinstance(error, Interrupted | KeyboardInterrupt):
+    if isinstance(error, SystemExit):  # of a launcher's handler, which has queued the job anew
+        run.status("interrupted", message="a launcher ended the process")
+    elif isinstance(error, Interrupted | KeyboardInterrupt):
         run.status("interrupted", message=str(error) or "interrupted")
     else:
         run.status("failed", message=f"{type(error).__name__}: {error}")
