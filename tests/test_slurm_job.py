@@ -8,7 +8,7 @@ import pytest
 
 from genseg_betty.errors import UserError
 from genseg_betty.lock import Holder, Lock
-from genseg_betty.slurm_job import find_job, has_job_ended
+from genseg_betty.slurm_job import find_job, has_job_ended, list_live_jobs
 
 ELSEWHERE = Holder(1, "node7", "1", "of another machine", "pid:[1]", job="41", restarts=1, locked=True)
 
@@ -43,11 +43,11 @@ def test_a_process_knows_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("said", "ended"),
     [
-        ("RUNNING\n", False),
-        ("PENDING\n", False),
-        ("COMPLETING\n", False),
-        ("CANCELLED\n", True),
-        ("NODE_FAIL\n", True),
+        ("41 RUNNING\n", False),
+        ("41 PENDING\n", False),
+        ("41 COMPLETING\n", False),
+        ("41 CANCELLED\n", True),
+        ("41 NODE_FAIL\n", True),
         ("slurm_load_jobs error: Invalid job id specified\n", True),
         ("slurm_load_jobs error: Unable to contact slurm controller\n", False),
     ],
@@ -58,9 +58,14 @@ def test_a_job_has_ended_where_slurm_says_so(said: str, ended: bool, answer: Pat
     assert "--jobs=41" in (answer.parent / "asked").read_text()
 
 
+def test_the_jobs_of_an_array_that_run_or_wait(answer: Path) -> None:
+    answer.write_text("40_0 COMPLETED\n40_1 RUNNING\n40_2 PENDING\n40_3 CANCELLED\n")
+    assert list_live_jobs("40") == {"40_1", "40_2"}
+
+
 @pytest.mark.parametrize("job", [None, "", "41; rm -r x", 41, "-M all"])
 def test_what_is_no_job_id_is_asked_of_nobody(job: object, answer: Path) -> None:
-    answer.write_text("CANCELLED\n")
+    answer.write_text("41 CANCELLED\n")
     assert not has_job_ended(job, 0)
     assert not (answer.parent / "asked").exists()
 
@@ -73,7 +78,7 @@ def test_without_slurm_nothing_is_known_of_a_job(tmp_path: Path, monkeypatch: py
 def test_a_job_that_was_queued_anew_takes_the_lock_of_its_node_that_died(
     tmp_path: Path, answer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer.write_text("RUNNING\n")  # it is the same job
+    answer.write_text("41 RUNNING\n")  # it is the same job
     path = tmp_path / ".lock"
     path.write_text(json.dumps(asdict(ELSEWHERE)))
     monkeypatch.setenv("SLURM_JOB_ID", "41")
@@ -89,15 +94,15 @@ def test_a_job_that_was_queued_anew_takes_the_lock_of_its_node_that_died(
 def test_the_lock_of_another_job_is_taken_once_that_has_ended(tmp_path: Path, answer: Path) -> None:
     path = tmp_path / ".lock"
     path.write_text(json.dumps(asdict(ELSEWHERE)))
-    answer.write_text("RUNNING\n")
+    answer.write_text("41 RUNNING\n")
     with pytest.raises(UserError, match="process 1 on host node7"):
         Lock(path).acquire()
-    answer.write_text("CANCELLED\n")
+    answer.write_text("41 CANCELLED\n")
     Lock(path).acquire()
 
 
 def test_a_holder_in_no_job_counts_as_alive(tmp_path: Path, answer: Path) -> None:
-    answer.write_text("CANCELLED\n")
+    answer.write_text("41 CANCELLED\n")
     path = tmp_path / ".lock"
     path.write_text(json.dumps(asdict(replace(ELSEWHERE, job=None))))
     with pytest.raises(UserError, match="process 1 on host node7"):

@@ -95,8 +95,9 @@ def _run_training(arguments: Sequence[str]) -> int:
     elif options.multirun:
         from genseg_betty.sweep import run_sweep
 
-        run_sweep(options.overrides, options.config_dir)
+        return run_sweep(options.overrides, options.config_dir)
     else:
+        _refuse_launcher(options.overrides)
         import genseg_betty
 
         genseg_betty.train(options.overrides, options.config_dir)
@@ -147,6 +148,13 @@ def _reject_words(overrides: Sequence[str]) -> None:
             if any(other.startswith("=") for other in overrides):
                 hint = "write key=value without spaces"
             raise UserError(f"{word!r} is neither a command nor key=value; {hint} (genseg --help)")
+
+
+def _refuse_launcher(overrides: Sequence[str]) -> None:
+    """One training alone runs where it is called: a launcher takes the cells of a sweep."""
+    for word in overrides:
+        if word.lstrip("+").startswith(("launcher=", "launcher.")) and word.lstrip("+") != "launcher=local":
+            raise UserError(f"{word}: launchers take part in sweeps; give -m as well, of one training too")
 
 
 def _suggest_verb(word: str) -> str:

@@ -172,7 +172,7 @@ class Progress:
         steps_left = self._totals[self._phase] - self._done[self._phase]
         if steps_left <= 0:
             return speed
-        duration = _write_duration(steps_left / rate)
+        duration = write_duration(steps_left / rate)
         return f"{speed}  {duration} left"
 
 
@@ -182,7 +182,7 @@ def _write_speed(rate: float) -> str:
     return f"{1 / rate:.1f} s/step"
 
 
-def _write_duration(seconds: float) -> str:
+def write_duration(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     if hours:

@@ -29,12 +29,17 @@ def has_job_ended(job: object, restarts: int) -> bool:
     ours, our_restarts = find_job()
     if job == ours:
         return our_restarts > restarts
-    command = ["squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T"]
+    return list_live_jobs(job) == set()
+
+
+def list_live_jobs(job: str) -> set[str] | None:
+    """The job, or all jobs of an array by its id, that run or wait: "12", "12_0". None where SLURM cannot be asked."""
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--jobs={job}", "--format=%i %T"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=ASKING_SECONDS)
     except (OSError, subprocess.SubprocessError):
-        return False
+        return None
     if answer.returncode:
-        return UNKNOWN in answer.stderr
-    states = set(answer.stdout.split())
-    return states <= ENDED
+        return set() if UNKNOWN in answer.stderr else None
+    rows = [line.split() for line in answer.stdout.splitlines()]
+    return {row[0] for row in rows if len(row) == 2 and row[1] not in ENDED}

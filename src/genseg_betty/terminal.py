@@ -7,7 +7,7 @@ hide a line, forge one or rename the window; a mark of direction could turn a na
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -33,6 +33,17 @@ def say(*lines: object, file: TextIO | None = None) -> None:
     """Print each line, harmless, to `file` (stdout unless given)."""
     for line in lines:
         print(harmless(line), file=file, flush=True)
+
+
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line a row, columns aligned, however wide."""
+    columns = zip(*rows, strict=True)
+    widths = [max(len(cell) for cell in column) for column in columns]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def print_notes(notes: Iterable[object]) -> None:

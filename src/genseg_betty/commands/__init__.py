@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
-from genseg_betty.commands.data import choose_action
 from genseg_betty.commands.judging import (
     make_checks,
     require_generator,
@@ -28,11 +27,14 @@ from genseg_betty.commands.shared import (
     add_config_dir,
     add_json,
     add_trust,
+    choose_action,
     count_things,
     load_present_dataset,
     parse_positive,
     run_action,
 )
+from genseg_betty.commands.sweep import ACTIONS as SWEEP_ACTIONS
+from genseg_betty.commands.sweep import add_runs_arguments, list_runs
 from genseg_betty.config.machine import require_card
 from genseg_betty.errors import UserError
 from genseg_betty.terminal import say
@@ -43,6 +45,8 @@ VERBS = {
     "evaluate": "score a Run on other data",
     "report": "one HTML page about one or more Runs",
     "data": "data sets: list, check, show or fetch them",
+    "runs": "the Runs in a folder: state, step, scores, age",
+    "sweep": "the trainings of a sweep: how far they are, or go on with those that are not finished",
     "completion": "a script by which bash, zsh or fish completes commands, options and keys",
 }
 RUN_HELP = "directory of a Run, such as outputs/phantom-unet-…"
@@ -52,9 +56,9 @@ DEVICES = ("auto", "cpu", "cuda")
 def run_command(arguments: Sequence[str]) -> int:
     """Run the verb that `arguments` begin with; returns the exit status. Misuse exits with 2 and usage."""
     verb, *rest = arguments
-    if verb == "data":
-        action = choose_action(rest[:1])
-        return run_action(f"genseg data {action}", DATA_ACTIONS[action], rest[1:])
+    if verb in _TABLES:
+        action = choose_action(verb, _TABLES[verb], rest[:1])
+        return run_action(f"genseg {verb} {action}", _TABLES[verb][action], rest[1:])
     return run_action(f"genseg {verb}", _COMMANDS[verb], rest)
 
 
@@ -63,7 +67,7 @@ def print_completions(words: Sequence[str], train: argparse.ArgumentParser) -> i
     from genseg_betty.commands.completion import Verbs, complete_word
 
     cursor, *line = words
-    verbs: Verbs = {**_COMMANDS, "data": DATA_ACTIONS}
+    verbs: Verbs = {**_COMMANDS, **_TABLES}
     candidates = complete_word(int(cursor), line, train, verbs)
     print("\n".join(candidates))
     return 0
@@ -200,11 +204,13 @@ def _print_script(options: argparse.Namespace) -> None:
     print(SCRIPTS[options.shell], end="")
 
 
+_TABLES: dict[str, dict[str, Action]] = {"data": DATA_ACTIONS, "sweep": SWEEP_ACTIONS}
 _COMMANDS: dict[str, Action] = {
     "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
     "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
     "evaluate": ("Score a Run on data that it was not trained on.", _add_evaluate_arguments, _evaluate_run),
     "report": ("One self-contained HTML page about one or more Runs.", _add_report_arguments, _report_runs),
+    "runs": ("The Runs in a folder: state, step, scores, age.", add_runs_arguments, list_runs),
     "completion": (
         'Print the script of a shell, for: eval "$(genseg completion bash)"; fish: genseg completion fish | source.',
         _add_completion_arguments,

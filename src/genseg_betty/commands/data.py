@@ -1,10 +1,9 @@
 """`genseg data`: list the data sets, check one, show it, fetch it."""
 
 import argparse
-import difflib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,31 +18,10 @@ from genseg_betty.commands.shared import (
     parse_positive,
 )
 from genseg_betty.errors import UserError
-from genseg_betty.terminal import harmless, say
+from genseg_betty.terminal import align_columns, harmless, say
 
 if TYPE_CHECKING:
     from genseg_betty.data.inspect.check import CheckReport
-
-
-def choose_action(words: Sequence[str]) -> str:
-    """The action that is asked for. `--help` prints what there is and exits; misuse exits with 2."""
-    word = words[0] if words else ""
-    if word in ACTIONS:
-        return word
-    lines = ["usage: genseg data ACTION …    (genseg data ACTION --help)", "", "actions:"]
-    for name, (text, _, _) in ACTIONS.items():
-        lines.append(f"  {name:8}{text}")
-    if word in ("-h", "--help"):
-        print("\n".join(lines))
-        sys.exit(0)
-    fault = "an action is required"
-    if word:
-        alike = difflib.get_close_matches(word, ACTIONS, n=1)
-        hint = f"; did you mean {alike[0]}?" if alike else ""
-        fault = f"{word!r} is none of the actions{hint}"
-    lines += ["", f"genseg data: {fault}"]
-    print("\n".join(lines), file=sys.stderr)
-    sys.exit(2)
 
 
 def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +60,7 @@ def _list_datasets(options: argparse.Namespace) -> None:
         else:
             pairs, place = _find_pairs(config)
             rows.append((config.name, config.task, config.modality, pairs, place))
-    say(*_align_columns(rows))
+    say(*align_columns(rows))
     if faults:
         raise UserError("\n".join(faults))
 
@@ -156,7 +134,7 @@ def _print_report(report: "CheckReport", every_file: bool) -> None:
         rows += [(level, fault.code, fault.file, fault.message) for fault in faults]
         lines += [f"{level}: {line}" for line in merge_findings(faults)]
     if every_file:
-        lines = _align_columns(rows)
+        lines = align_columns(rows)
     errors = count_things(report.errors, "error")
     warnings = count_things(report.warnings, "warning")
     hint = " (--all lists every file)" if len(lines) < len(rows) else ""
@@ -217,14 +195,3 @@ def _show_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=is_hidden) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """One line a row, columns aligned, however wide."""
-    columns = zip(*rows, strict=True)
-    widths = [max(len(cell) for cell in column) for column in columns]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return lines

@@ -3,7 +3,8 @@
 import argparse
 import difflib
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
@@ -11,6 +12,27 @@ from genseg_betty.search_path import installed_packages_only
 
 Action = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]
 """A description, what adds the arguments, and what does the work; it returns the exit status, None for 0."""
+
+
+def choose_action(verb: str, actions: Mapping[str, Action], words: Sequence[str]) -> str:
+    """The action of a verb that is asked for. `--help` prints what there is and exits; misuse exits with 2."""
+    word = words[0] if words else ""
+    if word in actions:
+        return word
+    lines = [f"usage: genseg {verb} ACTION …    (genseg {verb} ACTION --help)", "", "actions:"]
+    for name, (text, _, _) in actions.items():
+        lines.append(f"  {name:8}{text}")
+    if word in ("-h", "--help"):
+        print("\n".join(lines))
+        sys.exit(0)
+    fault = "an action is required"
+    if word:
+        alike = difflib.get_close_matches(word, actions, n=1)
+        hint = f"; did you mean {alike[0]}?" if alike else ""
+        fault = f"{word!r} is none of the actions{hint}"
+    lines += ["", f"genseg {verb}: {fault}"]
+    print("\n".join(lines), file=sys.stderr)
+    sys.exit(2)
 
 
 def run_action(name: str, action: Action, arguments: Sequence[str]) -> int:

@@ -71,11 +71,11 @@ ROLES: Mapping[str, KeyRole] = {
     "name": CONVENIENCE,
     "device": CONVENIENCE,
     "logger": CONVENIENCE,
-    "launcher": CONVENIENCE,
     "trainer.checkpoint_every": CONVENIENCE,
     "trainer.sample_every": CONVENIENCE,
     "trainer.keep_warmup": CONVENIENCE,
     "run_dir": PLACE,
+    "launcher": PLACE,
     "resume": PLACE,
     # No keys of the user's: `compose` adds them.
     "config_dir": CONVENIENCE,

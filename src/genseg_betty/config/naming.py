@@ -87,7 +87,8 @@ def _find_other_choices(choices: Choices, defaults: Choices) -> dict[str, Any]:
     """The members, of groups that the name does not show, which are not the default."""
     others = {}
     for group, member in choices.items():
-        if group not in IN_NAME and member != defaults.get(group):
+        is_hidden = group not in IN_NAME and find_role(group).names_run
+        if is_hidden and member != defaults.get(group):
             others[group] = member
     return others
 

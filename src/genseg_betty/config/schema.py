@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from genseg_betty.config.components import AugmentConfig, BackboneConfig, GeneratorConfig, MethodConfig
+from genseg_betty.config.launchers import LocalLauncherConfig, SlurmLauncherConfig
 from genseg_betty.config.marks import Length, Range, Tag
 from genseg_betty.config.quantities import (
     BatchSize,
@@ -201,11 +202,6 @@ class WandbLoggerConfig:
 
 
 @dataclass
-class LauncherConfig:
-    name: Word
-
-
-@dataclass
 class Config:
     """The whole tree, as conf/config.yaml composes it."""
 
@@ -216,7 +212,7 @@ class Config:
     augment: AugmentConfig
     trainer: TrainerConfig
     logger: Annotated[CSVLoggerConfig | WandbLoggerConfig, Tag("name")]
-    launcher: LauncherConfig
+    launcher: Annotated[LocalLauncherConfig | SlurmLauncherConfig, Tag("name")]
     image_size: ImageSize | None
     second_backbone: BackboneConfig | None = None  # of a method with two networks, see `second_backbone.py`
     unlabelled: Count | ImageFolder | None = None

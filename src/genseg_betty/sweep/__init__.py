@@ -1,0 +1,130 @@
+"""Many trainings from one command: every combination of the values given (`-m seed=0,1,2`), each a Run of its own."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from genseg_betty.config import require_betty, user_folder
+from genseg_betty.errors import UserError
+from genseg_betty.lock import LOCK, Lock
+from genseg_betty.sweep.cell_states import FINISHED, GOING_ON, read_states
+from genseg_betty.sweep.cell_training import train_cell
+from genseg_betty.sweep.checking import SweepPlan, choose_launcher, plan_sweep
+from genseg_betty.sweep.hydra_multirun import run_multirun
+from genseg_betty.sweep.processes import train_in_processes
+from genseg_betty.sweep.progress import SweepProgress
+from genseg_betty.sweep.slurm import follow_jobs, require_launcher, submit_cells
+from genseg_betty.sweep.summary import conclude
+from genseg_betty.sweep.sweep_file import Cell, Sweep, name_sweep, read_sweep
+from genseg_betty.terminal import say
+
+SWEEPS = Path("outputs", "sweeps")
+
+
+def run_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> int:
+    """Train all cells and conclude with a table and a report. Returns the exit status: 1 where a cell is not finished.
+
+    A cell that fails is reported, and the others go on. The same command again goes on where it was left.
+
+    Raises:
+        ConfigError: before anything is trained, if a cell is invalid or two would share a directory.
+        Interrupted: a signal came; what was trained has its checkpoint.
+    """
+    require_betty()
+    folder = user_folder(config_dir)
+    if any(line.lstrip("+") == "launcher=slurm" for line in overrides):
+        require_launcher()  # Hydra would only say that its file is missing
+    plan = plan_sweep(overrides, folder)
+    sweep = _make_sweep(plan, folder)
+    with _hold(sweep):
+        sweep.write()
+        return _train_cells(sweep, sweep.cells)
+
+
+def resume_sweep(folder: str | Path, lines: Sequence[str] = ()) -> int:
+    """Train the cells that failed, stopped or never began. Returns the exit status, as `run_sweep`.
+
+    Args:
+        lines: overrides of the launcher, such as launcher=local or launcher.minutes=600.
+    """
+    require_betty()
+    sweep = read_sweep(Path(folder).absolute())
+    strange = [line for line in lines if not line.lstrip("+").startswith(("launcher=", "launcher."))]
+    if strange:
+        raise UserError(
+            f"{' '.join(strange)}: expected keys of the launcher alone; what its cells train stays as it is"
+        )
+    if not Path(sweep.working_dir).is_dir():
+        raise UserError(f"{sweep.working_dir} is gone, where this sweep was begun and its paths lead from")
+    with chdir(sweep.working_dir), _hold(sweep):
+        if lines:
+            own = Path(sweep.config_dir) if sweep.config_dir else None
+            chosen = [f"launcher={sweep.launcher['name']}", *lines]
+            sweep = replace(sweep, launcher=choose_launcher(sweep.cells[0].overrides, chosen, own))
+            sweep.write()
+        unfinished = {state.cell.number for state in read_states(sweep) if state.state not in (FINISHED, *GOING_ON)}
+        return _train_cells(sweep, [cell for cell in sweep.cells if cell.number in unfinished])
+
+
+def _make_sweep(plan: SweepPlan, config_dir: Path | None) -> Sweep:
+    """The sweep of a plan, in its own folder."""
+    folder = Path(plan.folder).expanduser() if plan.folder else SWEEPS / name_sweep(plan.cells, plan.experiment)
+    return Sweep(
+        folder,
+        plan.cells,
+        launcher=plan.launcher,
+        hydras=plan.hydras,
+        working_dir=str(Path.cwd()),
+        config_dir=str(config_dir) if config_dir else None,
+    )
+
+
+@contextmanager
+def _hold(sweep: Sweep) -> Iterator[None]:
+    """One command at a time in the folder of a sweep. Raises UserError where another has it."""
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(sweep.folder / LOCK)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train_cells(sweep: Sweep, cells: Sequence[Cell]) -> int:
+    """Train these cells by the sweep's launcher and conclude. Returns the exit status."""
+    say(f"{len(sweep.cells)} cells, {len(cells)} to train; the sweep's own files: {sweep.folder}")
+    if cells:
+        if sweep.launcher["name"] == "slurm":
+            _train_on_slurm(sweep, cells)
+        else:
+            _train_here(sweep, cells)
+    if sweep.launcher.get("wait") is False:
+        say(f"see how far they are: genseg sweep status {sweep.folder}")
+        return 0
+    return conclude(sweep)
+
+
+def _train_on_slurm(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    require_launcher()
+    submit_cells(sweep, cells)
+    if sweep.launcher["wait"]:
+        follow_jobs(sweep, cells)
+
+
+def _train_here(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    """One after the other by Hydra in this process, or several at once in processes of their own."""
+    jobs = sweep.launcher["jobs"]
+    finished = {state.cell.number for state in read_states(sweep) if state.state == FINISHED}
+    progress = SweepProgress(cells, len(sweep.cells), jobs, finished)
+    if jobs > 1:
+        train_in_processes(sweep, cells, jobs, progress)
+        return
+
+    def train_number(number: int) -> None:
+        cell = sweep.cells[number - 1]
+        progress.begin(cell)
+        progress.end(cell, train_cell(sweep, cell))
+
+    run_multirun(sweep, [cell.number for cell in cells], train_number)

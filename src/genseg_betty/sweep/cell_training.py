@@ -1,0 +1,41 @@
+"""One cell of a sweep is trained in this process, and what became of it is kept."""
+
+import os
+import sys
+import time
+
+import genseg_betty
+from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.sweep.sweep_file import Cell, Outcome, Sweep
+from genseg_betty.terminal import say
+
+SWEEP_VARIABLE = "GENSEG_SWEEP"
+"""Of the environment: the name of the sweep, by which trackers group its Runs."""
+
+
+def train_cell(sweep: Sweep, cell: Cell) -> Outcome:
+    """Train one cell and keep what became of it. A failure is an outcome; an interruption passes through."""
+    os.environ[SWEEP_VARIABLE] = sweep.name
+    began = time.monotonic()
+    try:
+        run = genseg_betty.train(cell.overrides, sweep.config_dir)
+    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
+        _keep(sweep, cell, Outcome("interrupted", str(stop)))
+        raise
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        outcome = Outcome("failed", reason)
+    else:
+        outcome = Outcome("finished", "", str(run.path), time.monotonic() - began)
+    _keep(sweep, cell, outcome)
+    return outcome
+
+
+def _keep(sweep: Sweep, cell: Cell, outcome: Outcome) -> None:
+    """Write the outcome. Where it cannot be written that is told, for it must not hide how the cell ended."""
+    try:
+        sweep.write_outcome(cell, outcome)
+    except OSError as error:
+        say(f"genseg: what became of cell {cell.number} is not kept: {error}", file=sys.stderr)
