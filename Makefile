@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --dist worksteal \
   --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()) + 1)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-nnunet demo test test-slow test-nnunet lint types bench clean
+.PHONY: help setup setup-nnunet setup-slurm demo test test-slow test-nnunet test-slurm lint types bench clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,7 +39,7 @@ test: $(STAMP)  ## lint, types and the quick tests
 	$(PYTEST) -m "not slow"
 
 test-slow: $(STAMP)  ## the tests that `make test` leaves out: the rest of every grid
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow -k "not slurm"
 
 setup-nnunet: $(NNUNET)/.up-to-date  ## make .venv-nnunet, as .venv but with nnU-Net, which method=nnunet runs
 
@@ -51,6 +51,15 @@ $(NNUNET)/.up-to-date: $(STAMP)
 
 test-nnunet: setup-nnunet  ## the tests that run nnU-Net itself: some minutes on 2 cores
 	OMP_NUM_THREADS=1 $(NNUNET)/bin/python -m pytest -m slow -k nnunet tests/nnunet
+
+setup-slurm: $(STAMP)  ## install SLURM on a Debian machine of one's own, as root; test-slurm starts it for itself
+	@command -v slurmctld > /dev/null || test -x /usr/sbin/slurmctld || \
+	  { test "$$(id -u)" = 0 && command -v apt-get > /dev/null && apt-get update --quiet && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends slurm-wlm munge; } || \
+	  echo "SLURM is not installed, and only root can do so here, by apt: its tests will be skipped"
+
+test-slurm: setup-slurm  ## a sweep through launcher=slurm on a SLURM of one node: some minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -k slurm tests/slurm -rs
 
 lint: $(STAMP)  ## find and mend style faults
 	$(BIN)/ruff check --fix .

@@ -23,6 +23,7 @@ examples:
   genseg dataset=folder dataset.root=DIR trainer=quick
   genseg dataset=nlm_sz ood=[nlm_mc] backbone=deeplab seed=1
   genseg -m dataset=nlm_sz,isic method=genseg,vanilla seed=0,1,2
+  genseg -m method=genseg,strong seed=0,1,2 launcher=slurm launcher.partition=gpu
   genseg --config-dir my_conf dataset=my_dataset      YAML files of your own, laid out as conf/
   genseg predict outputs/RUN scan.png scans/ --out masks
 
@@ -97,7 +98,7 @@ def _run_training(arguments: Sequence[str]) -> int:
 
         return run_sweep(options.overrides, options.config_dir)
     else:
-        _refuse_launcher(options.overrides)
+        _refuse_sweep(options.overrides, options.config_dir)
         import genseg_betty
 
         genseg_betty.train(options.overrides, options.config_dir)
@@ -150,11 +151,22 @@ def _reject_words(overrides: Sequence[str]) -> None:
             raise UserError(f"{word!r} is neither a command nor key=value; {hint} (genseg --help)")
 
 
-def _refuse_launcher(overrides: Sequence[str]) -> None:
-    """One training alone runs where it is called: a launcher takes the cells of a sweep."""
+def _refuse_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
+    """Raise UserError for what belongs to several trainings: a launcher, or an experiment that is a sweep."""
+    from genseg_betty.config import user_folder
+    from genseg_betty.config.override_grammar import parse_lines
+    from genseg_betty.config.swept import find_experiment, read_swept_lines
+
     for word in overrides:
-        if word.lstrip("+").startswith(("launcher=", "launcher.")) and word.lstrip("+") != "launcher=local":
+        setting = word.lstrip("+")
+        if setting.startswith(("launcher=", "launcher.")) and setting != "launcher=local":
             raise UserError(f"{word}: launchers take part in sweeps; give -m as well, of one training too")
+    parsed = parse_lines(overrides, problems=[])
+    experiment = find_experiment(parsed)
+    given = [override.key_or_group for override in parsed]
+    swept = read_swept_lines(experiment, user_folder(config_dir), given)
+    if swept:
+        raise UserError(f"experiment={experiment} sweeps over {' '.join(swept)}: give -m, or one value for each key")
 
 
 def _suggest_verb(word: str) -> str:

@@ -11,7 +11,9 @@ from hydra.core.global_hydra import GlobalHydra
 
 from genseg_betty.cli import main
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.lock import LOCK, Lock
 from genseg_betty.run import Run
+from genseg_betty.sweep.sweep_file import read_sweep
 
 
 class Trainings:
@@ -158,3 +160,126 @@ def test_an_interrupt_stops_the_sweep(toys: Any, trainings: Trainings, interrupt
     assert status_of(*toys.words("-m", "seed=0,1,2")) == status
     assert [config.seed for config in trainings.configs] == [0, 1]
     assert not GlobalHydra.instance().is_initialized()
+
+
+def find_folder(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    return folder
+
+
+def test_the_folder_of_a_sweep_has_its_cells_and_their_report(
+    toys: Any, trainings: Trainings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = toys.words("-m", "seed=1,2", "dataset=nlm_sz", "launcher.jobs=1")
+    trainings.fail = {2: UserError("no such image")}
+    assert status_of(*words) == 1
+    folder = find_folder(tmp_path)
+    sweep = read_sweep(folder)
+    assert [cell.settings for cell in sweep.cells] == [{"seed": "1"}, {"seed": "2"}]
+    assert [cell.overrides[-2:] for cell in sweep.cells] == [["seed=1", "dataset=nlm_sz"], ["seed=2", "dataset=nlm_sz"]]
+    assert [cell.run_dir for cell in sweep.cells] == [str(config.run_dir) for config in trainings.configs]
+    assert (folder / "report.html").is_file()
+    printed = capsys.readouterr()
+    assert "1 of 2: seed=1" in printed.out
+    assert "finished: 1 of 2, failed: 1 of 2" in printed.out
+    assert "2 of 2: seed=2: failed: no such image" in printed.err
+
+    # The same command goes on in the same folder.
+    trainings.fail = {}
+    assert status_of(*words) == 0
+    assert find_folder(tmp_path) == folder
+
+
+def test_a_sweep_goes_on_with_what_is_not_finished(
+    toys: Any, trainings: Trainings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainings.fail = {1: UserError("no such image"), 2: Interrupted(15)}
+    assert status_of(*toys.words("-m", "seed=0,1,2,3")) == 143
+    folder = find_folder(tmp_path)
+    assert status_of("sweep", "status", str(folder)) == 0
+    shown = capsys.readouterr().out
+    assert "finished: 1 of 4, failed: 1 of 4, interrupted: 1 of 4, waiting: 1 of 4" in shown
+    trainings.configs.clear()
+    trainings.fail = {}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert status_of("sweep", "resume", str(folder)) == 0
+    assert [config.seed for config in trainings.configs] == [1, 2, 3]
+    assert "4 cells, 3 to train" in capsys.readouterr().out
+    assert not list(elsewhere.iterdir())
+    assert status_of("sweep", "resume", str(folder)) == 0
+    assert len(trainings.configs) == 3
+
+
+def test_going_on_takes_keys_of_the_launcher_alone(
+    toys: Any, trainings: Trainings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(*toys.words("-m", "seed=0,1")) == 0
+    folder = find_folder(tmp_path)
+    assert status_of("sweep", "resume", str(folder), "seed=5") == 1
+    assert "seed=5: expected keys of the launcher alone" in capsys.readouterr().err
+    assert status_of("sweep", "resume", str(folder), "launcher.jobs=0") == 1
+    assert "launcher.jobs=0: expected an integer from 1 to 256" in capsys.readouterr().err
+    assert status_of("sweep", "resume", str(folder), "launcher.jobs=2") == 0
+    assert read_sweep(folder).launcher == {"name": "local", "jobs": 2}
+
+
+def test_one_command_at_a_time_trains_a_sweep(
+    toys: Any, trainings: Trainings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(*toys.words("-m", "seed=0,1")) == 0
+    folder = find_folder(tmp_path)
+    lock = Lock(folder / LOCK)
+    lock.acquire()
+    assert status_of(*toys.words("-m", "seed=0,1")) == 1
+    assert f"{folder.relative_to(tmp_path)} is in use by process {os.getpid()}" in capsys.readouterr().err
+    lock.release()
+
+
+def test_where_the_sweeps_files_go_can_be_said(toys: Any, trainings: Trainings, tmp_path: Path) -> None:
+    assert status_of(*toys.words("-m", "seed=0,1", "hydra.sweep.dir=my sweep")) == 0
+    assert (tmp_path / "my sweep" / "sweep.json").is_file()
+    assert not (tmp_path / "outputs" / "sweeps").exists()
+
+
+def test_a_launcher_takes_part_in_sweeps_alone(
+    toys: Any, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(*toys.words("launcher.jobs=2")) == 1
+    assert "launcher.jobs=2: launchers take part in sweeps; give -m as well" in capsys.readouterr().err
+    assert status_of(*toys.words("-m", "launcher.jobs=1,2")) == 1
+    assert "launcher.jobs=1,2: expected one value, for a sweep has one launcher" in capsys.readouterr().err
+    assert not trainings.configs
+
+
+def test_where_cells_are_trained_does_not_name_their_runs(toys: Any) -> None:
+    assert toys.compose("launcher.jobs=2").run_dir == toys.compose().run_dir
+
+
+def test_without_slurm_its_launcher_is_refused_before_anything(
+    toys: Any, trainings: Trainings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert status_of(*toys.words("-m", "launcher=slurm", "seed=0,1")) == 1
+    assert "launcher=slurm needs SLURM's sbatch, which is not on PATH" in capsys.readouterr().err
+    assert not trainings.configs
+
+
+def test_an_experiment_brings_its_sweep_along(
+    toys: Any, trainings: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is given on the command line stands in place of it."""
+    file = toys.folder / "experiment" / "fig.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "# @package _global_\ncopy_paste: 0.5\nhydra: {sweeper: {params: {seed: '3,4', dataset: 'nlm_mc,nlm_sz'}}}\n"
+    )
+    assert status_of(*toys.words("-m", "+experiment=fig", "dataset=nlm_sz")) == 0
+    assert [(c.seed, c.dataset.name, c.copy_paste) for c in trainings.configs] == [
+        (3, "nlm_sz", 0.5),
+        (4, "nlm_sz", 0.5),
+    ]
+    assert status_of(*toys.words("experiment=fig")) == 1
+    error = capsys.readouterr().err
+    assert "experiment=fig sweeps over seed=3,4 dataset=nlm_mc,nlm_sz: give -m, or one value for each key" in error

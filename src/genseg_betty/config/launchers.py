@@ -25,8 +25,8 @@ class SlurmLauncherConfig:
     account: Word | None = None
     qos: Word | None = None
     gpus: Positive | None = None
-    cpus: Positive = 4
-    memory_gib: Positive = 16
+    cpus: Positive | None = 4
+    memory_gib: Positive | None = 16
     minutes: Positive = 240
     retries: Count = 20
     warning_seconds: Positive = 120

@@ -19,8 +19,11 @@ def train_cell(sweep: Sweep, cell: Cell) -> Outcome:
     began = time.monotonic()
     try:
         run = genseg_betty.train(cell.overrides, sweep.config_dir)
-    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
+    except (Interrupted, KeyboardInterrupt) as stop:
         _keep(sweep, cell, Outcome("interrupted", str(stop)))
+        raise
+    except SystemExit:
+        _keep(sweep, cell, Outcome("interrupted", "its launcher ended the process"))
         raise
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -22,7 +22,7 @@ SUBMITTED = "*_submitted.pkl"
 LOG = "submission.log"
 SUBMISSION_SECONDS = 600
 LOOK_SECONDS = 5.0
-LAST_LINES = 12
+LAST_LINES = 4
 
 
 def submit_cells(sweep: Sweep, cells: Sequence[Cell]) -> None:
