@@ -28,7 +28,7 @@ def run_multirun(sweep: Sweep, numbers: Sequence[int], train: Callable[[int], ob
     launcher = [f"launcher={sweep.launcher['name']}", *settings]
     listed = ",".join(str(number) for number in numbers)
     arguments = [*flags, f"hydra.sweep.dir='{sweep.folder}'", *sweep.hydras, *launcher, f"++{CELL}={listed}"]
-    multirun = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(train_next)
+    multirun = hydra.main(config_path=str(conf_dir()), config_name="sweep", version_base="1.3")(train_next)
     with _command_line(arguments):
         multirun()
 
