@@ -154,8 +154,8 @@ def _reject_words(overrides: Sequence[str]) -> None:
 def _refuse_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
     """Raise UserError for what belongs to several trainings: a launcher, or an experiment that is a sweep."""
     from genseg_betty.config import user_folder
+    from genseg_betty.config.experiments import find_experiment, read_swept_lines
     from genseg_betty.config.override_grammar import parse_lines
-    from genseg_betty.config.swept import find_experiment, read_swept_lines
 
     for word in overrides:
         setting = word.lstrip("+")

@@ -99,6 +99,7 @@ def compose(
     """
     from omegaconf import OmegaConf
 
+    from genseg_betty.config.experiments import choose_ood, compose_without_experiment, find_changed_keys, read_params
     from genseg_betty.config.naming import default_run_dir, find_run_label_faults
     from genseg_betty.config.overrides import apply_overrides, parse_overrides
     from genseg_betty.config.preset_methods import compose_preset, describe_recipe
@@ -108,7 +109,9 @@ def compose(
     library = _Library(folder, all_members(folder), {} if composed is None else composed)
     problems: list[str] = []
     parsed = parse_overrides(overrides, library.members, problems)
-    tree, choices, preset = compose_preset(parsed, library.compose_members, problems)
+    is_sweep = bool(read_params(parsed.groups.get("experiment"), folder))
+    tree, choices, preset = compose_preset(parsed, library.compose_members, problems, yields=is_sweep)
+    choose_ood(tree, choices["dataset"], library.members["dataset"], problems)
     backbones = library.members["backbone"]
     second = choose_second_backbone(tree, parsed.values, choices["backbone"], backbones, problems)
     if second:
@@ -122,6 +125,9 @@ def compose(
     config |= _tell_sources(tree, overridden | parsed.groups.keys(), choices, library)
     config["recipe"] = describe_recipe(tree, base, choices, library.compose_members)
     if config["run_dir"] is None:
+        if is_sweep or choices.get("scale"):
+            base, choices = compose_without_experiment(choices, library.compose_members)
+            overridden |= find_changed_keys(tree, base)
         config["run_dir"] = default_run_dir(config, base, overridden, choices, default_choices() | preset)
     return OmegaConf.create(config)
 

@@ -18,7 +18,7 @@ from genseg_betty.config.schema import REPLACED, TAGS
 from genseg_betty.config.wording import join_choices, show
 
 Members = Mapping[str, Sequence[str]]
-OPTIONAL = ("experiment",)  # groups of which no member need be chosen
+OPTIONAL = ("experiment", "scale")  # groups of which no member need be chosen
 
 
 @dataclass

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from genseg_betty.config.composing import default_choices
 from genseg_betty.config.findings import flatten_leaves
 from genseg_betty.config.folders import group_names
-from genseg_betty.config.overrides import Overrides
+from genseg_betty.config.overrides import OPTIONAL, Overrides
 from genseg_betty.config.wording import join_choices, show
 from genseg_betty.errors import ConfigError
 
@@ -30,7 +30,7 @@ def take_members(method: DictConfig) -> dict[str, str]:
     """Remove `members` from the section of a method. Returns them: group -> member. Raises ConfigError."""
     found = method.pop("members", None) or {}
     members = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
-    groups = [group for group in group_names() if group not in ("method", "experiment")]
+    groups = [group for group in group_names() if group not in ("method", *OPTIONAL)]
     if not isinstance(members, dict) or not members.keys() <= set(groups):
         expected = f"expected {{group: member}} with groups out of {join_choices(groups)}"
         raise ConfigError([f"method.members={show(members)}: {expected}"])
@@ -38,12 +38,16 @@ def take_members(method: DictConfig) -> dict[str, str]:
 
 
 def compose_preset(
-    overrides: Overrides, compose: Compose, problems: list[str]
+    overrides: Overrides, compose: Compose, problems: list[str], yields: bool = False
 ) -> tuple[DictConfig, dict[str, str | None], dict[str, str]]:
     """The tree of the chosen members and of those that come with the method, without the values that the user sets.
 
     Returns the member of every group as well, and the members that came with the method. A line for all that asks for
     others is added to `problems`.
+
+    Args:
+        yields: whether members that an experiment chose are left for those of the method: a sweep over several methods
+            chooses for those that take any.
     """
     tree, choices = compose(overrides.groups)
     members = take_members(tree.method)
@@ -52,7 +56,8 @@ def compose_preset(
     usual = default_choices()
     for group, member in members.items():
         chosen = str(choices[group])
-        if group in overrides.groups or chosen not in (usual[group], member):
+        is_asked = group in overrides.groups or (chosen not in (usual[group], member) and not yields)
+        if is_asked:
             problems.append(_refuse_member(group, chosen, member, choices["method"]))
 
     tree, choices = compose({**overrides.groups, **members})

@@ -17,7 +17,7 @@ from genseg_betty.sweep.progress import SweepProgress
 from genseg_betty.sweep.slurm import follow_jobs, require_launcher, submit_cells
 from genseg_betty.sweep.summary import conclude
 from genseg_betty.sweep.sweep_file import Cell, Sweep, name_sweep, read_sweep
-from genseg_betty.terminal import say
+from genseg_betty.terminal import print_notes, say
 
 SWEEPS = Path("outputs", "sweeps")
 
@@ -37,6 +37,7 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) ->
         require_launcher()  # Hydra would only say that its file is missing
     plan = plan_sweep(overrides, folder)
     sweep = _make_sweep(plan, folder)
+    print_notes(plan.notes)
     with _hold(sweep):
         sweep.write()
         return _train_cells(sweep, sweep.cells)

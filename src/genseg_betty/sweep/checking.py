@@ -1,6 +1,7 @@
 """The cells of a sweep: every combination of the values given, each composed and found sound before one is trained."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,15 +13,18 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from genseg_betty.config import Composed, all_members, compose
+from genseg_betty.config.experiments import find_experiment, read_params, read_swept_lines
 from genseg_betty.config.naming import OPEN, name_count
 from genseg_betty.config.override_grammar import parse_lines
 from genseg_betty.config.sweep_cells import expand_cells
-from genseg_betty.config.swept import find_experiment, read_swept_lines
 from genseg_betty.data.inspect.counting import count_labelled, require_dataset_folders
 from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.sweep.missing_data import leave_out_missing
 from genseg_betty.sweep.sweep_file import Cell
+from genseg_betty.terminal import say
 
 DIRECTORY = "hydra.sweep.dir"
+MANY = 50
 TITLE = "in the sweep, of which nothing was trained"
 
 
@@ -32,6 +36,7 @@ class SweepPlan:
         launcher: the section of the config that says where its cells are trained.
         hydras: overrides of Hydra's own settings.
         folder: where the sweep's own files go, if the user says so.
+        notes: what an experiment names and is not there, a sentence each.
     """
 
     cells: list[Cell]
@@ -39,6 +44,7 @@ class SweepPlan:
     hydras: list[str]
     experiment: str | None
     folder: str | None
+    notes: list[str]
 
 
 def plan_sweep(overrides: Sequence[str], config_dir: Path | None) -> SweepPlan:
@@ -54,6 +60,12 @@ def plan_sweep(overrides: Sequence[str], config_dir: Path | None) -> SweepPlan:
     ours = [override for override in parsed if override not in hydras and override not in launchers]
 
     cells = expand_cells(ours, members, problems)
+    notes: list[str] = []
+    if cells and read_params(experiment, config_dir):
+        present = leave_out_missing(cells, config_dir)
+        cells, notes = present.cells or cells, present.notes
+    if len(cells) >= MANY:
+        say(f"checking {len(cells)} cells, which may take a minute", file=sys.stderr)
     configs, faulty = _compose_cells(cells, config_dir)
     for problem, count in faulty.items():
         problems.append(f"{problem} (in {count} of {len(cells)} cells)")
@@ -71,6 +83,7 @@ def plan_sweep(overrides: Sequence[str], config_dir: Path | None) -> SweepPlan:
         hydras=[str(override.input_line) for override in hydras if override.key_or_group != DIRECTORY],
         experiment=experiment,
         folder=_find_folder(hydras),
+        notes=notes,
     )
 
 
@@ -97,7 +110,8 @@ def _find_folder(hydras: Sequence[Override]) -> str | None:
 def _make_cells(lines: Sequence[list[str]], configs: Sequence[DictConfig]) -> list[Cell]:
     """The cells with what sets each apart: the overrides that are not the same in all."""
     settings = [_read_settings(overrides) for overrides in lines]
-    varying = [key for key in settings[0] if len({each.get(key) for each in settings}) > 1]
+    common = [key for key in settings[0] if all(key in values for values in settings)]
+    varying = [key for key in common if len({values[key] for values in settings}) > 1]
     cells = []
     for number, (overrides, values, config) in enumerate(zip(lines, settings, configs, strict=True), start=1):
         own = {key: values[key] for key in varying}

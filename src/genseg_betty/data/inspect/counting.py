@@ -13,14 +13,24 @@ from genseg_betty.errors import UserError
 
 def require_dataset_folders(config: DictConfig) -> None:
     """Raise one UserError that names every dataset of a training's config whose folder is not there."""
-    faults = []
-    for title, dataset in _list_datasets(config):
+    faults = [fault for _, fault in find_missing_datasets(config)]
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def find_missing_datasets(config: DictConfig) -> list[tuple[str | None, str]]:
+    """What is wrong with each dataset of a training's config whose folder is not there.
+
+    Its name comes before, None of the one that is trained on.
+    """
+    missing: list[tuple[str | None, str]] = []
+    for name, dataset in _list_datasets(config):
         try:
             require_root(dataset)
         except UserError as error:
-            faults.append(f"{title}{error}")
-    if faults:
-        raise UserError("\n".join(faults))
+            title = "ood: " if name else ""
+            missing.append((name, f"{title}{error}"))
+    return missing
 
 
 def count_labelled(dataset: DictConfig) -> int:
@@ -33,12 +43,12 @@ def count_labelled(dataset: DictConfig) -> int:
     return len(splits.train) + len(splits.validation)
 
 
-def _list_datasets(config: DictConfig) -> Iterator[tuple[str, Any]]:
-    """The dataset that is trained on, and those that are tested on as well, each with what its faults begin with."""
-    yield "", config.dataset
+def _list_datasets(config: DictConfig) -> Iterator[tuple[str | None, Any]]:
+    """The dataset that is trained on, and those that are tested on as well with their names."""
+    yield None, config.dataset
     entries: Any = OmegaConf.to_container(config.ood, resolve=True)
     for entry in entries or ():
         keys = {"name": entry} if isinstance(entry, str) else entry
         yaml = load_dataset_config(keys["name"], config_dir=config.get("config_dir"))
         defaults: Any = OmegaConf.to_container(yaml, resolve=True)
-        yield "ood: ", {**defaults, **keys}
+        yield str(keys["name"]), {**defaults, **keys}
