@@ -13,7 +13,8 @@ from genseg_betty.config import all_members, compose, dataset_names, group_membe
 
 OFFERS = [
     (["genseg", "pred"], ["predict"]),
-    (["genseg", "se"], ["second_backbone.", "seed="]),
+    (["genseg", "se"], ["search", "second_backbone.", "seed="]),
+    (["genseg", "sweep", "re"], ["resume"]),
     (["genseg", "back"], ["backbone=", "backbone."]),
     (["genseg", "backbone", "=", "un"], ["unet", "unet3d", "unet_classic"]),
     (["genseg", "backbone", "="], group_members("backbone")),

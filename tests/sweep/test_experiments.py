@@ -44,6 +44,14 @@ def test_the_recipe_is_the_papers_where_a_method_takes_any(name: str) -> None:
     assert config.recipe.partition(" ")[0] == "paper"
 
 
+@pytest.mark.parametrize("method", ["vanilla", "strong", "cross_teaching"])
+def test_a_method_of_its_own_recipe_or_two_networks_has_the_name_of_the_same_training(method: str) -> None:
+    words = ["dataset=fuseg", "backbone=unet_classic", f"method={method}", "seed=0"]
+    ours = compose(["experiment=fig06_semi_supervised", "scale=quick", *words])
+    recipe = ["augment=paper"] if method == "cross_teaching" else []
+    assert ours.run_dir == compose([*words, *recipe, "trainer=quick", "trainer.small.encoder_weights=null"]).run_dir
+
+
 def test_a_cell_has_the_name_of_the_same_training_in_other_words() -> None:
     words = ["dataset=isic", "backbone=deeplab", "method=genseg", "seed=0"]
     ours = compose(["experiment=fig05_augmentation", "scale=quick", *words])

@@ -34,7 +34,7 @@ from genseg_betty.commands.shared import (
     run_action,
 )
 from genseg_betty.commands.sweep import ACTIONS as SWEEP_ACTIONS
-from genseg_betty.commands.sweep import add_runs_arguments, list_runs
+from genseg_betty.commands.sweep import add_runs_arguments, add_search_arguments, list_runs, search_values
 from genseg_betty.config.machine import require_card
 from genseg_betty.errors import UserError
 from genseg_betty.terminal import say
@@ -45,6 +45,7 @@ VERBS = {
     "evaluate": "score a Run on other data",
     "report": "one HTML page about one or more Runs",
     "data": "data sets: list, check, show or fetch them",
+    "search": "hyper-parameters that validate best, proposed by Optuna",
     "runs": "the Runs in a folder: state, step, scores, age",
     "sweep": "the trainings of a sweep: how far they are, or go on with those that are not finished",
     "completion": "a script by which bash, zsh or fish completes commands, options and keys",
@@ -210,6 +211,7 @@ _COMMANDS: dict[str, Action] = {
     "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
     "evaluate": ("Score a Run on data that it was not trained on.", _add_evaluate_arguments, _evaluate_run),
     "report": ("One self-contained HTML page about one or more Runs.", _add_report_arguments, _report_runs),
+    "search": ("Search for the values of keys that validate best.", add_search_arguments, search_values),
     "runs": ("The Runs in a folder: state, step, scores, age.", add_runs_arguments, list_runs),
     "completion": (
         'Print the script of a shell, for: eval "$(genseg completion bash)"; fish: genseg completion fish | source.',

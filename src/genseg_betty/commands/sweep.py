@@ -1,9 +1,9 @@
-"""`genseg sweep` and `genseg runs`: how far trainings are, and going on with those that are not finished."""
+"""`genseg sweep`, `genseg runs` and `genseg search`: many trainings, and how far they are."""
 
 import argparse
 from pathlib import Path
 
-from genseg_betty.commands.shared import Action
+from genseg_betty.commands.shared import Action, add_config_dir, parse_positive
 from genseg_betty.errors import UserError
 
 OUTPUTS = "outputs"
@@ -20,6 +20,28 @@ def list_runs(options: argparse.Namespace) -> None:
     from genseg_betty.sweep.summary import tell_runs
 
     tell_runs(options.folder)
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "keys",
+        metavar="KEY=VALUE",
+        nargs="+",
+        help="as of a training; choice(a,b), range(1,9), interval(0,1) are searched",
+    )
+    parser.add_argument(
+        "--trials", type=parse_positive, required=True, help="number of trainings, those before among them"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the study; one there goes on")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
+    add_config_dir(parser)
+
+
+def search_values(options: argparse.Namespace) -> int:
+    """Train until so many trials have ended, and tell the best."""
+    from genseg_betty.sweep.search import run_search
+
+    return run_search(options.keys, options.trials, options.out, options.config_dir, options.seed)
 
 
 def _add_status_arguments(parser: argparse.ArgumentParser) -> None:

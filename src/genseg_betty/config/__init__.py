@@ -5,13 +5,12 @@ YAML files in conf/ and in a user's own `--config-dir` name code by `_target_`, 
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genseg_betty.config.checking import check_config, check_dataset_section, names_foreign_code
-from genseg_betty.config.composing import Composed, compose_groups, compose_once, default_choices, resolve_values
+from genseg_betty.config.composing import Composed, compose_groups, resolve_values
 from genseg_betty.config.folders import (
     all_members,
     conf_dir,
@@ -20,10 +19,12 @@ from genseg_betty.config.folders import (
     group_names,
     user_folder,
 )
-from genseg_betty.config.wording import show, spell_out
+from genseg_betty.config.library import Library
+from genseg_betty.config.wording import spell_out
 from genseg_betty.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 __all__ = [
@@ -56,34 +57,6 @@ def require_betty() -> None:
         )
 
 
-@dataclass
-class _Library:
-    """The YAML files that configs are composed from.
-
-    Args:
-        folder: the user's own files, laid out as conf/.
-        members: of every group, those of the user's folder included.
-        composed: what Hydra has made of chosen members so far.
-    """
-
-    folder: Path | None
-    members: dict[str, list[str]]
-    composed: Composed
-
-    def compose_members(self, groups: Mapping[str, str]) -> tuple["DictConfig", dict[str, str | None]]:
-        """The tree of the chosen members, and the member of every group in the end."""
-        return compose_once(groups, self.folder, self.composed)
-
-    def find_file(self, group: str, member: str | None) -> Path | None:
-        """The YAML file of a member; the user's own goes before ours."""
-        folders = [self.folder, conf_dir()] if self.folder else [conf_dir()]
-        for folder in folders:
-            file = folder / group / f"{member}.yaml"
-            if file.is_file():
-                return file
-        return None
-
-
 def compose(
     overrides: Sequence[str], config_dir: str | Path | None = None, composed: Composed | None = None
 ) -> "DictConfig":
@@ -99,37 +72,46 @@ def compose(
     """
     from omegaconf import OmegaConf
 
-    from genseg_betty.config.experiments import choose_ood, compose_without_experiment, find_changed_keys, read_params
-    from genseg_betty.config.naming import default_run_dir, find_run_label_faults
+    from genseg_betty.config.experiments import Naming, read_params
+    from genseg_betty.config.naming import fill_names, find_run_label_faults
+    from genseg_betty.config.ood import choose_ood
     from genseg_betty.config.overrides import apply_overrides, parse_overrides
-    from genseg_betty.config.preset_methods import compose_preset, describe_recipe
-    from genseg_betty.config.second_backbone import choose_second_backbone, insert_second_backbone
+    from genseg_betty.config.preset_methods import compose_preset
 
     folder = user_folder(config_dir)
-    library = _Library(folder, all_members(folder), {} if composed is None else composed)
+    library = Library(folder, all_members(folder), {} if composed is None else composed)
     problems: list[str] = []
     parsed = parse_overrides(overrides, library.members, problems)
     is_sweep = bool(read_params(parsed.groups.get("experiment"), folder))
     tree, choices, preset = compose_preset(parsed, library.compose_members, problems, yields=is_sweep)
     choose_ood(tree, choices["dataset"], library.members["dataset"], problems)
-    backbones = library.members["backbone"]
-    second = choose_second_backbone(tree, parsed.values, choices["backbone"], backbones, problems)
-    if second:
-        insert_second_backbone(tree, second, library.compose_members({"backbone": second})[0])
+    _add_second_backbone(tree, parsed.values, choices, library, problems)
     base = copy.deepcopy(tree)
     apply_overrides(tree, parsed.values, problems)
     problems += find_run_label_faults(parsed.values, library.members, choices)
     config = _check_tree(tree, library, parsed.unknown_groups, problems)
-    _fill_names(config, choices)
+    fill_names(config, choices)
     overridden = {override.key_or_group for override in parsed.values}
-    config |= _tell_sources(tree, overridden | parsed.groups.keys(), choices, library)
-    config["recipe"] = describe_recipe(tree, base, choices, library.compose_members)
+    config |= _tell_sources(tree, base, overridden | parsed.groups.keys(), choices, library)
     if config["run_dir"] is None:
-        if is_sweep or choices.get("scale"):
-            base, choices = compose_without_experiment(choices, library.compose_members)
-            overridden |= find_changed_keys(tree, base)
-        config["run_dir"] = default_run_dir(config, base, overridden, choices, default_choices() | preset)
+        naming = Naming(base, choices, overridden)
+        config["run_dir"] = naming.name_run(config, tree, is_sweep, library.compose_members, preset)
     return OmegaConf.create(config)
+
+
+def _add_second_backbone(
+    tree: "DictConfig",
+    values: Sequence["Override"],
+    choices: Mapping[str, str | None],
+    library: Library,
+    problems: list[str],
+) -> None:
+    """Insert the section of a second backbone, of methods with two networks."""
+    from genseg_betty.config.second_backbone import choose_second_backbone, insert_second_backbone
+
+    second = choose_second_backbone(tree, values, choices["backbone"], library.members["backbone"], problems)
+    if second:
+        insert_second_backbone(tree, second, library.compose_members({"backbone": second})[0])
 
 
 def load_dataset_config(
@@ -172,10 +154,11 @@ def _require_none(problems: Sequence[str]) -> None:
 
 
 def _check_tree(
-    tree: "DictConfig", library: _Library, unknown_groups: Collection[str], problems: list[str]
+    tree: "DictConfig", library: Library, unknown_groups: Collection[str], problems: list[str]
 ) -> dict[str, Any]:
     """The values of a composed tree, checked. Raises ConfigError with `problems` and what is found here."""
     from genseg_betty.config.naming import find_run_dir_faults
+    from genseg_betty.config.ood import check_ood
     from genseg_betty.config.origins import find_sources
 
     values = resolve_values(tree, problems)
@@ -187,7 +170,7 @@ def _check_tree(
         group = fault.partition(".")[0]
         if group not in unknown_groups:
             problems.append(fault)
-    ood = _check_ood(config.get("ood"), library, problems)
+    ood = check_ood(config.get("ood"), library, problems)
     _require_none(problems)
     _require_none(find_run_dir_faults(config["run_dir"]))
     # Code of others comes last of all: it may import PyTorch.
@@ -198,59 +181,24 @@ def _check_tree(
     return config
 
 
-def _check_ood(entries: Any, library: _Library, problems: list[str]) -> Any:
-    """`ood` converted: names of datasets, or mappings of a name and keys of that dataset; faults go to `problems`."""
-    from genseg_betty.config.overrides import tell_unknown_member
-
-    if not isinstance(entries, list):
-        return entries
-    names = library.members["dataset"]
-    converted = []
-    for entry in entries:
-        keys = entry if isinstance(entry, dict) else {}
-        name = keys.get("name") if isinstance(entry, dict) else entry
-        if name is None:
-            problems.append(f"ood: {show(entry)}: expected the name of a dataset, or {{name: …, root: …}}")
-        elif not isinstance(name, str) or name not in names:
-            problem = tell_unknown_member("dataset", show(name), names)
-            problems.append(problem.replace("dataset=", "ood: ", 1))
-        elif keys:
-            entry = _check_ood_keys(name, keys, library, problems)
-        converted.append(entry)
-    return converted
-
-
-def _check_ood_keys(name: str, keys: dict[str, Any], library: _Library, problems: list[str]) -> dict[str, Any]:
-    """Keys that change a dataset which is only tested on, converted."""
-    tree, _ = library.compose_members({"dataset": name})
-    values = resolve_values(tree, problems)
-    faults: list[str] = []
-    checked = check_dataset_section({**values["dataset"], **keys}, faults)
-    # What stands in the dataset trained on as well, and is taken over from there, is told of that one.
-    own = [fault for fault in faults if fault not in problems]
-    for fault in own:
-        shortened = fault.replace("dataset.", "")
-        problems.append(f"ood: {name}: {shortened}")
-    return {key: checked.get(key, value) for key, value in keys.items()}
-
-
-def _fill_names(config: dict[str, Any], choices: Mapping[str, str | None]) -> None:
-    """Name each section that has no name after the chosen member of its group."""
-    for group, choice in choices.items():
-        section = config.get(group, {})
-        if "name" in section:
-            section["name"] = section["name"] or choice
-
-
 def _tell_sources(
-    tree: "DictConfig", overridden: set[str], choices: Mapping[str, str | None], library: _Library
+    tree: "DictConfig",
+    base: "DictConfig",
+    overridden: set[str],
+    choices: Mapping[str, str | None],
+    library: Library,
 ) -> dict[str, Any]:
-    """The user's own folder, what set the values that a training tells, and what a preset has changed in networks."""
+    """The user's own folder, what set the values that a training tells, what a preset changed, the name of the recipe.
+
+    `base` is the tree without the user's values.
+    """
     from genseg_betty.config.origins import find_origins, find_reduced
+    from genseg_betty.config.preset_methods import describe_recipe
 
     experiment = library.find_file("experiment", choices.get("experiment"))
     return {
         "config_dir": str(library.folder) if library.folder else None,
         "origins": find_origins(tree, overridden, choices, experiment),
         "reduced": find_reduced(tree),
+        "recipe": describe_recipe(tree, base, choices, library.compose_members),
     }

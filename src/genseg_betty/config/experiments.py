@@ -5,6 +5,7 @@ same name, whatever experiment they belong to: what it sets counts, not which on
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from genseg_betty.config.composing import default_choices
 from genseg_betty.config.folders import conf_dir
+from genseg_betty.config.naming import default_run_dir
 from genseg_betty.config.overrides import OPTIONAL
-from genseg_betty.config.wording import show
+from genseg_betty.config.preset_methods import take_members
 from genseg_betty.errors import ConfigError
 
 PARAMS = "hydra.sweeper.params"
-OOD_OF = "ood_of"
+SECOND = "second_backbone"
 Choices = Mapping[str, str | None]
 Compose = Callable[[Mapping[str, str]], tuple[DictConfig, dict[str, str | None]]]
 """Chosen members -> the tree that they compose, and the member of every group."""
@@ -53,7 +56,8 @@ def read_params(experiment: str | None, folder: Path | None) -> dict[str, Any]:
         return {}
     if not OmegaConf.is_dict(params):
         raise ConfigError([f"{file}: {PARAMS} is {params}; expected keys with their values, such as seed: 0,1,2"])
-    return {str(key).lstrip("+"): value for key, value in params.items()}
+    plain: Any = OmegaConf.to_container(params)
+    return {str(key).lstrip("+"): value for key, value in plain.items()}
 
 
 def read_swept_lines(experiment: str | None, folder: Path | None, given: Collection[str]) -> list[str]:
@@ -62,23 +66,50 @@ def read_swept_lines(experiment: str | None, folder: Path | None, given: Collect
     return [f"{key}={value}" for key, value in params.items() if key not in given]
 
 
-def compose_without_experiment(choices: Choices, compose: Compose) -> tuple[DictConfig, Choices]:
-    """What all groups compose without experiment and scale, and their members: cells are named by both."""
-    kept = {group: member for group, member in choices.items() if group not in OPTIONAL}
-    tree, _ = compose({group: member for group, member in kept.items() if member is not None})
-    return tree, kept
+@dataclass(frozen=True)
+class Naming:
+    """What the name of a Run is made of.
 
+    Args:
+        base: the tree as the members of all groups compose it.
+        choices: these members.
+        overridden: the dotted keys that differ from it.
+    """
 
-def find_changed_keys(tree: DictConfig, plain: DictConfig) -> set[str]:
-    """The dotted keys in which two trees differ."""
-    leaves, others = flatten_values(tree), flatten_values(plain)
-    return {key for key in leaves.keys() | others.keys() if leaves.get(key) != others.get(key)}
+    base: DictConfig
+    choices: Choices
+    overridden: set[str]
+
+    def name_run(
+        self, config: dict[str, Any], tree: DictConfig, is_cell: bool, compose: Compose, preset: Choices
+    ) -> str:
+        """The default directory of a Run.
+
+        Args:
+            tree: the composed tree with the user's values, from which `config` was made.
+            is_cell: whether it is a cell of an experiment that is a sweep.
+            preset: the members that came with the method.
+        """
+        naming = self._leave_out_experiment(tree, compose) if is_cell or self.choices.get("scale") else self
+        defaults = {**default_choices(), **preset}
+        return default_run_dir(config, naming.base, naming.overridden, naming.choices, defaults)
+
+    def _leave_out_experiment(self, tree: DictConfig, compose: Compose) -> "Naming":
+        """The same for a cell of an experiment: what that sets is named as if the user had set it."""
+        kept = {group: member for group, member in self.choices.items() if group not in OPTIONAL}
+        plain, _ = compose({group: member for group, member in kept.items() if member is not None})
+        take_members(plain.method)
+        if SECOND in self.base:
+            plain[SECOND] = self.base[SECOND]
+        leaves, usual = flatten_values(tree), flatten_values(plain)
+        changed = {key for key in leaves.keys() | usual.keys() if leaves.get(key) != usual.get(key)}
+        return Naming(plain, kept, changed | self.overridden)
 
 
 def flatten_values(section: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value as written, interpolations among them; a list is one value."""
     flat: dict[str, Any] = {}
-    found = OmegaConf.to_container(section) if OmegaConf.is_config(section) else section
+    found: Any = OmegaConf.to_container(section) if OmegaConf.is_config(section) else section
     for key, value in found.items():
         dotted = f"{prefix}{key}"
         if isinstance(value, dict) and value:
@@ -86,19 +117,3 @@ def flatten_values(section: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[dotted] = value
     return flat
-
-
-def choose_ood(tree: DictConfig, dataset: str | None, names: Collection[str], problems: list[str]) -> None:
-    """Take `ood_of` of an experiment out of the tree, and set `ood` to the list that it has for the chosen dataset.
-
-    `ood_of: {isic: [ph2], jsrt: [nlm_mc]}` says which others a dataset of a sweep is tested on.
-    """
-    found = tree.pop(OOD_OF, None)
-    if found is None:
-        return
-    lists = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
-    if not isinstance(lists, dict) or not lists.keys() <= set(names):
-        problems.append(f"{OOD_OF}={show(lists)}: expected {{dataset: [others], …}} with names of datasets")
-        return
-    if dataset in lists:
-        tree.ood = lists[dataset]

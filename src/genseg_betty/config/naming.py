@@ -78,6 +78,14 @@ def find_run_label_faults(
     return faults
 
 
+def fill_names(config: dict[str, Any], choices: Choices) -> None:
+    """Name each section that has no name after the chosen member of its group."""
+    for group, choice in choices.items():
+        section = config.get(group, {})
+        if "name" in section:
+            section["name"] = section["name"] or choice
+
+
 def name_count(run_dir: str, n_labelled: int | str) -> str:
     """The name with the number of labelled images in force, or with a pattern for all of them."""
     return run_dir.replace(OPEN, f"-n{n_labelled}-", 1)

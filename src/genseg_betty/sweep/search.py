@@ -1,0 +1,223 @@
+"""Search over hyper-parameters: Optuna proposes values, each trial is a Run, its validation score is what counts.
+
+Hydra's own sweeper for Optuna wants an old version of it; the loop here asks for values and tells scores. The study is
+one file, a journal of JSON lines. A search that was stopped goes on, first with the trial that was under way. Test sets
+have no part in it, though every Run is tested as ever.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+
+import genseg_betty
+from genseg_betty.config import compose, user_folder
+from genseg_betty.config.override_grammar import parse_lines
+from genseg_betty.config.wording import show
+from genseg_betty.data.inspect.counting import require_dataset_folders
+from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.files import atomic_write, bounded_json, to_json
+from genseg_betty.report import build_report
+from genseg_betty.run import Run
+from genseg_betty.terminal import align_columns, say
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+STUDY, RUNS, REPORT = "study.jsonl", "runs.json", "report.html"
+MOST_BYTES = 2**26
+INSTALL = "pip install 'genseg-betty[search]'"
+EXPECTED = (
+    "expected values to search among: choice(a,b), range(1,9), interval(1e-4,1e-2) or tag(log,interval(1e-4,1e-2))"
+)
+
+
+def run_search(
+    overrides: Sequence[str], trials: int, folder: Path, config_dir: str | Path | None = None, seed: int = 0
+) -> int:
+    """Train until `trials` trials have ended, and tell the best. Returns the exit status: 1 where none has a score.
+
+    Args:
+        overrides: those with choice(…), range(…) or interval(…) are searched, the others hold for every trial.
+        folder: of the study and its report; a search in it goes on.
+        seed: of the sampler.
+
+    Raises:
+        ConfigError: before anything is trained, if a value is invalid or its data are not there.
+        Interrupted: a signal came; the same command goes on with that trial.
+    """
+    if find_spec("optuna") is None:
+        raise UserError(f"genseg search needs Optuna, which is missing: {INSTALL}")
+    own = user_folder(config_dir)
+    fixed, space = read_space(overrides)
+    _check_ends(fixed, space, own)
+    study = _open_study(folder)
+    for trial in _list_unfinished(study):
+        say(f"trial {trial.number + 1} of {trials} was under way: {_write_values(trial.params)}")
+        _train_trial(study, trial.number, trial.params, fixed, folder, own)
+    while len(study.trials) < trials:
+        _seed_sampler(study, seed)
+        asked = study.ask(space)
+        say(f"trial {asked.number + 1} of {trials}: {_write_values(asked.params)}")
+        _train_trial(study, asked.number, asked.params, fixed, folder, own)
+    return _conclude(study, folder)
+
+
+def read_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, "BaseDistribution"]]:
+    """The overrides that hold for every trial, and what is searched: key -> distribution. Raises ConfigError."""
+    problems: list[str] = []
+    fixed: list[str] = []
+    space: dict[str, BaseDistribution] = {}
+    for override in parse_lines(overrides, problems):
+        if not override.is_sweep_override():
+            fixed.append(str(override.input_line))
+            continue
+        try:
+            space[override.get_key_element().lstrip("+")] = _make_distribution(override)
+        except (TypeError, ValueError) as error:
+            problems.append(f"{show(override.input_line)}: {error}")
+    if not space and not problems:
+        problems.append(f"nothing to search; {EXPECTED} of at least one key")
+    if problems:
+        raise ConfigError(problems, "in the search, of which nothing was trained")
+    return fixed, space
+
+
+def _make_distribution(override: Override) -> "BaseDistribution":
+    """Raises ValueError, TypeError for what cannot be searched."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    values = override.value()
+    if isinstance(values, ChoiceSweep | RangeSweep):
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    if isinstance(values, IntervalSweep):
+        assert values.start is not None
+        assert values.end is not None
+        is_log = "log" in values.tags
+        if isinstance(values.start, int) and isinstance(values.end, int):
+            return IntDistribution(values.start, values.end, log=is_log)
+        return FloatDistribution(float(values.start), float(values.end), log=is_log)
+    raise ValueError(EXPECTED)
+
+
+def _check_ends(fixed: Sequence[str], space: Mapping[str, "BaseDistribution"], config_dir: Path | None) -> None:
+    """Compose a training with the first, and one with the last value of every key. Raises ConfigError, UserError."""
+    problems: dict[str, None] = {}
+    for end in (0, -1):
+        lines = [f"{key}={_find_ends(distribution)[end]}" for key, distribution in space.items()]
+        try:
+            config = compose([*fixed, *lines], config_dir)
+        except ConfigError as error:
+            problems |= dict.fromkeys(error.problems)
+        else:
+            require_dataset_folders(config)
+    if problems:
+        raise ConfigError(list(problems), "in the search, of which nothing was trained")
+
+
+def _find_ends(distribution: Any) -> Sequence[Any]:
+    choices = getattr(distribution, "choices", None)
+    return choices if choices else (distribution.low, distribution.high)
+
+
+def _open_study(folder: Path) -> "Study":
+    """The study in a folder, which is made if it is not there."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = JournalStorage(JournalFileBackend(str(folder / STUDY)))
+    return optuna.create_study(storage=storage, study_name="genseg", direction="maximize", load_if_exists=True)
+
+
+def _list_unfinished(study: "Study") -> list["FrozenTrial"]:
+    from optuna.trial import TrialState
+
+    return study.get_trials(states=(TrialState.RUNNING,))
+
+
+def _seed_sampler(study: "Study", seed: int) -> None:
+    """The next trial depends on the seed and the trials before it alone, not on where a search was stopped."""
+    from optuna.samplers import TPESampler
+
+    study.sampler = TPESampler(seed=seed + len(study.trials))
+
+
+def _train_trial(
+    study: "Study",
+    number: int,
+    params: Mapping[str, Any],
+    fixed: Sequence[str],
+    folder: Path,
+    config_dir: Path | None,
+) -> None:
+    """Train a trial and tell its score. One that fails has none, and the others go on."""
+    from optuna.trial import TrialState
+
+    lines = [f"{key}={value}" for key, value in params.items()]
+    try:
+        run = genseg_betty.train([*fixed, *lines], config_dir)
+        score = read_score(run)
+    except UserError as error:
+        say(f"genseg: trial {number + 1} failed: {error}", file=sys.stderr)
+        study.tell(number, state=TrialState.FAIL)
+        return
+    _keep_run(folder, number, run.path)
+    study.tell(number, score)
+    say(f"trial {number + 1}: validation {score:.4f}")
+
+
+def read_score(run: Run) -> float:
+    """The validation score of the weights that the Run ended with: its best or its last. Raises UserError."""
+    validation = run.read_results().get("validation", {})
+    score = validation.get("best" if run.config.trainer.select == "best" else "last")
+    if not isinstance(score, int | float):
+        raise UserError(f"{run.path} has no validation score: results.json says {show(score)}")
+    return float(score)
+
+
+def _keep_run(folder: Path, number: int, path: Path) -> None:
+    """Keep where the Run of a trial lies."""
+    runs = _read_runs(folder) | {str(number): str(path)}
+    atomic_write(folder / RUNS, to_json(runs).encode())
+
+
+def _read_runs(folder: Path) -> dict[str, str]:
+    """Number of a trial -> directory of its Run."""
+    try:
+        found = bounded_json(folder / RUNS, MOST_BYTES)
+        return {str(number): str(path) for number, path in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _conclude(study: "Study", folder: Path) -> int:
+    """Tell every trial, the best first, and compare their Runs in a report. Returns the exit status."""
+    scored = [trial for trial in study.trials if trial.value is not None]
+    if not scored:
+        say("genseg: no trial has a validation score", file=sys.stderr)
+        return 1
+    scored.sort(key=lambda trial: -float(trial.value or 0.0))
+    keys = list(scored[0].params)
+    rows = [["trial", *keys, "validation"]]
+    for trial in scored:
+        values = [str(trial.params.get(key, "")) for key in keys]
+        rows.append([str(trial.number + 1), *values, f"{trial.value:.4f}"])
+    say(*align_columns(rows))
+    say(f"best: {_write_values(scored[0].params)}")
+    runs = _read_runs(folder)
+    paths = [Path(runs[str(trial.number)]) for trial in scored if str(trial.number) in runs]
+    if paths:
+        say(f"all of them compared: {build_report(paths, folder / REPORT)}")
+    return 0
+
+
+def _write_values(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in params.items())
