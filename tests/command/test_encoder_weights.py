@@ -70,6 +70,18 @@ def test_the_packages_are_dependencies() -> None:
 
 
 @pytest.mark.parametrize("backbone", ["unet", "deeplab"])
+def test_a_folder_of_ones_own_starts_from_installed_weights(backbone: str) -> None:
+    """Whatever the trainer, but for the paper's; other datasets as their publishers' papers do, from scratch."""
+    chosen = [f"backbone={backbone}", "dataset=folder"]
+    assert compose(chosen).backbone.encoder_weights == "lite0"
+    assert compose([*chosen, "trainer=paper"]).backbone.encoder_weights is None
+    assert compose([*chosen, "backbone.encoder_weights=null"]).backbone.encoder == USUAL[backbone]
+    assert compose([*chosen, "backbone.encoder=resnet18"]).backbone.encoder_weights is None
+    assert compose([*chosen, "dataset.encoder_weights=lite2"]).backbone.encoder == INSTALLED["lite2"].encoder
+    assert compose([f"backbone={backbone}", "dataset=fuseg"]).backbone.encoder_weights is None
+
+
+@pytest.mark.parametrize("backbone", ["unet", "deeplab"])
 def test_the_quick_preset_starts_from_installed_weights(backbone: str) -> None:
     quick = ["trainer=quick", f"backbone={backbone}"]
     section = compose(quick).backbone

@@ -74,6 +74,7 @@ class DatasetConfig:
     channels: Literal[1, 3] | None = None
     intensity: Literal["8-bit", "percentiles", "each"] | Window | None = None
     spacing: tuple[Step, Step, Step] | None = None
+    encoder_weights: Word | None = None
     n_labelled: Several | None = None
     n_test: Count | None = None
     ood: OtherDatasets = field(default_factory=list)
