@@ -1,6 +1,5 @@
 """Reports: one HTML page and one CSV for a Run or several. Reads Runs on disk, imports no model code."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,7 @@ from genseg_betty.report.case_file import COLUMNS_OF_CASES, write_cases
 from genseg_betty.report.contrasts import compare_groups
 from genseg_betty.report.groups import group_runs
 from genseg_betty.report.page import build_page
-from genseg_betty.report.reading import read_record
-from genseg_betty.report.record import Record
+from genseg_betty.report.reading import read_all_records
 from genseg_betty.report.score_file import COLUMNS, write_scores
 
 # What the files of every report begin with.
@@ -25,22 +23,21 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
 
     Of several Runs the scores of all their cases are written beside it: page.csv and page-cases.csv.
 
-    What a Run lacks (it is unfinished, a file is damaged) is said on the page. A Run named twice counts once. A
-    directory that is no Run, or whose config cannot be read, is left out with a warning.
+    What a Run lacks (it is unfinished, a file is damaged) is said on the page. A Run named twice counts once. What is
+    no Run is left out with a warning that names it.
 
     Raises:
         UserError: no Runs, none that can be read, files at the place of these that are no report, or `out` cannot
             be written.
     """
-    paths = [Path(path).expanduser().resolve() for path in runs]
-    if not paths:
+    if not runs:
         raise UserError("a report needs at least one Run: name run directories")
     out = Path(out).expanduser()
     scores = out.with_suffix(".csv")
     if out == scores:
         raise UserError(f"{out} would be overwritten by the table of scores: name the page something.html")
     cases = out.with_name(f"{out.stem}-cases.csv")
-    records = _read_records(list(dict.fromkeys(paths)))
+    records = read_all_records(runs)
     groups = group_runs(records)
     contrasts = compare_groups(groups)
     has_several = len(records) > 1
@@ -72,25 +69,3 @@ def _require_replaceable(file: Path, beginning: bytes) -> None:
         raise UserError(
             f"{file} is there already and is no report: move it away, or name the page otherwise with --out"
         )
-
-
-def _read_records(paths: Sequence[Path]) -> list[Record]:
-    """The records of those that are Runs. Raises UserError where none is."""
-    records = []
-    faults = []
-    for path in paths:
-        try:
-            records.append(read_record(path))
-        except UserError as error:
-            faults.append(str(error))
-    if not records:
-        raise UserError("\n".join(faults))
-
-    # What is left out or incomplete is said at once, for the page may be opened much later.
-    told = [f"left out of the report: {fault}" for fault in faults]
-    for record in records:
-        if record.faults:
-            told.append(f"{record.path}: {'; '.join(record.faults)}")
-    for line in told:
-        warnings.warn(line, stacklevel=3)
-    return records

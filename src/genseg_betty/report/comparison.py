@@ -35,7 +35,7 @@ Scale = tuple[float, float]
 def build_comparison(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> str:
     """What the page shows of several Runs."""
     runs = f"{len(records)} Runs"
-    datasets = dict.fromkeys(record.dataset for record in records)
+    datasets = dict.fromkeys(record.dataset for record in records if not record.is_broken)
     lead = f"{len(groups)} methods over {runs} on {', '.join(datasets)}"
 
     # First what the Runs were compared for, last what only who looks for a fault unfolds.
@@ -45,11 +45,12 @@ def build_comparison(records: Sequence[Record], groups: Sequence[Group], contras
     body += build_heading("Scores")
     columns = list_columns(records)
     body += build_score_table(groups, columns, contrasts)
-    body += _draw_all_dots(groups, columns)
+    scored = [group for group in groups if group.has_scores]
+    body += _draw_all_dots(scored, columns)
     if contrasts:
         body += build_heading("Comparisons")
         body += build_contrast_table(contrasts)
-    body += build_further_scores(groups, columns)
+    body += build_further_scores(scored, columns)
     body += build_heading("Pictures")
     body += _build_gallery(groups)
     body += build_heading("Each Run")
@@ -148,7 +149,9 @@ def _build_details(record: Record) -> str:
     title = escape_text(record.name)
     title += build_element("small", escape_text(told))
     content = build_element("summary", title)
-    content += build_lead(record)
+    if not record.is_broken:
+        content += build_lead(record)
     content += build_notices(record)
-    content += build_run_section(record, "h3")
+    if not record.is_broken:
+        content += build_run_section(record, "h3")
     return build_element("details", content)

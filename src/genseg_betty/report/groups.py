@@ -42,7 +42,7 @@ class Group:
 
     @property
     def title(self) -> str:
-        method = self.first.method
+        method = self.first.path.name if self.first.is_broken else self.first.method
         return f"{method} · {self.variant}" if self.variant else method
 
     @property
@@ -50,6 +50,11 @@ class Group:
         """The title, and on what and with which networks it was trained: no other group has the same."""
         labels = self.labels
         return f"{self.title} ({labels.n_labelled} of {labels.dataset}, {labels.networks})"
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether any Run was tested at all."""
+        return any(find_test_scores(record) for record in self.records)
 
     def is_tested(self, test_set: str) -> bool:
         """Whether any Run was tested on it."""
@@ -95,9 +100,9 @@ def group_runs(records: Sequence[Record]) -> list[Group]:
 
 
 def find_reference(group: Group, groups: Sequence[Group]) -> Group | None:
-    """The first method of the same dataset, number of images and backbone; None for that one itself."""
-    alike = (other for other in groups if _find_setting(other) == _find_setting(group))
-    reference = next(alike)
+    """The first method with scores of the same dataset, number of images and backbone; None for that one itself."""
+    alike = (other for other in groups if other.has_scores and _find_setting(other) == _find_setting(group))
+    reference = next(alike, group)
     return None if reference is group else reference
 
 
@@ -113,7 +118,9 @@ def find_labels(record: Record) -> RowLabels:
 
 
 def _is_same_method(left: Record, right: Record) -> bool:
-    """Whether two Runs differ in the seed alone."""
+    """Whether two Runs differ in the seed alone; of a broken one nobody knows."""
+    if left.is_broken or right.is_broken:
+        return False
     ours = find_labels(left)._replace(generator="")
     theirs = find_labels(right)._replace(generator="")
     return find_settings(left) == find_settings(right) and ours == theirs

@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS, explain_damage
 from genseg_betty.run.names import DISTANCE_UNIT
 
+CONFIG = "config.yaml"
 MAX_CASES = 2**27
 """Bytes of one table of cases."""
 COLUMNS_OF_TEXT = ("id", DISTANCE_UNIT)
@@ -26,8 +28,45 @@ TABLE_OF_CASES = "test-"
 """What the names of these tables begin with; the name of the test set follows."""
 
 
+def read_all_records(paths: Sequence[Path]) -> list[Record]:
+    """The records of those that are Runs; the others are named in a warning. A Run named twice counts once.
+
+    Of a Run whose config cannot be read there is a record that says so. Raises UserError where no other Run is left.
+    """
+    records: dict[Path, Record] = {}
+    others = []
+    for path in paths:
+        place = Path(path).expanduser().resolve()
+        if not (place / CONFIG).is_file():
+            others.append(str(path))
+        elif place not in records:
+            records[place] = read_or_explain(place)
+    lack = f"there is no Run in {', '.join(others)}"
+    broken = ["; ".join(record.faults) for record in records.values() if record.is_broken]
+    if len(broken) == len(records):
+        advice = f"{lack}: expected {CONFIG} there. Name run directories, as given by run_dir=…"
+        raise UserError("\n".join([*broken, advice] if others else broken))
+
+    # What is left out or incomplete is said at once, for the page may be opened much later.
+    told = [f"left out of the report: {lack}"] if others else []
+    for place, record in records.items():
+        if record.faults:
+            told.append(f"{place}: {'; '.join(record.faults)}")
+    for line in told:
+        warnings.warn(line, stacklevel=3)
+    return list(records.values())
+
+
+def read_or_explain(path: Path) -> Record:
+    """The record of a Run; where its config cannot be read, one that knows the reason alone."""
+    try:
+        return read_record(path)
+    except UserError as error:
+        return Record(path=path, config={}, faults=[str(error)])
+
+
 def read_record(path: Path) -> Record:
-    """Read a Run directory. Raises UserError if it is none (no config.yaml)."""
+    """Read a Run directory. Raises UserError if it is none (no config.yaml), or its config cannot be read."""
     run = Run.open(path)
     faults: list[str] = []
     status = _read_or_note(faults, "status.json", run.read_status, {})

@@ -115,8 +115,15 @@ class Record:
         return drop_keys(self.config, NOT_SET + idle)
 
     @property
+    def is_broken(self) -> bool:
+        """Whether its config cannot be read: nothing is known of it but its name and the reason."""
+        return not self.config
+
+    @property
     def state(self) -> str:
-        """finished, running, interrupted, failed, unknown or killed (says running; the process is gone)."""
+        """finished, running, interrupted, failed, unknown, killed (says running; the process is gone) or broken."""
+        if self.is_broken:
+            return "broken"
         state = str(self.status.get("state", "unknown"))
         reached = self.results.get("iterations", self.iterations_asked)
         has_outcome = self.results.get("finished") and reached == self.iterations_asked

@@ -6,6 +6,7 @@ from genseg_betty.report.curves import draw_curves
 from genseg_betty.report.elements import build_element, build_heading, build_note, embed_picture
 from genseg_betty.report.facts import describe_making
 from genseg_betty.report.record import Record, count_nonfinite
+from genseg_betty.report.states import describe_state
 
 MAX_PICTURES = 4
 
@@ -28,21 +29,14 @@ def build_run_section(record: Record, heading: str = "h2") -> str:
 
 def build_notices(record: Record) -> str:
     """What is missing in a Run and why."""
+    if record.is_broken:
+        return build_note(describe_state(record), "notice")
     lines = list(record.faults)
     if record.state != "finished":
-        lines.insert(0, _describe_state(record))
+        lines.insert(0, describe_state(record))
     for what, count in count_nonfinite(record).items():
         lines.append(f"Not finite: {count} {what}.")
     return "".join(build_note(line, "notice") for line in lines)
-
-
-def _describe_state(record: Record) -> str:
-    """How far an unfinished Run has come."""
-    step = record.status.get("step", "?")
-    message = record.status.get("message")
-    reason = f", {message}" if message else ""
-    asked = f"({record.iterations_asked} iterations asked for)"
-    return f"This Run is not finished: {record.state} at step {step} {asked}{reason}."
 
 
 def _show_pictures(record: Record) -> str:

@@ -87,6 +87,8 @@ def _find_tests(record: Record) -> dict[str, dict[str, Any]]:
 
 def _describe_run(record: Record) -> dict[str, Any]:
     """The columns that all rows of a Run share: its results, and what the report found out itself."""
+    if record.is_broken:
+        return {"run": record.path.name, "name": record.name, "state": record.state}
     validation = as_mapping(record.results.get("validation"))
     return {
         **record.results,
