@@ -1,4 +1,4 @@
-"""`genseg report`: one page about one Run or several."""
+"""`genseg report`: one page about one Run or several, or their scores as Markdown."""
 
 import argparse
 from pathlib import Path
@@ -13,19 +13,47 @@ PAGE = Path("report.html")
 
 def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "trained", metavar="RUN", type=Path, nargs="+", help=f"{RUN_HELP}; what is no Run is named and left out"
+        "trained",
+        metavar="RUN",
+        type=Path,
+        nargs="+",
+        help=f"{RUN_HELP}; what is no Run is named and left out. Or FILE.csv of a report: its tables are printed",
     )
     parser.add_argument(
-        "--out", metavar="FILE.html", type=Path, default=PAGE, help=f"default {PAGE}; FILE.csv comes with it"
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help=f"FILE.html: a page (default {PAGE}), FILE.csv comes with it; FILE.md: the tables alone, as Markdown",
     )
+    parser.add_argument(
+        "--against",
+        metavar="METHOD",
+        help="compare all others with this method; without --out the tables are printed as Markdown",
+    )
+    parser.add_argument("--metric", metavar="SCORE", help="the score that is compared, such as dice or hd95")
 
 
 def _report_runs(options: argparse.Namespace) -> None:
-    require_some_run(options.trained)
-    from genseg_betty.report import build_report
+    paths, out, question = options.trained, options.out, (options.against, options.metric)
+    are_csv = all(path.suffix == ".csv" for path in paths)
+    if not are_csv:
+        require_some_run(paths)
+    if out is None and (are_csv or any(question)):
+        from genseg_betty.report import summarise_runs
 
-    build_report(options.trained, options.out)
-    say(options.out)
+        say(summarise_runs(paths, *question).rstrip())
+    elif out is not None and (are_csv or out.suffix == ".md"):
+        from genseg_betty.report import write_summary
+
+        say(write_summary(paths, out, *question))
+    else:
+        from genseg_betty.report import build_report
+
+        say(build_report(paths, out or PAGE, *question))
 
 
-REPORT: Action = ("One self-contained HTML page about one or more Runs.", _add_report_arguments, _report_runs)
+REPORT: Action = (
+    "One self-contained HTML page about one or more Runs, or their scores as Markdown.",
+    _add_report_arguments,
+    _report_runs,
+)

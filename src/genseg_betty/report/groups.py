@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from genseg_betty.report.method_names import MethodKey, name_methods, require_method
 from genseg_betty.report.record import Record, find_case_scores, find_settings, find_test_scores
 from genseg_betty.report.score_columns import ScoreColumn
 from genseg_betty.report.values import NONE, as_number
@@ -44,6 +45,13 @@ class Group:
     def title(self) -> str:
         method = self.first.path.name if self.first.is_broken else self.first.method
         return f"{method} · {self.variant}" if self.variant else method
+
+    @property
+    def key(self) -> MethodKey:
+        """What makes this method, as the tables have it."""
+        labels = self.labels
+        generator = labels.generator.strip(NONE)
+        return MethodKey(labels.method, self.variant, labels.dataset, labels.n_labelled, labels.backbone, generator)
 
     @property
     def full_title(self) -> str:
@@ -104,6 +112,14 @@ def find_reference(group: Group, groups: Sequence[Group]) -> Group | None:
     alike = (other for other in groups if other.has_scores and _find_setting(other) == _find_setting(group))
     reference = next(alike, group)
     return None if reference is group else reference
+
+
+def find_group(groups: Sequence[Group], name: str) -> Group:
+    """The method with scores of this name, as `name_methods` has it. Raises UserError where there is none."""
+    scored = {group.key: group for group in groups if group.has_scores}
+    found = {method: scored[key] for key, method in name_methods(list(scored)).items()}
+    require_method(name, list(found))
+    return found[name]
 
 
 def find_labels(record: Record) -> RowLabels:

@@ -33,6 +33,8 @@ def read_all_records(paths: Sequence[Path]) -> list[Record]:
 
     Of a Run whose config cannot be read there is a record that says so. Raises UserError where no other Run is left.
     """
+    if not paths:
+        raise UserError("a report needs at least one Run: name run directories")
     records: dict[Path, Record] = {}
     others = []
     for path in paths:
@@ -62,7 +64,7 @@ def read_or_explain(path: Path) -> Record:
     try:
         return read_record(path)
     except UserError as error:
-        return Record(path=path, config={}, faults=[str(error)])
+        return Record(path=path, config={}, faults=[str(error)], is_broken=True)
 
 
 def read_record(path: Path) -> Record:

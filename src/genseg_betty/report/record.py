@@ -28,6 +28,7 @@ class Record:
         cases: test set -> the rows of its table of cases.
         samples: the sample pictures of the last step.
         faults: what cannot be read, and what does not fit together, a sentence each.
+        is_broken: the config cannot be read: nothing is known of the Run but its name and the reason.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Record:
     cases: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     samples: list[Path] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    is_broken: bool = False
 
     @property
     def name(self) -> str:
@@ -113,11 +115,6 @@ class Record:
         """The config without the keys that have no part in this Run, such as those of a generator that it lacks."""
         idle = find_idle_sections(self.config.get("method"), self.has_generator, self.has_hypergradient)
         return drop_keys(self.config, NOT_SET + idle)
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether its config cannot be read: nothing is known of it but its name and the reason."""
-        return not self.config
 
     @property
     def state(self) -> str:

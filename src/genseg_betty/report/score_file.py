@@ -1,10 +1,8 @@
 """The scores of several Runs as a CSV file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from genseg_betty.files import atomic_write
 from genseg_betty.report.contrasts import Contrast, find_contrast
 from genseg_betty.report.groups import Group
 from genseg_betty.report.record import Record, find_test_scores
@@ -31,8 +29,8 @@ COLUMNS_OF_CONTRAST = (
 COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING, *COLUMNS_OF_CONTRAST)
 
 
-def write_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast], out: Path) -> None:
-    """One row per Run and test set; a Run without test scores has one row with these left empty. Raises OSError."""
+def encode_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> bytes:
+    """One row per Run and test set; a Run without test scores has one row with these left empty."""
     rows: list[dict[str, Any]] = []
     group_of = {id(record): group for group in groups for record in group.records}
     for record in records:
@@ -44,7 +42,7 @@ def write_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: 
             if contrast is not None:
                 row_of_test |= _describe_contrast(contrast)
             rows.append(row_of_test)
-    atomic_write(out, encode_table(rows, COLUMNS))
+    return encode_table(rows, COLUMNS)
 
 
 def _describe_test(record: Record, test_set: str, scores: dict[str, Any]) -> dict[str, Any]:
