@@ -85,6 +85,12 @@ def frame_table(head: str, body: str) -> str:
     return build_element("div", table, "scroll")
 
 
+def fold_part(title: str, content: str) -> str:
+    """Markup that is shown when its title is pressed."""
+    head = build_element("summary", escape_text(title))
+    return build_element("details", head + content)
+
+
 def build_figure(caption: str, content: str) -> str:
     """A figure below its caption."""
     head = build_element("figcaption", escape_text(caption))
