@@ -289,8 +289,8 @@ def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     assert status_of("report", "a", "b", "--out", "page.html") == 0
     assert status_of("report", "a") == 0
     assert report.calls == [
-        ("build_report", ([Path("a"), Path("b")], Path("page.html"), None, None), {}),
-        ("build_report", ([Path("a")], Path("report.html"), None, None), {}),
+        ("build_report", ([Path("a"), Path("b")], Path("page.html"), None, None), {"has_figures": True}),
+        ("build_report", ([Path("a")], Path("report.html"), None, None), {"has_figures": True}),
     ]
 
 

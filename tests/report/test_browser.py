@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from genseg_betty.report import build_report
+from report.pictured import add_pictures
 
 MakeRun = Callable[..., Path]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -50,7 +51,7 @@ def pages(make_run: MakeRun, tmp_path: Path) -> list[Path]:
     """Of one Run, and of several with a broken one among them."""
     broken = make_run(name="headless")
     (broken / "config.yaml").write_text("a: [")
-    runs = [make_run("vanilla"), make_run("genseg", gain=0.03), broken]
+    runs = [add_pictures(make_run("vanilla")), add_pictures(make_run("genseg", gain=0.03)), broken]
     with pytest.warns(UserWarning, match="cannot be read"):
         comparison = build_report(runs, tmp_path / "several.html")
     return [build_report(runs[:1], tmp_path / "one.html"), comparison]

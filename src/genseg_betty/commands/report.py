@@ -23,7 +23,8 @@ def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="FILE",
         type=Path,
-        help=f"FILE.html: a page (default {PAGE}), FILE.csv comes with it; FILE.md: the tables alone, as Markdown",
+        help=f"FILE.html: a page (default {PAGE}); with it come FILE.csv, and FILE-figures/ with SVG, PDF and LaTeX. "
+        "FILE.md: the tables alone, as Markdown",
     )
     parser.add_argument(
         "--against",
@@ -49,7 +50,7 @@ def _report_runs(options: argparse.Namespace) -> None:
     else:
         from genseg_betty.report import build_report
 
-        say(build_report(paths, out or PAGE, *question))
+        say(build_report(paths, out or PAGE, *question, has_figures=True))
 
 
 REPORT: Action = (

@@ -8,32 +8,46 @@ from genseg_betty.files import atomic_write, remove_leftovers
 from genseg_betty.report.case_file import COLUMNS_OF_CASES, encode_cases
 from genseg_betty.report.contrasts import Contrast, compare_groups
 from genseg_betty.report.groups import Group, find_group, group_runs
+from genseg_betty.report.latex import HEAD, write_contrast_table, write_score_table
 from genseg_betty.report.markdown import build_summary
 from genseg_betty.report.page import build_page
+from genseg_betty.report.paper_figures import draw_comparison_figures, draw_training_figures
 from genseg_betty.report.reading import read_all_records
+from genseg_betty.report.record import Record
+from genseg_betty.report.score_columns import list_columns
 from genseg_betty.report.score_file import COLUMNS, encode_scores
 from genseg_betty.report.score_tables import CASES_OF, ScoreTables, parse_table, read_score_tables
 from genseg_betty.run.names import TEST_SCORES
 
-# What the files of every report begin with.
+# What the files of every report begin with, by their suffix; a page may have any other.
 BEGINNING_OF_PAGE = b"<!DOCTYPE html>"
-BEGINNING_OF_TABLE = ",".join(COLUMNS[:2]).encode()
-BEGINNING_OF_CASES = ",".join(COLUMNS_OF_CASES[:2]).encode()
-BEGINNING_OF_MARKDOWN = b"| method |"
+BEGINNINGS = {
+    ".csv": tuple(",".join(columns[:2]).encode() for columns in (COLUMNS, COLUMNS_OF_CASES)),
+    ".md": (b"| method |",),
+    ".tex": (HEAD.encode(),),
+    ".svg": (b"<?xml",),
+    ".pdf": (b"%PDF",),
+}
 TABLE, MARKDOWN = ".csv", ".md"
 
 
-def build_report(runs: Sequence[Path], out: Path, against: str | None = None, score: str | None = None) -> Path:
+def build_report(
+    runs: Sequence[Path],
+    out: Path,
+    against: str | None = None,
+    score: str | None = None,
+    has_figures: bool = False,
+) -> Path:
     """Write the page to `out` and the scores, one row per Run and test set, to `out` with suffix .csv.
 
     Of several Runs the scores of all their cases are written beside it: page.csv and page-cases.csv.
 
-    What a Run lacks (it is unfinished, a file is damaged) is said on the page. A Run named twice counts once. What is
-    no Run is left out with a warning that names it.
+    What a Run lacks is said on the page. One named twice counts once. What is no Run is left out, with a warning.
 
     Args:
         against: name of the method that all others are compared with, as `build_summary` has it.
         score: what they are compared by.
+        has_figures: also write figures and tables for a paper, into a folder beside it: page-figures.
 
     Raises:
         UserError: no Runs, none that can be read, files at the place of these that are no report, `out` cannot be
@@ -45,16 +59,17 @@ def build_report(runs: Sequence[Path], out: Path, against: str | None = None, sc
     records = read_all_records(runs)
     groups = group_runs(records)
     contrasts = _compare_methods(groups, against, score)
-    beginnings = {out: BEGINNING_OF_PAGE, out.with_suffix(TABLE): BEGINNING_OF_TABLE}
     contents = {
         out: build_page(records, groups, contrasts).encode(),
         out.with_suffix(TABLE): encode_scores(records, groups, contrasts),
     }
     if len(records) > 1:
-        cases = out.with_name(CASES_OF.format(stem=out.stem))
-        beginnings[cases] = BEGINNING_OF_CASES
-        contents[cases] = encode_cases(groups)
-    _write_files(out, contents, beginnings)
+        contents[out.with_name(CASES_OF.format(stem=out.stem))] = encode_cases(groups)
+    if has_figures:
+        folder = out.with_name(f"{out.stem}-figures")
+        for name, content in _draw_figures(records, groups, contrasts).items():
+            contents[folder / name] = content
+    _write_files(out, contents)
     return out
 
 
@@ -80,8 +95,25 @@ def write_summary(paths: Sequence[Path], out: Path, against: str | None = None, 
     if out.suffix != MARKDOWN:
         raise UserError(f"--out {out}: of tables there is no page; expected a file with suffix {MARKDOWN}")
     content = summarise_runs(paths, against, score).encode()
-    _write_files(out, {out: content}, {out: BEGINNING_OF_MARKDOWN})
+    _write_files(out, {out: content})
     return out
+
+
+def _draw_figures(
+    records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]
+) -> dict[str, bytes]:
+    """File name -> content of what a paper takes from a report."""
+    if len(records) == 1:
+        return draw_training_figures(records[0])
+    columns = list_columns(records)
+    scored = [group for group in groups if group.has_scores]
+    if not columns:
+        return {}
+    files = draw_comparison_figures(scored, columns)
+    files["scores.tex"] = write_score_table(scored, columns).encode()
+    if contrasts:
+        files["comparisons.tex"] = write_contrast_table(contrasts).encode()
+    return files
 
 
 def _compare_methods(groups: Sequence[Group], against: str | None, score: str | None) -> list[Contrast]:
@@ -95,26 +127,29 @@ def _require_score(score: str | None) -> None:
         raise UserError(f"--metric {score}: expected one of {', '.join(TEST_SCORES)}")
 
 
-def _write_files(out: Path, contents: dict[Path, bytes], beginnings: dict[Path, bytes]) -> None:
+def _write_files(out: Path, contents: dict[Path, bytes]) -> None:
     """Write all files, or none where one would replace what is no report. Raises UserError."""
     try:
-        for file, beginning in beginnings.items():
-            _require_replaceable(file, beginning)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers([out.parent])
+        for file in contents:
+            _require_replaceable(file)
+        folders = list(dict.fromkeys(file.parent for file in contents))
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folders)
         for file, content in contents.items():
             atomic_write(file, content)
     except OSError as error:
         raise UserError(f"the report cannot be written to {out}: {error.strerror}") from error
 
 
-def _require_replaceable(file: Path, beginning: bytes) -> None:
+def _require_replaceable(file: Path) -> None:
     """Raise UserError where a file would be lost that is no report: it begins otherwise. Raises OSError."""
     if not file.is_file():
         return
+    beginnings = BEGINNINGS.get(file.suffix, (BEGINNING_OF_PAGE,))
     with file.open("rb") as opened:
-        found = opened.read(len(beginning))
-    if found and found != beginning:
+        found = opened.read(max(map(len, beginnings)))
+    if found and not found.startswith(beginnings):
         raise UserError(
             f"{file} is there already and is no report: move it away, or name the page otherwise with --out"
         )

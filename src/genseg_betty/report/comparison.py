@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from genseg_betty.report.case_gallery import count_own_cases, show_common_cases
 from genseg_betty.report.contrast_table import build_contrast_table
 from genseg_betty.report.contrasts import Contrast
 from genseg_betty.report.elements import (
@@ -17,8 +18,10 @@ from genseg_betty.report.elements import (
 )
 from genseg_betty.report.groups import Group
 from genseg_betty.report.lead import build_lead
+from genseg_betty.report.panels import find_side
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.run_section import build_notices, build_run_section
+from genseg_betty.report.sample_sizes import draw_size_curves
 from genseg_betty.report.score_columns import ScoreColumn, list_columns
 from genseg_betty.report.score_table import build_further_scores, build_score_table
 from genseg_betty.report.values import as_number
@@ -47,15 +50,19 @@ def build_comparison(records: Sequence[Record], groups: Sequence[Group], contras
     body += build_score_table(groups, columns, contrasts)
     scored = [group for group in groups if group.has_scores]
     body += _draw_all_dots(scored, columns)
+    if columns:
+        body += draw_size_curves(scored, columns)
     if contrasts:
         body += build_heading("Comparisons")
         body += build_contrast_table(contrasts)
     body += build_further_scores(scored, columns)
+    body += show_common_cases(scored, columns)
     body += build_heading("Pictures")
     body += _build_gallery(groups)
     body += build_heading("Each Run")
+    side = find_side(count_own_cases(records))
     for record in records:
-        body += _build_details(record)
+        body += _build_details(record, side)
     return body
 
 
@@ -70,8 +77,10 @@ def _warn_of_unfinished(records: Sequence[Record]) -> str:
 def _draw_all_dots(groups: Sequence[Group], columns: Sequence[ScoreColumn]) -> str:
     """For each column of the table, every seed's Dice as a dot and the mean as a bar, methods below each other."""
     figures = ""
+    trained_on = {group.first.dataset for group in groups}
     for column in columns:
-        caption = f"{column.title}: Dice of each seed, and the mean"
+        domain = "" if column.test_set in trained_on else ", out of domain"
+        caption = f"{column.title}{domain}: Dice of each seed, and the mean"
         dots = _draw_dots(groups, column)
         figures += build_figure(caption, build_element("div", dots, "dots"))
     return build_element("div", figures, "split")
@@ -139,7 +148,7 @@ def _build_gallery(groups: Sequence[Group]) -> str:
     return build_element("div", shown, "gallery")
 
 
-def _build_details(record: Record) -> str:
+def _build_details(record: Record, side: int) -> str:
     """Everything about one Run, folded away behind its name and scores."""
     scores = []
     for test_set, found in find_test_scores(record).items():
@@ -153,5 +162,5 @@ def _build_details(record: Record) -> str:
         content += build_lead(record)
     content += build_notices(record)
     if not record.is_broken:
-        content += build_run_section(record, "h3")
+        content += build_run_section(record, side, "h3")
     return build_element("details", content)

@@ -14,7 +14,7 @@ from genseg_betty.report.row_contrasts import compare_cases, compare_seeds, find
 from genseg_betty.report.score_tables import Methods, Row, ScoreTables, group_rows
 from genseg_betty.report.values import NONE
 from genseg_betty.report.wording import name_score
-from genseg_betty.run.names import DICE
+from genseg_betty.run.names import CONSTANT, DICE
 from genseg_betty.statistics import summarise
 
 TABLE_NOTE = "{score}: mean ± standard deviation (n − 1) over seeds, and their number."
@@ -22,7 +22,7 @@ SEEDS_ALONE = "Over seeds alone: the scores of cases are in {file} of a report, 
 
 
 def build_summary(tables: ScoreTables, against: str | None = None, score: str | None = None) -> str:
-    """Markdown: the table of scores, that of comparisons, and a line for each Run without scores.
+    """Markdown: the table of scores, that of comparisons, and a line for each Run whose scores say nothing.
 
     Args:
         against: the method that all others are compared with; None: the first one listed of the same dataset, number
@@ -42,7 +42,7 @@ def build_summary(tables: ScoreTables, against: str | None = None, score: str | 
         require_method(against, list(methods))
     parts = [_tabulate_scores(methods, score), TABLE_NOTE.format(score=name_score(score))]
     parts += _list_comparisons(tables, methods, against, score)
-    parts += _list_untested(tables.scores)
+    parts += _list_warnings(tables.scores)
     return "\n\n".join(parts) + "\n"
 
 
@@ -102,9 +102,14 @@ def _find_references(tables: ScoreTables, methods: Methods, against: str | None)
     return references
 
 
-def _list_untested(rows: Sequence[Row]) -> list[str]:
-    """A list of the Runs without scores, with their states; nothing where there are none."""
-    lines = [f"- {row['run']}: no scores, {row.get('state') or 'unknown'}" for row in rows if not row["test_set"]]
+def _list_warnings(rows: Sequence[Row]) -> list[str]:
+    """A list of the Runs without scores, and of those that predict one class everywhere; nothing where all is well."""
+    lines = []
+    for row in rows:
+        if not row["test_set"]:
+            lines.append(f"- {row['run']}: no scores, {row.get('state') or 'unknown'}")
+        elif row.get(CONSTANT):
+            lines.append(f"- {row['run']}: every prediction on {row['test_set']} is all {row[CONSTANT]}")
     return ["\n".join(lines)] if lines else []
 
 

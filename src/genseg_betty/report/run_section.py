@@ -6,16 +6,16 @@ from genseg_betty.report.curves import draw_curves
 from genseg_betty.report.elements import build_element, build_heading, build_note, embed_picture
 from genseg_betty.report.facts import describe_making
 from genseg_betty.report.record import Record, count_nonfinite
-from genseg_betty.report.states import describe_state
+from genseg_betty.report.states import describe_state, list_constants
 
 MAX_PICTURES = 4
 
 
-def build_run_section(record: Record, heading: str = "h2") -> str:
-    """The parts of one Run that there is something for, each under a heading."""
+def build_run_section(record: Record, side: int, heading: str = "h2") -> str:
+    """The parts of one Run that there is something for, each under a heading; `side`: of the pictures of test cases."""
     parts = {
         "Pictures": _show_pictures(record),
-        "Cases": describe_cases(record),
+        "Cases": describe_cases(record, side),
         "Training": draw_curves(record),
         "Architecture": draw_architecture(record),
         "How it was made": describe_making(record),
@@ -34,6 +34,7 @@ def build_notices(record: Record) -> str:
     lines = list(record.faults)
     if record.state != "finished":
         lines.insert(0, describe_state(record))
+    lines += list_constants(record)
     for what, count in count_nonfinite(record).items():
         lines.append(f"Not finite: {count} {what}.")
     return "".join(build_note(line, "notice") for line in lines)

@@ -8,7 +8,7 @@ from genseg_betty.report.groups import Group
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.score_columns import digest_cases
 from genseg_betty.report.values import NONE, as_mapping
-from genseg_betty.run.names import CASES, DISTANCE_UNIT, TEST_SCORES
+from genseg_betty.run.names import CASES, CONSTANT, DISTANCE_UNIT, TEST_SCORES
 from genseg_betty.run.tables import encode_table
 
 COLUMNS_OF_RUN = (
@@ -26,7 +26,7 @@ COLUMNS_OF_CONTRAST = (
     "cases_left_out_of_other", "difference", "interval_low", "interval_high", "p_t", "p_wilcoxon", "p_holm", "marked",
 )  # fmt: skip
 """Behind the first two the same in all rows of a method on a test set: how it compares, as the page says."""
-COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING, *COLUMNS_OF_CONTRAST)
+COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING, *COLUMNS_OF_CONTRAST, CONSTANT)
 
 
 def encode_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> bytes:
@@ -55,6 +55,7 @@ def _describe_test(record: Record, test_set: str, scores: dict[str, Any]) -> dic
         "out_of_domain": int(is_foreign),
         "cases_sha256": digest_cases(record, test_set),
         "metric": record.metric,
+        CONSTANT: scores.get(CONSTANT),
     }
 
 

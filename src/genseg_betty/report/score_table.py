@@ -11,7 +11,7 @@ from genseg_betty.report.score_columns import UNKNOWN, ScoreColumn, describe_ove
 from genseg_betty.report.states import explain_lack
 from genseg_betty.report.values import NONE
 from genseg_betty.report.wording import name_score
-from genseg_betty.run.names import ASSD, DISTANCE_UNIT, HD95, SCORES, TEST_SCORES
+from genseg_betty.run.names import ASSD, CONSTANT, DICE, DISTANCE_UNIT, HD95, SCORES, TEST_SCORES
 from genseg_betty.statistics import Summary
 
 TABLE_NOTE = (
@@ -129,7 +129,21 @@ def _build_cell(group: Group, column: ScoreColumn, score: str, is_higher: bool) 
         content += f" {STAR}"
         css = "score best"
     content += build_element("small", f"n = {summary.n}")
+    if score == DICE:
+        for note in _list_constants(group, column):
+            content += build_element("small", escape_text(note))
     return build_element("td", content, css)
+
+
+def _list_constants(group: Group, column: ScoreColumn) -> list[str]:
+    """What the predictions are where they are all one class, and of which seed."""
+    notes = []
+    for record in group.records:
+        if column.holds_run(record):
+            constant = find_test_scores(record)[column.test_set].get(CONSTANT)
+            if constant:
+                notes.append(f"all {constant}" if len(group.records) == 1 else f"seed {record.seed}: all {constant}")
+    return notes
 
 
 def _format_summary(summary: Summary) -> str:

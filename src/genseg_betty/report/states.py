@@ -1,7 +1,17 @@
-"""How far a Run has come that is not finished, and why a method has no scores."""
+"""What is to be said of a Run before its scores: how far it has come, why it has none, and if they mean nothing."""
 
 from genseg_betty.report.groups import Group
-from genseg_betty.report.record import Record
+from genseg_betty.report.record import Record, find_test_scores
+from genseg_betty.run.names import CONSTANT
+
+
+def list_constants(record: Record) -> list[str]:
+    """A sentence for each test set on which a Run predicts the same class everywhere."""
+    sentences = []
+    for test_set, scores in find_test_scores(record).items():
+        if scores.get(CONSTANT):
+            sentences.append(f"{test_set}: every prediction is all {scores[CONSTANT]}, whatever the image shows.")
+    return sentences
 
 
 def describe_state(record: Record) -> str:
