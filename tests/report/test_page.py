@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -161,6 +162,18 @@ def test_the_csv_has_the_further_scores(make_run: MakeRun, tmp_path: Path) -> No
     columns = ["recall", "hd95", "assd", "surface_dice", "distance_unit"]
     assert [first[column] for column in columns] == ["0.5", "3.5", "", "0.75", "mm"]
     assert [second[column] for column in columns] == [""] * 5
+
+
+def test_synthetic_and_validation_images_have_galleries_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
+    """One picture of each method that has one, of its first seed."""
+    vanilla, *genseg = make_run("vanilla"), make_run(), make_run(seed=1)
+    for run in genseg:
+        shutil.copyfile(run / "samples" / "validation-000450.png", run / "samples" / "synthetic-000450.png")
+    words = " ".join(Page(build_report([vanilla, *genseg], tmp_path / "page.html")).words.split())
+    shown = words[words.index("Pictures") : words.index("Each Run")]
+    assert shown.startswith("Pictures Synthetic images genseg, seed 0 Validation images vanilla, seed 0 genseg, seed 0")
+    alone = " ".join(Page(build_report([vanilla, make_run("vanilla", 1)], tmp_path / "page.html")).words.split())
+    assert "Synthetic images" not in alone
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from genseg_betty.report.case_gallery import count_own_cases, show_common_cases
 from genseg_betty.report.contrast_table import build_contrast_table
@@ -30,6 +30,8 @@ from genseg_betty.run.names import DICE
 
 MAX_GALLERY = 12
 """The most pictures beside each other."""
+SYNTHETIC = "synthetic"
+"""What the names of pictures begin with that show what a generator draws."""
 
 Scale = tuple[float, float]
 """Both ends of a track: multiples of 0.05."""
@@ -38,8 +40,9 @@ Scale = tuple[float, float]
 def build_comparison(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> str:
     """What the page shows of several Runs."""
     runs = f"{len(records)} Runs"
-    datasets = dict.fromkeys(record.dataset for record in records if not record.is_broken)
-    lead = f"{len(groups)} methods over {runs} on {', '.join(datasets)}"
+    known = [group for group in groups if not group.first.is_broken]
+    datasets = dict.fromkeys(group.first.dataset for group in known)
+    lead = f"{len(known)} methods over {runs} on {', '.join(datasets)}"
 
     # First what the Runs were compared for, last what only who looks for a fault unfolds.
     body = build_heading(f"Comparison of {runs}", "h1")
@@ -58,7 +61,7 @@ def build_comparison(records: Sequence[Record], groups: Sequence[Group], contras
     body += build_further_scores(scored, columns)
     body += show_common_cases(scored, columns)
     body += build_heading("Pictures")
-    body += _build_gallery(groups)
+    body += _build_galleries(groups)
     body += build_heading("Each Run")
     side = find_side(count_own_cases(records))
     for record in records:
@@ -135,17 +138,27 @@ def _draw_mark(tag: str, score: float, scale: Scale) -> str:
     return build_element(tag, style=f"left:{share:.2%}")
 
 
-def _build_gallery(groups: Sequence[Group]) -> str:
-    """The pictures of the first Run of each method that has any."""
+def _build_galleries(groups: Sequence[Group]) -> str:
+    """What the generators draw, and what the segmenters make of validation images: a picture a method."""
+    synthetic = _build_gallery(groups, lambda name: name.startswith(SYNTHETIC))
+    others = _build_gallery(groups, lambda name: not name.startswith(SYNTHETIC))
+    shown = ""
+    if synthetic:
+        shown += build_heading("Synthetic images", "h3") + synthetic
+    if others:
+        shown += build_heading("Validation images", "h3") + others
+    return shown or build_note("No sample pictures yet.", "missing")
+
+
+def _build_gallery(groups: Sequence[Group], is_shown: Callable[[str], bool]) -> str:
+    """The picture of the first Run of each method that has one by such a name."""
     shown = ""
     for group in groups[:MAX_GALLERY]:
-        record = next((record for record in group.records if record.samples), None)
-        if record is not None:
-            caption = f"{group.title}, seed {record.seed}"
-            shown += embed_picture(record.samples[0], caption)
-    if not shown:
-        return build_note("No sample pictures yet.", "missing")
-    return build_element("div", shown, "gallery")
+        pictures = [(record, path) for record in group.records for path in record.samples if is_shown(path.name)]
+        if pictures:
+            record, path = pictures[0]
+            shown += embed_picture(path, f"{group.title}, seed {record.seed}")
+    return build_element("div", shown, "gallery") if shown else ""
 
 
 def _build_details(record: Record, side: int) -> str:

@@ -48,7 +48,7 @@ def build_summary(tables: ScoreTables, against: str | None = None, score: str | 
 
 def _find_metric(rows: Sequence[Row]) -> str:
     """The score that the datasets are judged by, where they agree."""
-    found = {row.get("metric") or DICE for row in rows}
+    found = {row.get("metric") or DICE for row in rows if row["test_set"]}
     return found.pop() if len(found) == 1 else DICE
 
 

@@ -4,12 +4,13 @@ Those of the page take their colours and fonts from it; these stand alone, so ma
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from genseg_betty.files import file_label
 from genseg_betty.report.groups import Group
+from genseg_betty.report.metric_rows import Points
 from genseg_betty.report.record import Record
 from genseg_betty.report.sample_sizes import SizeCurve, find_size_curves
 from genseg_betty.report.score_columns import ScoreColumn
@@ -87,7 +88,7 @@ def _draw_sizes(axes: Axes, curves: Sequence[SizeCurve], title: str) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_validation(axes: Axes, curves: dict[str, Sequence[tuple[float, float]]]) -> None:
+def _draw_validation(axes: Axes, curves: Mapping[str, Points]) -> None:
     for colour, (score, points) in zip(COLOURS, curves.items(), strict=False):
         steps = [step for step, _ in points]
         values = [value for _, value in points]
@@ -107,6 +108,6 @@ def _draw_in_formats(name: str, draw: Callable[[Axes], None], height: float) -> 
         draw(figure.add_subplot())
         for kind, metadata in FORMATS.items():
             encoded = io.BytesIO()
-            figure.savefig(encoded, format=kind, metadata=metadata)  # type: ignore[arg-type]
+            figure.savefig(encoded, format=kind, metadata=metadata)
             files[f"{name}.{kind}"] = encoded.getvalue()
     return files
