@@ -176,6 +176,19 @@ def test_synthetic_and_validation_images_have_galleries_of_their_own(make_run: M
     assert "Synthetic images" not in alone
 
 
+def test_a_page_of_many_runs_leaves_out_the_samples_of_the_last_ones(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [make_run("vanilla", seed) for seed in range(3)]
+    counts = []
+    for most in (3, 1):
+        monkeypatch.setattr("genseg_betty.report.comparison.MAX_SAMPLED", most)
+        page = Page(build_report(runs, tmp_path / "page.html"))
+        counts.append(sum(tag == "img" for tag, _ in page.tags))
+        assert page.words.count("its own report shows them") == 3 - most
+    assert counts == [1 + 3, 1 + 1]  # one of the method, and one of each Run
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun) -> None:
     runs = [
         make_run(seed=0),

@@ -30,6 +30,8 @@ from genseg_betty.run.names import DICE
 
 MAX_GALLERY = 12
 """The most pictures beside each other."""
+MAX_SAMPLED = 50
+"""Of so many Runs the sample pictures are shown, or the page would be too large to send."""
 SYNTHETIC = "synthetic"
 """What the names of pictures begin with that show what a generator draws."""
 
@@ -64,8 +66,8 @@ def build_comparison(records: Sequence[Record], groups: Sequence[Group], contras
     body += _build_galleries(groups)
     body += build_heading("Each Run")
     side = find_side(count_own_cases(records))
-    for record in records:
-        body += _build_details(record, side)
+    for number, record in enumerate(records):
+        body += _build_details(record, side, has_samples=number < MAX_SAMPLED)
     return body
 
 
@@ -161,7 +163,7 @@ def _build_gallery(groups: Sequence[Group], is_shown: Callable[[str], bool]) -> 
     return build_element("div", shown, "gallery") if shown else ""
 
 
-def _build_details(record: Record, side: int) -> str:
+def _build_details(record: Record, side: int, has_samples: bool) -> str:
     """Everything about one Run, folded away behind its name and scores."""
     scores = []
     for test_set, found in find_test_scores(record).items():
@@ -175,5 +177,5 @@ def _build_details(record: Record, side: int) -> str:
         content += build_lead(record)
     content += build_notices(record)
     if not record.is_broken:
-        content += build_run_section(record, side, "h3")
+        content += build_run_section(record, side, "h3", has_samples)
     return build_element("details", content)

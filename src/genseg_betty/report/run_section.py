@@ -9,12 +9,20 @@ from genseg_betty.report.record import Record, count_nonfinite
 from genseg_betty.report.states import describe_state, list_constants
 
 MAX_PICTURES = 4
+ELSEWHERE = (
+    "So many Runs are on this page that the sample pictures of this one are left out: its own report shows them."
+)
 
 
-def build_run_section(record: Record, side: int, heading: str = "h2") -> str:
-    """The parts of one Run that there is something for, each under a heading; `side`: of the pictures of test cases."""
+def build_run_section(record: Record, side: int, heading: str = "h2", has_samples: bool = True) -> str:
+    """The parts of one Run that there is something for, each under a heading.
+
+    Args:
+        side: pixels of the longer side of the pictures of test cases.
+        has_samples: whether the sample pictures of its training are shown too.
+    """
     parts = {
-        "Pictures": _show_pictures(record),
+        "Pictures": _show_pictures(record) if has_samples else build_note(ELSEWHERE),
         "Cases": describe_cases(record, side),
         "Training": draw_curves(record),
         "Architecture": draw_architecture(record),
