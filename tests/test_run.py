@@ -101,11 +101,14 @@ def test_auto_starts_anew_where_a_killed_run_left_no_checkpoint(tmp_path: Path) 
     with Run.start(tmp_path, CONFIG) as run:
         run.log(1, "joint", {"generator": 0.5})
         (run.samples_dir / "0001.png").touch()
+        (run.samples_dir / "test-nlm_mc-best-image.jpg").touch()
+        run.write_json("pictures.json", {"nlm_mc": []})
     (tmp_path / ".metrics.csv.genseg-tmp").touch()
     with Run.start(tmp_path, changed(seed=1)) as run:
         assert not run.resuming
         assert run.metrics() == []
         assert list(run.samples_dir.iterdir()) == []
+        assert not (tmp_path / "pictures.json").exists()
         assert run.config.seed == 1
     assert not list(tmp_path.glob(".*"))
 

@@ -287,7 +287,11 @@ def test_evaluate_folders(inference: Calls, capsys: pytest.CaptureFixture[str]) 
 def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     report = stand_in(monkeypatch, "genseg_betty.report", "build_report")
     assert status_of("report", "a", "b", "--out", "page.html") == 0
-    assert report.calls == [("build_report", ([Path("a"), Path("b")], Path("page.html")), {})]
+    assert status_of("report", "a") == 0
+    assert report.calls == [
+        ("build_report", ([Path("a"), Path("b")], Path("page.html"), None, None), {"has_figures": True}),
+        ("build_report", ([Path("a")], Path("report.html"), None, None), {"has_figures": True}),
+    ]
 
 
 @pytest.mark.parametrize(("errors", "status"), [([], 0), (["missing_mask"], 1)])

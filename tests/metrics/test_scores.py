@@ -95,3 +95,19 @@ def test_means_of_classes() -> None:
     assert (scar["dice"], scar["hd95"], ulcer["dice"], ulcer["hd95"]) == (0.5, 1.5, 0.5, 0.0)
     assert (summary["hd95"], summary["undefined_distances"]) == (0.75, 1)  # of 1.5 in the first case, 0 in the second
     assert describe_scores(summary)[2:] == ["scar: Dice 0.500, Jaccard 0.500", "ulcer: Dice 0.500, Jaccard 0.500"]
+
+
+@pytest.mark.parametrize(("predictions", "constant"), [
+    ([EMPTY, EMPTY], "background"),
+    ([EMPTY + 1, EMPTY + 1], "scar"),
+    ([EMPTY + 2, EMPTY + 2], "ulcer"),
+    ([EMPTY, EMPTY + 1], None),
+    ([EMPTY, POINT], None),
+    ([POINT, POINT], None),
+])  # fmt: skip
+def test_predictions_of_one_class_alone_are_named(predictions: list[np.ndarray], constant: str | None) -> None:
+    summary = summarise(*((prediction, FAR, None) for prediction in predictions), classes=SEVERAL)
+    assert summary.get("constant_prediction") == constant
+    assert ("constant_prediction" in summary) == (constant is not None)
+    if constant:
+        assert describe_scores(summary)[0] == f"every prediction is all {constant}"

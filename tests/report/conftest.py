@@ -21,6 +21,7 @@ from genseg_betty.run import Run
 from genseg_betty.run.names import (
     ARCHITECTURE,
     ARCHITECTURE_PHASE,
+    CONSTANT,
     DICE,
     DISCRIMINATOR,
     GENERATOR,
@@ -182,6 +183,7 @@ def write_tests(run: Run, example: Example, gain: float, random: np.random.Gener
         run.write_test(name, rows)
         means = {score: float(np.mean([row[score] for row in rows])) for score in SCORES}
         tests[name] = replace_values(real, {**means, "cases": count})
+        tests[name].pop(CONSTANT, None)  # what a few steps leave
     return tests
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -163,6 +164,31 @@ def test_the_csv_has_the_further_scores(make_run: MakeRun, tmp_path: Path) -> No
     assert [second[column] for column in columns] == [""] * 5
 
 
+def test_synthetic_and_validation_images_have_galleries_of_their_own(make_run: MakeRun, tmp_path: Path) -> None:
+    """One picture of each method that has one, of its first seed."""
+    vanilla, *genseg = make_run("vanilla"), make_run(), make_run(seed=1)
+    for run in genseg:
+        shutil.copyfile(run / "samples" / "validation-000450.png", run / "samples" / "synthetic-000450.png")
+    words = " ".join(Page(build_report([vanilla, *genseg], tmp_path / "page.html")).words.split())
+    shown = words[words.index("Pictures") : words.index("Each Run")]
+    assert shown.startswith("Pictures Synthetic images genseg, seed 0 Validation images vanilla, seed 0 genseg, seed 0")
+    alone = " ".join(Page(build_report([vanilla, make_run("vanilla", 1)], tmp_path / "page.html")).words.split())
+    assert "Synthetic images" not in alone
+
+
+def test_a_page_of_many_runs_leaves_out_the_samples_of_the_last_ones(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [make_run("vanilla", seed) for seed in range(3)]
+    counts = []
+    for most in (3, 1):
+        monkeypatch.setattr("genseg_betty.report.comparison.MAX_SAMPLED", most)
+        page = Page(build_report(runs, tmp_path / "page.html"))
+        counts.append(sum(tag == "img" for tag, _ in page.tags))
+        assert page.words.count("its own report shows them") == 3 - most
+    assert counts == [1 + 3, 1 + 1]  # one of the method, and one of each Run
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_kept_apart(make_run: MakeRun) -> None:
     runs = [
         make_run(seed=0),
@@ -214,16 +240,45 @@ def test_nothing_a_run_lacks_stops_the_report(make_run: MakeRun, tmp_path: Path)
     assert "not finished: begun, broken" in page.words
 
 
-def test_a_damaged_run_among_several_is_named_and_left_out(make_run: MakeRun, tmp_path: Path) -> None:
-    whole, headless, scoreless = make_run(), make_run(name="headless"), make_run(name="scoreless")
-    (headless / "config.yaml").write_text("a: [")
+def test_whatever_lies_in_outputs_a_page_comes_of_it(make_run: MakeRun, tmp_path: Path) -> None:
+    """What is no Run is named, a damaged Run has a row that says so, and an unfinished one is nobody's reference."""
+    begun, first, second = tmp_path / "a-begun", make_run("vanilla"), make_run()
+    broken, alike, scoreless = (make_run(name=name) for name in ("headless", "headless-too", "scoreless"))
+    with Run.start(begun, {**Run.open(first).config, "device": "cpu", "method": {"name": "flip"}}) as run:
+        run.status("failed", step=7, message="out of memory")
+    for run in (broken, alike):
+        (run / "config.yaml").write_text("a: [")
     (scoreless / "results.json").write_text("{")
+    (tmp_path / "notes.txt").touch()
     with pytest.warns(UserWarning, match="left out of the report") as told:
-        out = build_report([whole, headless, tmp_path, scoreless], tmp_path / "page.html")
+        out = build_report(sorted(tmp_path.glob("*")), tmp_path / "new" / "page.html")
     lines = [str(warning.message) for warning in told]
-    for path, reason in ((headless, "cannot be read"), (tmp_path, "there is no Run"), (scoreless, "results.json")):
+    assert f"left out of the report: there is no Run in {tmp_path / 'notes.txt'}" in lines
+    for path, reason in ((broken, "cannot be read"), (scoreless, "results.json")):
         assert [line for line in lines if str(path) in line and reason in line], path
-    assert {row["run"] for row in rows_of(out.with_suffix(".csv"))} == {whole.name, "scoreless"}
+
+    page = Page(out)
+    table = page.words[: page.words.index("Comparisons")]
+    for name in (broken.name, alike.name):
+        assert re.search(rf" {name} broken: \S+/{name}/config\.yaml cannot be read", table)
+    assert re.search(r" flip .* failed at step 7, out of memory", table)
+    rows = rows_of(out.with_suffix(".csv"))
+    found = {(row["run"], row["state"], row["method"]) for row in rows if not row["test_set"]}
+    assert found == {
+        ("a-begun", "failed", "flip"), ("headless", "broken", ""), ("headless-too", "broken", ""),
+        ("scoreless", "finished", "genseg"),
+    }  # fmt: skip
+    assert {row["compared_with"] for row in rows if row["run"] == first.name} == {
+        "genseg (9 of nlm_sz, unet_classic · pix2pix)"
+    }
+    assert second.name < scoreless.name < first.name  # the order of the shell
+
+
+def test_broken_runs_alone_are_refused_with_the_reason(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    (run / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match=r"cannot be read[\s\S]*there is no Run in \S+elsewhere"):
+        build_report([run, tmp_path / "elsewhere"], tmp_path / "page.html")
 
 
 def test_skipped_steps_are_told_of_a_run_that_goes_on(make_run: MakeRun, tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from genseg_betty.commands.judging import (
     require_output_folder,
     require_pair_folders,
     require_runs,
-    require_some_run,
 )
+from genseg_betty.commands.report import REPORT
 from genseg_betty.commands.shared import (
+    RUN_HELP,
     Action,
     add_config_dir,
     add_json,
@@ -50,7 +51,6 @@ VERBS = {
     "sweep": "the trainings of a sweep: how far they are, or go on with those that are not finished",
     "completion": "a script by which bash, zsh or fish completes commands, options and keys",
 }
-RUN_HELP = "directory of a Run, such as outputs/phantom-unet-…"
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -107,11 +107,6 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     add_json(parser)
     add_config_dir(parser)
-
-
-def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trained", metavar="RUN", type=Path, nargs="+", help=RUN_HELP)
-    parser.add_argument("--out", metavar="FILE.html", type=Path, required=True, help="FILE.csv comes with it")
 
 
 def _predict_masks(options: argparse.Namespace) -> None:
@@ -187,14 +182,6 @@ def _require_one_source(options: argparse.Namespace) -> None:
         raise UserError(f"evaluate: {keys} belongs to --dataset NAME, which is not given")
 
 
-def _report_runs(options: argparse.Namespace) -> None:
-    require_some_run(options.trained)
-    from genseg_betty.report import build_report
-
-    build_report(options.trained, options.out)
-    say(options.out)
-
-
 def _add_completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help='in bash and zsh: eval "$(genseg completion …)"')
 
@@ -210,7 +197,7 @@ _COMMANDS: dict[str, Action] = {
     "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
     "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
     "evaluate": ("Score a Run on data that it was not trained on.", _add_evaluate_arguments, _evaluate_run),
-    "report": ("One self-contained HTML page about one or more Runs.", _add_report_arguments, _report_runs),
+    "report": REPORT,
     "search": ("Search for the values of keys that validate best.", add_search_arguments, search_values),
     "runs": ("The Runs in a folder: state, step, scores, age.", add_runs_arguments, list_runs),
     "completion": (

@@ -36,6 +36,7 @@ from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.inference.saved_networks import load
 from genseg_betty.metrics.scores import CaseScores, score_masks, summarise_cases
 from genseg_betty.run import Run
+from genseg_betty.run.names import CONSTANT
 from genseg_betty.run.tables import encode_table
 from genseg_betty.terminal import harmless, print_notes
 
@@ -46,7 +47,8 @@ LABEL_KEYS = ("labels", "classes", "threshold", "foreground", "range")  # how a 
 class Evaluation:
     """Mean scores over `cases` cases of `dataset`, as `summarise_cases` has them.
 
-    `per_case` is the CSV with one row a case; distances are in `distance_unit`, mm or px.
+    `per_case` is the CSV with one row a case; distances are in `distance_unit`, mm or px; `constant_prediction` is None
+    where the predictions show several classes.
     """
 
     dataset: str
@@ -63,10 +65,12 @@ class Evaluation:
     surface_tolerance: float | None
     undefined_distances: int
     classes: dict[str, dict[str, float | None]]
+    constant_prediction: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `genseg evaluate --json` prints."""
-        return {**asdict(self), "per_case": str(self.per_case)}
+        found = {**asdict(self), "per_case": str(self.per_case)}
+        return {key: value for key, value in found.items() if key != CONSTANT or value}
 
 
 def evaluate_dataset(

@@ -11,8 +11,10 @@ from genseg_betty.metrics.overlaps import measure_overlaps
 from genseg_betty.metrics.surfaces import TOLERANCES, measure_surfaces, name_unit
 from genseg_betty.run.names import (
     ASSD,
+    BACKGROUND,
     CASES,
     CLASSES,
+    CONSTANT,
     DICE,
     DISTANCE_UNIT,
     HD95,
@@ -35,10 +37,12 @@ class CaseScores:
         of_classes: each of `TEST_SCORES` -> its value for each foreground class; None for a distance that is undefined,
             as only one of truth and prediction shows the class.
         unit: that of the distances, mm or px.
+        constant: the class that all of the prediction is of; None where it shows several.
     """
 
     of_classes: Mapping[str, Sequence[float | None]]
     unit: str
+    constant: int | None = None
 
     @property
     def means(self) -> dict[str, float | None]:
@@ -65,7 +69,16 @@ def score_masks(
     overlaps = measure_overlaps(prediction, truth, num_classes)
     surfaces = measure_surfaces(prediction, truth, num_classes, spacing)
     unit = name_unit(spacing)
-    return CaseScores({**overlaps, **surfaces}, unit)
+    return CaseScores({**overlaps, **surfaces}, unit, find_constant(prediction))
+
+
+def find_constant(prediction: ArrayLike) -> int | None:
+    """The class that every pixel is of; None where there are several, or no pixel."""
+    indices = np.asarray(prediction)
+    if not indices.size:
+        return None
+    first = indices.flat[0]
+    return int(first) if np.all(indices == first) else None
 
 
 def summarise_cases(cases: Sequence[CaseScores], classes: Sequence[str]) -> dict[str, Any]:
@@ -74,7 +87,8 @@ def summarise_cases(cases: Sequence[CaseScores], classes: Sequence[str]) -> dict
     "dice", "jaccard" and the other scores are means over the cases that have them; "undefined_distances" counts the
     distances that are left out: a class of a case that is in only one of truth and prediction. Where some cases state
     their spacing and others do not, distances in mm and in pixels have no mean: it is None, as is their unit.
-    "classes" has the means of each of several foreground classes.
+    "classes" has the means of each of several foreground classes. "constant_prediction" is there only where all
+    predictions are of one class and show nothing else.
     """
     units = {case.unit for case in cases}
     unit = units.pop() if len(units) == 1 else None
@@ -95,17 +109,27 @@ def summarise_cases(cases: Sequence[CaseScores], classes: Sequence[str]) -> dict
         SURFACE_TOLERANCE: TOLERANCES[unit] if unit else None,
         UNDEFINED_DISTANCES: sum(undefined),
         CLASSES: of_classes,
+        **_name_constant(cases, classes),
     }
+
+
+def _name_constant(cases: Sequence[CaseScores], classes: Sequence[str]) -> dict[str, str]:
+    """The class that all predictions are of; nothing where they show several."""
+    [constant, *others] = {case.constant for case in cases}
+    if constant is None or others:
+        return {}
+    return {CONSTANT: [BACKGROUND, *classes][constant]}
 
 
 def describe_scores(summary: Mapping[str, Any]) -> list[str]:
     """Lines for the screen, of what stands in a summary beside Dice and Jaccard."""
-    lines = [f"precision {summary[PRECISION]:.3f}, recall {summary[RECALL]:.3f}"]
+    lines = [f"every prediction is all {summary[CONSTANT]}"] if summary.get(CONSTANT) else []
+    lines += [f"precision {summary[PRECISION]:.3f}, recall {summary[RECALL]:.3f}"]
     unit = summary[DISTANCE_UNIT]
     if unit is None:
         lines.append("no mean distance: some cases state their spacing in mm, others state none")
     else:
-        lines[0] += f", surface Dice {summary[SURFACE_DICE]:.3f} (within {summary[SURFACE_TOLERANCE]:g} {unit})"
+        lines[-1] += f", surface Dice {summary[SURFACE_DICE]:.3f} (within {summary[SURFACE_TOLERANCE]:g} {unit})"
         lines.append(_describe_distances(summary))
     for name, scores in summary[CLASSES].items():
         lines.append(f"{name}: Dice {scores[DICE]:.3f}, Jaccard {scores[JACCARD]:.3f}")

@@ -10,8 +10,13 @@ from genseg_betty.report.values import as_mapping
 from genseg_betty.run.names import ARCHITECTURE_PHASE, AlphaName
 
 HALVES = {"down": "Encoder", "up": "Decoder"}
-KEPT_IN = {"conv": "kept in the encoder", "upconv": "kept in the decoder"}
+HALF_OF = {"conv": "down", "upconv": "up"}
+"""What the name of a kept operation begins with -> its half."""
 LEGEND = "α of each operation over the steps; an operation is kernel / stride / padding."
+MARGIN = 0.01
+"""A cell is undecided at the end where no operation is further above all others."""
+UNDECIDED = "undecided"
+LEGEND_OF_UNDECIDED = f"{UNDECIDED}: at the end no operation is more than {MARGIN} above all others."
 
 Cell = tuple[str, str]
 """The half that it is in, and its number there from 0."""
@@ -26,10 +31,14 @@ def draw_architecture(record: Record) -> str:
         return ""
     operations = _list_operations(cells)
     charts = ""
+    undecided = []
     for cell, alphas in cells.items():
-        charts += _draw_cell(record, cell, alphas, operations)
-    parts = _list_kept(record)
-    parts += build_note(LEGEND)
+        leader = find_leader(record, alphas)
+        if leader is None:
+            undecided.append(cell)
+        charts += _draw_cell(record, cell, alphas, operations, leader or UNDECIDED)
+    parts = _list_kept(record, undecided)
+    parts += build_note(f"{LEGEND} {LEGEND_OF_UNDECIDED}" if undecided else LEGEND)
     parts += build_legend(operations)
     return parts + build_element("div", charts, "charts cells")
 
@@ -52,7 +61,21 @@ def _group_by_cell(record: Record) -> dict[Cell, list[AlphaName]]:
     return cells
 
 
-def _draw_cell(record: Record, cell: Cell, alphas: list[AlphaName], operations: list[str]) -> str:
+def find_leader(record: Record, alphas: list[AlphaName]) -> str | None:
+    """The operation of a cell whose α is above all others at the end; None where none is, by more than `MARGIN`."""
+    last = {}
+    for alpha in alphas:
+        value = record.metrics.find_last_value(ARCHITECTURE_PHASE, str(alpha))
+        if value is not None:
+            last[alpha.operation] = value
+    ranked = sorted(last, key=lambda operation: -last[operation])
+    if not ranked:
+        return None
+    is_ahead = len(ranked) == 1 or last[ranked[0]] - last[ranked[1]] > MARGIN
+    return describe_operation(ranked[0]) if is_ahead else None
+
+
+def _draw_cell(record: Record, cell: Cell, alphas: list[AlphaName], operations: list[str], outcome: str) -> str:
     """A small chart with a line for each operation of a cell; equal operations have one colour in all cells."""
     series = []
     for alpha in alphas:
@@ -63,18 +86,21 @@ def _draw_cell(record: Record, cell: Cell, alphas: list[AlphaName], operations: 
     title = f"{HALVES[half]} cell {int(index) + 1}"
     x_range = find_step_range(record)
     chart = draw_line_chart(title, series, y_range=(0.0, 1.0), x_range=x_range, coarse=True)
-    return build_figure(title, chart)
+    return build_figure(f"{title}: {outcome}", chart)
 
 
-def _list_kept(record: Record) -> str:
-    """The operations that the end of the search kept, of each half that has any."""
+def _list_kept(record: Record, undecided: list[Cell]) -> str:
+    """The operations that the end of the search kept, of each half that has any; those of undecided cells say so."""
     architecture = as_mapping(record.results.get("architecture"))
     kept = architecture.get("kept")
     names = [str(name) for name in kept] if isinstance(kept, list) else []
     halves = {}
-    for prefix, title in KEPT_IN.items():
+    for prefix, half in HALF_OF.items():
         operations = [describe_operation(name) for name in names if name.startswith(prefix)]
-        halves[title] = ", ".join(operations) or None
+        for index, operation in enumerate(operations):
+            if (half, str(index)) in undecided:
+                operations[index] = f"{operation} ({UNDECIDED})"
+        halves[f"kept in the {HALVES[half].lower()}"] = ", ".join(operations) or None
     return build_list(halves)
 
 

@@ -1,10 +1,8 @@
 """The scores of all cases of several Runs as a CSV file, for statistics of the reader's own."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from genseg_betty.files import atomic_write
 from genseg_betty.report.groups import Group
 from genseg_betty.report.record import find_test_scores
 from genseg_betty.report.values import NONE
@@ -17,9 +15,9 @@ COLUMNS_OF_CASES = (
 )  # fmt: skip
 
 
-def write_cases(groups: Sequence[Group], out: Path) -> None:
-    """One row per Run, test set and case. Raises OSError."""
-    atomic_write(out, encode_table(_list_rows(groups), COLUMNS_OF_CASES))
+def encode_cases(groups: Sequence[Group]) -> bytes:
+    """One row per Run, test set and case."""
+    return encode_table(_list_rows(groups), COLUMNS_OF_CASES)
 
 
 def _list_rows(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import statistics
 from typing import Any
 
+from genseg_betty.report.case_gallery import show_own_cases
 from genseg_betty.report.elements import build_element, build_figure, build_note, build_table
 from genseg_betty.report.figures import draw_histogram
 from genseg_betty.report.record import Record
@@ -16,8 +17,8 @@ Case = dict[str, Any]
 """A row of a table of cases: id, dice, jaccard, …; of single classes dice_scar, … (dice_1, … of earlier Runs)."""
 
 
-def describe_cases(record: Record) -> str:
-    """All test sets of a Run, that of the training dataset first."""
+def describe_cases(record: Record, side: int) -> str:
+    """All test sets of a Run, that of the training dataset first; `side`: pixels of the pictures' longer side."""
     names = sorted(record.cases, key=lambda name: name != record.dataset)
     parts = ""
     for name in names:
@@ -25,6 +26,7 @@ def describe_cases(record: Record) -> str:
         scored = [case for case in cases if case.get(DICE) is not None]
         if scored:
             parts += _describe_test_set(name, scored)
+            parts += show_own_cases(record, name, side)
         else:
             parts += build_note(f"{name}: no cases", "missing")
     return parts

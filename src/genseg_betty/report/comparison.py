@@ -3,8 +3,9 @@
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from genseg_betty.report.case_gallery import count_own_cases, show_common_cases
 from genseg_betty.report.contrast_table import build_contrast_table
 from genseg_betty.report.contrasts import Contrast
 from genseg_betty.report.elements import (
@@ -17,8 +18,10 @@ from genseg_betty.report.elements import (
 )
 from genseg_betty.report.groups import Group
 from genseg_betty.report.lead import build_lead
+from genseg_betty.report.panels import find_side
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.run_section import build_notices, build_run_section
+from genseg_betty.report.sample_sizes import draw_size_curves
 from genseg_betty.report.score_columns import ScoreColumn, list_columns
 from genseg_betty.report.score_table import build_further_scores, build_score_table
 from genseg_betty.report.values import as_number
@@ -27,6 +30,10 @@ from genseg_betty.run.names import DICE
 
 MAX_GALLERY = 12
 """The most pictures beside each other."""
+MAX_SAMPLED = 50
+"""Of so many Runs the sample pictures are shown, or the page would be too large to send."""
+SYNTHETIC = "synthetic"
+"""What the names of pictures begin with that show what a generator draws."""
 
 Scale = tuple[float, float]
 """Both ends of a track: multiples of 0.05."""
@@ -35,8 +42,9 @@ Scale = tuple[float, float]
 def build_comparison(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> str:
     """What the page shows of several Runs."""
     runs = f"{len(records)} Runs"
-    datasets = dict.fromkeys(record.dataset for record in records)
-    lead = f"{len(groups)} methods over {runs} on {', '.join(datasets)}"
+    known = [group for group in groups if not group.first.is_broken]
+    datasets = dict.fromkeys(group.first.dataset for group in known)
+    lead = f"{len(known)} methods over {runs} on {', '.join(datasets)}"
 
     # First what the Runs were compared for, last what only who looks for a fault unfolds.
     body = build_heading(f"Comparison of {runs}", "h1")
@@ -45,16 +53,21 @@ def build_comparison(records: Sequence[Record], groups: Sequence[Group], contras
     body += build_heading("Scores")
     columns = list_columns(records)
     body += build_score_table(groups, columns, contrasts)
-    body += _draw_all_dots(groups, columns)
+    scored = [group for group in groups if group.has_scores]
+    body += _draw_all_dots(scored, columns)
+    if columns:
+        body += draw_size_curves(scored, columns)
     if contrasts:
         body += build_heading("Comparisons")
         body += build_contrast_table(contrasts)
-    body += build_further_scores(groups, columns)
+    body += build_further_scores(scored, columns)
+    body += show_common_cases(scored, columns)
     body += build_heading("Pictures")
-    body += _build_gallery(groups)
+    body += _build_galleries(groups)
     body += build_heading("Each Run")
-    for record in records:
-        body += _build_details(record)
+    side = find_side(count_own_cases(records))
+    for number, record in enumerate(records):
+        body += _build_details(record, side, has_samples=number < MAX_SAMPLED)
     return body
 
 
@@ -69,8 +82,10 @@ def _warn_of_unfinished(records: Sequence[Record]) -> str:
 def _draw_all_dots(groups: Sequence[Group], columns: Sequence[ScoreColumn]) -> str:
     """For each column of the table, every seed's Dice as a dot and the mean as a bar, methods below each other."""
     figures = ""
+    trained_on = {group.first.dataset for group in groups}
     for column in columns:
-        caption = f"{column.title}: Dice of each seed, and the mean"
+        domain = "" if column.test_set in trained_on else ", out of domain"
+        caption = f"{column.title}{domain}: Dice of each seed, and the mean"
         dots = _draw_dots(groups, column)
         figures += build_figure(caption, build_element("div", dots, "dots"))
     return build_element("div", figures, "split")
@@ -125,20 +140,30 @@ def _draw_mark(tag: str, score: float, scale: Scale) -> str:
     return build_element(tag, style=f"left:{share:.2%}")
 
 
-def _build_gallery(groups: Sequence[Group]) -> str:
-    """The pictures of the first Run of each method that has any."""
+def _build_galleries(groups: Sequence[Group]) -> str:
+    """What the generators draw, and what the segmenters make of validation images: a picture a method."""
+    synthetic = _build_gallery(groups, lambda name: name.startswith(SYNTHETIC))
+    others = _build_gallery(groups, lambda name: not name.startswith(SYNTHETIC))
+    shown = ""
+    if synthetic:
+        shown += build_heading("Synthetic images", "h3") + synthetic
+    if others:
+        shown += build_heading("Validation images", "h3") + others
+    return shown or build_note("No sample pictures yet.", "missing")
+
+
+def _build_gallery(groups: Sequence[Group], is_shown: Callable[[str], bool]) -> str:
+    """The picture of the first Run of each method that has one by such a name."""
     shown = ""
     for group in groups[:MAX_GALLERY]:
-        record = next((record for record in group.records if record.samples), None)
-        if record is not None:
-            caption = f"{group.title}, seed {record.seed}"
-            shown += embed_picture(record.samples[0], caption)
-    if not shown:
-        return build_note("No sample pictures yet.", "missing")
-    return build_element("div", shown, "gallery")
+        pictures = [(record, path) for record in group.records for path in record.samples if is_shown(path.name)]
+        if pictures:
+            record, path = pictures[0]
+            shown += embed_picture(path, f"{group.title}, seed {record.seed}")
+    return build_element("div", shown, "gallery") if shown else ""
 
 
-def _build_details(record: Record) -> str:
+def _build_details(record: Record, side: int, has_samples: bool) -> str:
     """Everything about one Run, folded away behind its name and scores."""
     scores = []
     for test_set, found in find_test_scores(record).items():
@@ -148,7 +173,9 @@ def _build_details(record: Record) -> str:
     title = escape_text(record.name)
     title += build_element("small", escape_text(told))
     content = build_element("summary", title)
-    content += build_lead(record)
+    if not record.is_broken:
+        content += build_lead(record)
     content += build_notices(record)
-    content += build_run_section(record, "h3")
+    if not record.is_broken:
+        content += build_run_section(record, side, "h3", has_samples)
     return build_element("details", content)

@@ -14,8 +14,8 @@ COLUMNS_OF_CONTRASTS = (
     "p over cases",
 )  # fmt: skip
 REFERENCES = (
-    "Compared with: the first method listed of the same dataset, number of images and backbone. Score: the one that "
-    "the dataset is judged by."
+    "Compared with: the method asked for with --against, otherwise the first one listed of the same dataset, number of "
+    "images and backbone. Score: the one asked for with --metric, otherwise the one that the dataset is judged by."
 )
 LONGEST_REFERENCE = 60
 """Characters of the title of a reference, which stands whole in the table of scores."""

@@ -1,7 +1,8 @@
 """Each method against another one, by the seeds and test cases that both have in common, and which differences count.
 
-A report compares each method with the first one listed of the same dataset, number of images and backbone: a reference
-that is chosen before the scores are known, as the best of the others would not be.
+A report compares each method with the one that is asked for, otherwise with the first one listed of the same dataset,
+number of images and backbone: a reference that is chosen before the scores are known, as the best of the others would
+not be.
 """
 
 from collections.abc import Sequence
@@ -63,15 +64,22 @@ class Contrast:
         return self.is_marked and self.difference is not None and self.difference > 0
 
 
-def compare_groups(groups: Sequence[Group]) -> list[Contrast]:
-    """All groups that have a reference, test set by test set, by the score of the dataset that they were trained on."""
+def compare_groups(groups: Sequence[Group], against: Group | None = None, score: str | None = None) -> list[Contrast]:
+    """All groups that have a reference, test set by test set.
+
+    Args:
+        against: the reference of all others; None: each has that of its setting.
+        score: what is compared; None: the score of the dataset that a group was trained on.
+    """
     records = [record for group in groups for record in group.records]
     contrasts = []
     for test_set in list_test_sets(records):
         for group in groups:
-            reference = find_reference(group, groups)
-            if reference is not None and group.is_tested(test_set) and reference.is_tested(test_set):
-                contrasts.append(_compare_pair(group, reference, test_set))
+            reference = against or find_reference(group, groups)
+            if reference is None or reference is group:
+                continue
+            if group.is_tested(test_set) and reference.is_tested(test_set):
+                contrasts.append(_compare_pair(group, reference, test_set, score or group.first.metric))
     return correct_contrasts(contrasts)
 
 
@@ -112,8 +120,7 @@ def correct_contrasts(contrasts: Sequence[Contrast]) -> list[Contrast]:
     return found
 
 
-def _compare_pair(group: Group, reference: Group, test_set: str) -> Contrast:
-    score = group.first.metric
+def _compare_pair(group: Group, reference: Group, test_set: str, score: str) -> Contrast:
     ours = group.find_case_scores(test_set, score)
     theirs = reference.find_case_scores(test_set, score)
     paired = pair_scores(ours, theirs)

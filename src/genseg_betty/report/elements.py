@@ -16,6 +16,8 @@ from genseg_betty.files import bounded_read
 from genseg_betty.report.values import NONE
 from genseg_betty.terminal import harmless
 
+COLOURS = 6
+"""That the style has: c0 to c5."""
 MAX_PICTURE = 2**25
 """Bytes."""
 # Pillow raises SyntaxError for a broken PNG.
@@ -85,6 +87,12 @@ def frame_table(head: str, body: str) -> str:
     return build_element("div", table, "scroll")
 
 
+def fold_part(title: str, content: str) -> str:
+    """Markup that is shown when its title is pressed."""
+    head = build_element("summary", escape_text(title))
+    return build_element("details", head + content)
+
+
 def build_figure(caption: str, content: str) -> str:
     """A figure below its caption."""
     head = build_element("figcaption", escape_text(caption))
@@ -92,24 +100,35 @@ def build_figure(caption: str, content: str) -> str:
 
 
 def build_legend(names: Sequence[str]) -> str:
-    """What the colours c0, c1, … stand for."""
+    """What the colours c0, c1, … stand for; where there are more names than colours, the others are dashed."""
     entries = ""
     for index, name in enumerate(names):
         label = build_element("span", escape_text(name))
-        entries += build_element("span", label, f"key c{index}")
+        dashed = " dashed" if index >= COLOURS else ""
+        entries += build_element("span", label, f"key c{index % COLOURS}{dashed}")
     return build_element("p", entries)
 
 
 def embed_picture(path: Path, caption: str) -> str:
     """A picture inside the page; a note in its place if the file cannot be read, or is a link to one elsewhere."""
     try:
-        if path.is_symlink() or path.parent.is_symlink():
-            raise ValueError("a link")
-        content = bounded_read(path, MAX_PICTURE)
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            image.verify()
+        content = read_picture(path, "PNG")
     except UNREADABLE:
         return build_note(f"{path.name} cannot be read", "missing")
+    return build_figure(caption, tag_picture(content, "png", caption))
+
+
+def read_picture(path: Path, kind: str) -> bytes:
+    """The content of a picture of a Run. Raises one of `UNREADABLE` if it is none of its kind, too large, or a link."""
+    if path.is_symlink() or path.parent.is_symlink():
+        raise ValueError("a link")
+    content = bounded_read(path, MAX_PICTURE)
+    with Image.open(io.BytesIO(content), formats=[kind]) as image:
+        image.verify()
+    return content
+
+
+def tag_picture(content: bytes, kind: str, caption: str) -> str:
+    """The tag of a picture inside the page; `kind` is png or jpeg."""
     data = base64.b64encode(content).decode()
-    image_tag = f'<img alt="{escape_text(caption)}" src="data:image/png;base64,{data}">'
-    return build_figure(caption, image_tag)
+    return f'<img alt="{escape_text(caption)}" src="data:image/{kind};base64,{data}">'

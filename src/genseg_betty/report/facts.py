@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from genseg_betty.report.elements import build_element, build_list, escape_text
+from genseg_betty.report.elements import build_element, build_list, escape_text, fold_part
 from genseg_betty.report.record import Record
 from genseg_betty.report.values import as_mapping, as_number, flatten_tree
 from genseg_betty.report.wording import format_bytes, format_duration
@@ -14,17 +14,17 @@ SECTIONS = ("backbone", "generator", "method", "augment", "trainer")
 """Of the config, each told in a line."""
 KEYS = ("image_size", "hypergradient", "precondition", "arch_every", "precision")
 """Of the config, beside these sections."""
+SUMMARY_OF_SETTINGS = "Settings: networks, method, recipe and training"
 SUMMARY_OF_CONFIG = "Config: all keys that have a part in this Run"
 
 
 def describe_making(record: Record) -> str:
-    """Two lists side by side, and the whole config to unfold."""
-    lists = build_list(_find_settings(record))
-    lists += build_list(_find_measurements(record))
+    """What was measured; the settings and the whole config to unfold."""
+    measured = build_list(_find_measurements(record))
+    settings = build_list(_find_settings(record))
     dump = OmegaConf.to_yaml(record.used_config)
-    details = build_element("summary", SUMMARY_OF_CONFIG)
-    details += build_element("pre", escape_text(dump))
-    return build_element("div", lists, "split") + build_element("details", details)
+    config = build_element("pre", escape_text(dump))
+    return measured + fold_part(SUMMARY_OF_SETTINGS, settings) + fold_part(SUMMARY_OF_CONFIG, config)
 
 
 def _find_settings(record: Record) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def draw_line_chart(
         parts += _draw_line(one, axes)
     if mark is not None:
         parts += _draw_ring(mark, series[0].colour, axes)
-    return _frame_drawing(title, parts)
+    return frame_drawing(title, parts)
 
 
 def draw_histogram(title: str, values: Sequence[float]) -> str:
@@ -103,7 +103,7 @@ def draw_histogram(title: str, values: Sequence[float]) -> str:
             width=right - left - 1,
             height=BOTTOM - top,
         )
-    return _frame_drawing(title, parts)
+    return frame_drawing(title, parts)
 
 
 def _count_values(values: Sequence[float], low: float, width: float) -> list[int]:
@@ -190,7 +190,8 @@ def _draw_ring(point: Point, colour: int, axes: Axes) -> str:
     return draw_shape("circle", f"ring c{colour}", cx=x, cy=y, r=4)
 
 
-def _frame_drawing(title: str, parts: str) -> str:
+def frame_drawing(title: str, parts: str) -> str:
+    """A picture of the size of all figures; the title is for who cannot see it."""
     view = f"0 0 {WIDTH} {HEIGHT}"
     label = escape_text(title)
     return build_element("svg", parts, viewBox=view, role="img", aria_label=label)

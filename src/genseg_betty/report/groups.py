@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from genseg_betty.report.method_names import MethodKey, name_methods, require_method
 from genseg_betty.report.record import Record, find_case_scores, find_settings, find_test_scores
 from genseg_betty.report.score_columns import ScoreColumn
 from genseg_betty.report.values import NONE, as_number
@@ -42,14 +43,26 @@ class Group:
 
     @property
     def title(self) -> str:
-        method = self.first.method
+        method = self.first.path.name if self.first.is_broken else self.first.method
         return f"{method} · {self.variant}" if self.variant else method
+
+    @property
+    def key(self) -> MethodKey:
+        """What makes this method, as the tables have it."""
+        labels = self.labels
+        generator = labels.generator.strip(NONE)
+        return MethodKey(labels.method, self.variant, labels.dataset, labels.n_labelled, labels.backbone, generator)
 
     @property
     def full_title(self) -> str:
         """The title, and on what and with which networks it was trained: no other group has the same."""
         labels = self.labels
         return f"{self.title} ({labels.n_labelled} of {labels.dataset}, {labels.networks})"
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether any Run was tested at all."""
+        return any(find_test_scores(record) for record in self.records)
 
     def is_tested(self, test_set: str) -> bool:
         """Whether any Run was tested on it."""
@@ -95,10 +108,18 @@ def group_runs(records: Sequence[Record]) -> list[Group]:
 
 
 def find_reference(group: Group, groups: Sequence[Group]) -> Group | None:
-    """The first method of the same dataset, number of images and backbone; None for that one itself."""
-    alike = (other for other in groups if _find_setting(other) == _find_setting(group))
-    reference = next(alike)
+    """The first method with scores of the same dataset, number of images and backbone; None for that one itself."""
+    alike = (other for other in groups if other.has_scores and _find_setting(other) == _find_setting(group))
+    reference = next(alike, group)
     return None if reference is group else reference
+
+
+def find_group(groups: Sequence[Group], name: str) -> Group:
+    """The method with scores of this name, as `name_methods` has it. Raises UserError where there is none."""
+    scored = {group.key: group for group in groups if group.has_scores}
+    found = {method: scored[key] for key, method in name_methods(list(scored)).items()}
+    require_method(name, list(found))
+    return found[name]
 
 
 def find_labels(record: Record) -> RowLabels:
@@ -113,7 +134,9 @@ def find_labels(record: Record) -> RowLabels:
 
 
 def _is_same_method(left: Record, right: Record) -> bool:
-    """Whether two Runs differ in the seed alone."""
+    """Whether two Runs differ in the seed alone; of a broken one nobody knows."""
+    if left.is_broken or right.is_broken:
+        return False
     ours = find_labels(left)._replace(generator="")
     theirs = find_labels(right)._replace(generator="")
     return find_settings(left) == find_settings(right) and ours == theirs

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
+from genseg_betty.report.case_gallery import count_own_cases
 from genseg_betty.report.comparison import build_comparison
 from genseg_betty.report.contrasts import Contrast
 from genseg_betty.report.elements import build_element, build_heading, build_note, escape_text
 from genseg_betty.report.groups import Group
 from genseg_betty.report.lead import build_lead
+from genseg_betty.report.panels import find_side
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.run_section import build_notices, build_run_section
 from genseg_betty.report.values import as_number
@@ -49,7 +51,8 @@ def _build_single(record: Record) -> str:
     body += build_lead(record)
     body += build_notices(record)
     body += _build_cards(record)
-    return body + build_run_section(record)
+    side = find_side(count_own_cases([record]))
+    return body + build_run_section(record, side)
 
 
 def _build_cards(record: Record) -> str:

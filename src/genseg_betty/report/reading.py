@@ -2,7 +2,8 @@
 
 import csv
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,60 @@ from genseg_betty.report.values import as_mapping, as_number
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS, explain_damage
 from genseg_betty.run.names import DISTANCE_UNIT
+from genseg_betty.run.pictures import PICTURES, PicturedCase
 
+CONFIG = "config.yaml"
 MAX_CASES = 2**27
 """Bytes of one table of cases."""
 COLUMNS_OF_TEXT = ("id", DISTANCE_UNIT)
 """Of a table of cases; all others hold numbers."""
 TABLE_OF_CASES = "test-"
-"""What the names of these tables begin with; the name of the test set follows."""
+"""What the names of these tables, and of pictures of their cases, begin with; the name of the test set follows."""
+FILE_LABEL = re.compile(r"\w[\w.+-]*")
+"""What may be a part of a file's name."""
+
+
+def read_all_records(paths: Sequence[Path]) -> list[Record]:
+    """The records of those that are Runs; the others are named in a warning. A Run named twice counts once.
+
+    Of a Run whose config cannot be read there is a record that says so. Raises UserError where no other Run is left.
+    """
+    if not paths:
+        raise UserError("a report needs at least one Run: name run directories")
+    records: dict[Path, Record] = {}
+    others = []
+    for path in paths:
+        place = Path(path).expanduser().resolve()
+        if not (place / CONFIG).is_file():
+            others.append(str(path))
+        elif place not in records:
+            records[place] = read_or_explain(place)
+    lack = f"there is no Run in {', '.join(others)}"
+    broken = ["; ".join(record.faults) for record in records.values() if record.is_broken]
+    if len(broken) == len(records):
+        advice = f"{lack}: expected {CONFIG} there. Name run directories, as given by run_dir=…"
+        raise UserError("\n".join([*broken, advice] if others else broken))
+
+    # What is left out or incomplete is said at once, for the page may be opened much later.
+    told = [f"left out of the report: {lack}"] if others else []
+    for place, record in records.items():
+        if record.faults:
+            told.append(f"{place}: {'; '.join(record.faults)}")
+    for line in told:
+        warnings.warn(line, stacklevel=3)
+    return list(records.values())
+
+
+def read_or_explain(path: Path) -> Record:
+    """The record of a Run; where its config cannot be read, one that knows the reason alone."""
+    try:
+        return read_record(path)
+    except UserError as error:
+        return Record(path=path, config={}, faults=[str(error)], is_broken=True)
 
 
 def read_record(path: Path) -> Record:
-    """Read a Run directory. Raises UserError if it is none (no config.yaml)."""
+    """Read a Run directory. Raises UserError if it is none (no config.yaml), or its config cannot be read."""
     run = Run.open(path)
     faults: list[str] = []
     status = _read_or_note(faults, "status.json", run.read_status, {})
@@ -35,6 +79,7 @@ def read_record(path: Path) -> Record:
     rows = _read_or_note(faults, "metrics.csv", run.metrics, [])
     cases = _read_all_cases(faults, run.path)
     splits = _read_or_note(faults, "splits.json", lambda: run.read_json("splits.json", checked=False), {})
+    pictures = _read_or_note(faults, PICTURES, lambda: run.read_json(PICTURES, checked=False), {})
 
     # What no file says by itself.
     contradictions = _find_contradictions(run, status, results, as_mapping(splits))
@@ -47,6 +92,7 @@ def read_record(path: Path) -> Record:
         metrics=MetricRows(rows),
         cases=cases,
         samples=find_last_samples(run.path),
+        pictures=_parse_pictures(pictures),
         faults=[*faults, *contradictions, *changes],
     )
 
@@ -89,6 +135,26 @@ def _convert_case(row: dict[str | Any, Any]) -> dict[str, Any]:
     return converted
 
 
+def _parse_pictures(found: Any) -> dict[str, list[PicturedCase]]:
+    """What pictures.json says, as far as it names files of a Run."""
+    pictures = {}
+    for test_set, cases in as_mapping(found).items():
+        parsed = [_parse_picture(case) for case in cases] if isinstance(cases, list) else []
+        if FILE_LABEL.fullmatch(test_set):
+            pictures[test_set] = [case for case in parsed if case is not None]
+    return pictures
+
+
+def _parse_picture(found: Any) -> PicturedCase | None:
+    """A case with pictures; None for what is none."""
+    case = as_mapping(found)
+    name, id, roles, index = (case.get(field) for field in PicturedCase._fields)
+    is_named = isinstance(name, str) and isinstance(id, str) and FILE_LABEL.fullmatch(name)
+    if not is_named or not isinstance(roles, list):
+        return None
+    return PicturedCase(str(name), str(id), tuple(map(str, roles)), index if isinstance(index, int) else None)
+
+
 def _find_contradictions(
     run: Run, status: dict[str, Any], results: dict[str, Any], splits: dict[str, Any]
 ) -> list[str]:
@@ -116,7 +182,8 @@ def _find_changes(run: Run, told: list[str]) -> list[str]:
 
 def find_last_samples(path: Path) -> list[Path]:
     """The pictures in samples/ of the latest step, which is the last number in their names."""
-    files = sorted((path / "samples").glob("*.png"))
+    found = sorted((path / "samples").glob("*.png"))
+    files = [file for file in found if not file.name.startswith(TABLE_OF_CASES)]  # those of test cases
     steps = [_find_step(file) for file in files]
     last = max(steps, default=-1)
     return [file for file, step in zip(files, steps, strict=True) if step == last]

@@ -13,6 +13,7 @@ from genseg_betty.report.values import NONE, as_mapping, as_number, drop_keys, f
 from genseg_betty.run.beyond import describe_beyond
 from genseg_betty.run.migrations import rename_levels
 from genseg_betty.run.names import DICE, GENERATOR, JACCARD
+from genseg_betty.run.pictures import PicturedCase
 
 MAX_PID = 2**31
 NOT_SET = ("origins", "reduced")  # found out, and told elsewhere
@@ -27,7 +28,9 @@ class Record:
         results: what results.json says.
         cases: test set -> the rows of its table of cases.
         samples: the sample pictures of the last step.
+        pictures: test set -> the cases that there are pictures of.
         faults: what cannot be read, and what does not fit together, a sentence each.
+        is_broken: the config cannot be read: nothing is known of the Run but its name and the reason.
     """
 
     path: Path
@@ -37,7 +40,9 @@ class Record:
     metrics: MetricRows = field(default_factory=MetricRows)
     cases: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     samples: list[Path] = field(default_factory=list)
+    pictures: dict[str, list[PicturedCase]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    is_broken: bool = False
 
     @property
     def name(self) -> str:
@@ -116,7 +121,9 @@ class Record:
 
     @property
     def state(self) -> str:
-        """finished, running, interrupted, failed, unknown or killed (says running; the process is gone)."""
+        """finished, running, interrupted, failed, unknown, killed (says running; the process is gone) or broken."""
+        if self.is_broken:
+            return "broken"
         state = str(self.status.get("state", "unknown"))
         reached = self.results.get("iterations", self.iterations_asked)
         has_outcome = self.results.get("finished") and reached == self.iterations_asked

@@ -6,15 +6,24 @@ from genseg_betty.report.curves import draw_curves
 from genseg_betty.report.elements import build_element, build_heading, build_note, embed_picture
 from genseg_betty.report.facts import describe_making
 from genseg_betty.report.record import Record, count_nonfinite
+from genseg_betty.report.states import describe_state, list_constants
 
 MAX_PICTURES = 4
+ELSEWHERE = (
+    "So many Runs are on this page that the sample pictures of this one are left out: its own report shows them."
+)
 
 
-def build_run_section(record: Record, heading: str = "h2") -> str:
-    """The parts of one Run that there is something for, each under a heading."""
+def build_run_section(record: Record, side: int, heading: str = "h2", has_samples: bool = True) -> str:
+    """The parts of one Run that there is something for, each under a heading.
+
+    Args:
+        side: pixels of the longer side of the pictures of test cases.
+        has_samples: whether the sample pictures of its training are shown too.
+    """
     parts = {
-        "Pictures": _show_pictures(record),
-        "Cases": describe_cases(record),
+        "Pictures": _show_pictures(record) if has_samples else build_note(ELSEWHERE),
+        "Cases": describe_cases(record, side),
         "Training": draw_curves(record),
         "Architecture": draw_architecture(record),
         "How it was made": describe_making(record),
@@ -28,21 +37,15 @@ def build_run_section(record: Record, heading: str = "h2") -> str:
 
 def build_notices(record: Record) -> str:
     """What is missing in a Run and why."""
+    if record.is_broken:
+        return build_note(describe_state(record), "notice")
     lines = list(record.faults)
     if record.state != "finished":
-        lines.insert(0, _describe_state(record))
+        lines.insert(0, describe_state(record))
+    lines += list_constants(record)
     for what, count in count_nonfinite(record).items():
         lines.append(f"Not finite: {count} {what}.")
     return "".join(build_note(line, "notice") for line in lines)
-
-
-def _describe_state(record: Record) -> str:
-    """How far an unfinished Run has come."""
-    step = record.status.get("step", "?")
-    message = record.status.get("message")
-    reason = f", {message}" if message else ""
-    asked = f"({record.iterations_asked} iterations asked for)"
-    return f"This Run is not finished: {record.state} at step {step} {asked}{reason}."
 
 
 def _show_pictures(record: Record) -> str:

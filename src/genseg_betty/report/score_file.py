@@ -1,16 +1,14 @@
 """The scores of several Runs as a CSV file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from genseg_betty.files import atomic_write
 from genseg_betty.report.contrasts import Contrast, find_contrast
 from genseg_betty.report.groups import Group
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.score_columns import digest_cases
 from genseg_betty.report.values import NONE, as_mapping
-from genseg_betty.run.names import CASES, DISTANCE_UNIT, TEST_SCORES
+from genseg_betty.run.names import CASES, CONSTANT, DISTANCE_UNIT, TEST_SCORES
 from genseg_betty.run.tables import encode_table
 
 COLUMNS_OF_RUN = (
@@ -28,11 +26,11 @@ COLUMNS_OF_CONTRAST = (
     "cases_left_out_of_other", "difference", "interval_low", "interval_high", "p_t", "p_wilcoxon", "p_holm", "marked",
 )  # fmt: skip
 """Behind the first two the same in all rows of a method on a test set: how it compares, as the page says."""
-COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING, *COLUMNS_OF_CONTRAST)
+COLUMNS = (*COLUMNS_OF_RUN, *COLUMNS_OF_TEST, *COLUMNS_OF_TRAINING, *COLUMNS_OF_CONTRAST, CONSTANT)
 
 
-def write_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast], out: Path) -> None:
-    """One row per Run and test set; a Run without test scores has one row with these left empty. Raises OSError."""
+def encode_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> bytes:
+    """One row per Run and test set; a Run without test scores has one row with these left empty."""
     rows: list[dict[str, Any]] = []
     group_of = {id(record): group for group in groups for record in group.records}
     for record in records:
@@ -44,7 +42,7 @@ def write_scores(records: Sequence[Record], groups: Sequence[Group], contrasts: 
             if contrast is not None:
                 row_of_test |= _describe_contrast(contrast)
             rows.append(row_of_test)
-    atomic_write(out, encode_table(rows, COLUMNS))
+    return encode_table(rows, COLUMNS)
 
 
 def _describe_test(record: Record, test_set: str, scores: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +55,7 @@ def _describe_test(record: Record, test_set: str, scores: dict[str, Any]) -> dic
         "out_of_domain": int(is_foreign),
         "cases_sha256": digest_cases(record, test_set),
         "metric": record.metric,
+        CONSTANT: scores.get(CONSTANT),
     }
 
 
@@ -87,6 +86,8 @@ def _find_tests(record: Record) -> dict[str, dict[str, Any]]:
 
 def _describe_run(record: Record) -> dict[str, Any]:
     """The columns that all rows of a Run share: its results, and what the report found out itself."""
+    if record.is_broken:
+        return {"run": record.path.name, "name": record.name, "state": record.state}
     validation = as_mapping(record.results.get("validation"))
     return {
         **record.results,

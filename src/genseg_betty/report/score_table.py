@@ -8,9 +8,10 @@ from genseg_betty.report.elements import build_element, build_heading, build_not
 from genseg_betty.report.groups import Group
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.score_columns import UNKNOWN, ScoreColumn, describe_overlaps
+from genseg_betty.report.states import explain_lack
 from genseg_betty.report.values import NONE
 from genseg_betty.report.wording import name_score
-from genseg_betty.run.names import ASSD, DISTANCE_UNIT, HD95, SCORES, TEST_SCORES
+from genseg_betty.run.names import ASSD, CONSTANT, DICE, DISTANCE_UNIT, HD95, SCORES, TEST_SCORES
 from genseg_betty.statistics import Summary
 
 TABLE_NOTE = (
@@ -50,6 +51,11 @@ def _build_table(
     body = ""
     for group in groups:
         row = _build_head(group)
+        if not group.has_scores:
+            lack = escape_text(explain_lack(group))
+            row += build_element("td", lack, "lack", colspan=len(columns) * len(scores))
+            body += build_element("tr", row)
+            continue
         for column in columns:
             contrast = find_contrast(contrasts, group, column.test_set)
             for score in scores:
@@ -91,6 +97,8 @@ def _find_unit(column: ScoreColumn, records: Sequence[Record]) -> str:
 
 def _build_head(group: Group) -> str:
     """The method of a row; below it on what it was trained, with which networks and seeds, and what it took beyond."""
+    if group.first.is_broken:
+        return build_element("th", escape_text(group.title), scope="row")
     labels = group.labels
     seeds = [str(record.seed) for record in group.records]
     parts = [
@@ -121,7 +129,21 @@ def _build_cell(group: Group, column: ScoreColumn, score: str, is_higher: bool) 
         content += f" {STAR}"
         css = "score best"
     content += build_element("small", f"n = {summary.n}")
+    if score == DICE:
+        for note in _list_constants(group, column):
+            content += build_element("small", escape_text(note))
     return build_element("td", content, css)
+
+
+def _list_constants(group: Group, column: ScoreColumn) -> list[str]:
+    """What the predictions are where they are all one class, and of which seed."""
+    notes = []
+    for record in group.records:
+        if column.holds_run(record):
+            constant = find_test_scores(record)[column.test_set].get(CONSTANT)
+            if constant:
+                notes.append(f"all {constant}" if len(group.records) == 1 else f"seed {record.seed}: all {constant}")
+    return notes
 
 
 def _format_summary(summary: Summary) -> str:

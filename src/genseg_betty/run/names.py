@@ -63,6 +63,9 @@ DISTANCE_UNIT = "distance_unit"
 SURFACE_TOLERANCE = "surface_tolerance"
 UNDEFINED_DISTANCES = "undefined_distances"
 CLASSES = "classes"
+CONSTANT = "constant_prediction"
+"""Only where every prediction of a test set is one class from edge to edge, the same in all: the name of that class."""
+BACKGROUND = "background"
 
 # Metrics of the phase `architecture`, beside those that `AlphaName` names.
 GRADIENT_NORM = "gradient_norm"

@@ -27,7 +27,9 @@ OWNED = (
     "tracking.json",
     "report.html",
     "report.csv",
+    "pictures.json",
     "samples/*.png",
+    "samples/*.jpg",
     "status.json",
 )
 MAX_STATUS = 2**20

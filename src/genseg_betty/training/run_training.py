@@ -18,11 +18,13 @@ from genseg_betty.device import resolve_device, set_float32
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.faults import list_first
 from genseg_betty.files import file_label, is_full
+from genseg_betty.inference.case_pictures import keep_pictures
 from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.memory import reuse_freed
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
+from genseg_betty.run.pictures import PICTURES
 from genseg_betty.run.resume import can_continue
 from genseg_betty.signals import interruptible, interruption
 from genseg_betty.streams import unfailing_streams
@@ -163,12 +165,16 @@ def is_complete(run: Run) -> bool:
 
 
 def score_test_sets(run: Run, data: DataBundle, predictor: Predictor) -> dict[str, dict[str, Any]]:
-    """Score every test set at the size of its own masks; one CSV each."""
+    """Score every test set at the size of its own masks; one CSV each, and pictures of some cases for the report."""
     scores = {}
+    pictures = {}
     for name, (dataset, cases) in data.test.items():
         rows, summary = score_cases(predictor, dataset, cases)
-        run.write_test(file_label(name), rows)
+        label = file_label(name)
+        run.write_test(label, rows)
         scores[name] = summary
+        pictures[label] = keep_pictures(run.samples_dir, label, predictor, dataset, cases, rows)
+    run.write_json(PICTURES, pictures)
     return scores
 
 

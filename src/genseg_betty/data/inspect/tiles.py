@@ -81,7 +81,7 @@ def _draw_case(dataset: Dataset, case: Case, colours: Sequence[Colour]) -> Tile:
 
     # Of a volume one slice is shown, and the text beneath it tells which.
     if mask.ndim == 3:
-        index = _choose_slice(mask)
+        index = choose_slice(mask)
         image = image[index]
         mask = mask[index]
         size = f"{size}, slice {index + 1}"
@@ -93,7 +93,7 @@ def _draw_case(dataset: Dataset, case: Case, colours: Sequence[Colour]) -> Tile:
     )
 
 
-def _choose_slice(mask: np.ndarray) -> int:
+def choose_slice(mask: np.ndarray) -> int:
     """The index of the slice of [D, H, W] with the most foreground; of the middle one where there is none."""
     areas = np.count_nonzero(mask, axis=(1, 2))
     if not areas.any():
@@ -107,7 +107,7 @@ def _draw_picture(image: np.ndarray, mask: np.ndarray, eight_bit: bool, colours:
     scale = BOX / max(height, width)
     new_width = _scale_side(width, scale)
     new_height = _scale_side(height, scale)
-    pixels = _make_pixels(image, eight_bit)
+    pixels = make_pixels(image, eight_bit)
     picture = Image.fromarray(pixels)
     resized = picture.resize((new_width, new_height), Image.Resampling.BICUBIC)
     outlined = _draw_outlines(resized, mask, colours)
@@ -124,7 +124,7 @@ def _make_square() -> Image.Image:
     return Image.new("RGB", (BOX, BOX), FRAME)
 
 
-def _make_pixels(image: np.ndarray, eight_bit: bool) -> np.ndarray:
+def make_pixels(image: np.ndarray, eight_bit: bool) -> np.ndarray:
     """[H, W, C] intensities -> [H, W, 3] uint8; images without three channels are shown by their first one."""
     if image.shape[2] < 3:
         first = image[:, :, :1]
