@@ -198,6 +198,28 @@ class WandbLoggerConfig:
     project: Word = "genseg"
     entity: Word | None = None
     mode: Literal["offline", "online", "disabled"] = "offline"
+    group: Word | None = None
+    overlays: Count = 16
+
+
+@dataclass
+class TensorBoardLoggerConfig:
+    name: Literal["tensorboard"]
+    overlays: Count = 16
+
+
+@dataclass
+class MLflowLoggerConfig:
+    name: Literal["mlflow"]
+    project: Word = "genseg"
+    dir: FilePath | None = None
+    group: Word | None = None
+    overlays: Count = 16
+
+
+LoggerConfig = Annotated[
+    CSVLoggerConfig | WandbLoggerConfig | TensorBoardLoggerConfig | MLflowLoggerConfig, Tag("name")
+]
 
 
 @dataclass
@@ -215,7 +237,7 @@ class Config:
     method: MethodConfig
     augment: AugmentConfig
     trainer: TrainerConfig
-    logger: Annotated[CSVLoggerConfig | WandbLoggerConfig, Tag("name")]
+    logger: LoggerConfig
     launcher: LauncherConfig
     image_size: ImageSize | None
     second_backbone: BackboneConfig | None = None  # of a method with two networks, see `second_backbone.py`
