@@ -14,7 +14,7 @@ from genseg_betty import tracking
 from genseg_betty.errors import UserError
 from genseg_betty.tracking import Tracker
 from genseg_betty.tracking.alpha_course import AlphaCourse
-from genseg_betty.tracking.outcome import choose_cases, summarise_results
+from genseg_betty.tracking.outcome import choose_cases, select_points, summarise_results
 from genseg_betty.tracking.service import Outcome
 from genseg_betty.tracking.services import MODULES, find_identity, import_service
 from tracking.tracked import RESULTS, go_on, list_curves, log_steps, open_run, stop_after
@@ -126,6 +126,11 @@ def test_the_summary_has_scores_by_test_set_and_class() -> None:
         "test/phantom/dice": 0.625, "test/phantom/cases": 4, "test/other/dice": 0.5, "test/other/cases": 1,
         "test/other/ulcer/dice": 0.25,
     }  # fmt: skip
+
+
+def test_curves_over_trainings_are_of_the_score_that_counts() -> None:
+    points = select_points(summarise_results(RESULTS), "dice")
+    assert points == {"n_labelled": 9, "test/phantom/dice": 0.625, "test/other/dice": 0.5}
 
 
 def test_a_case_that_cannot_be_drawn_costs_no_training(tmp_path: Path, services: list[Remembering]) -> None:

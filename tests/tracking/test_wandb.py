@@ -60,6 +60,10 @@ def test_an_offline_run_holds_all_of_a_training(tmp_path: Path, monkeypatch: pyt
     assert {name: found.summary[name] for name in expected} == expected
     assert "test/phantom/hd95" not in found.summary
 
+    # A point of the curve of sample sizes, and no curve of whatever else is a number.
+    points = {name: found.history[-1].get(name) for name in ("n_labelled", "test/phantom/dice", "test/phantom/cases")}
+    assert points == {"n_labelled": 9, "test/phantom/dice": 0.625, "test/phantom/cases": None}
+
 
 def test_an_offline_run_shows_the_cases_and_the_report(tmp_path: Path) -> None:
     pytest.importorskip("wandb")

@@ -15,7 +15,7 @@ import numpy as np
 from genseg_betty.run import Run
 from genseg_betty.run.names import ARCHITECTURE_PHASE
 from genseg_betty.tracking.alpha_course import AlphaCourse
-from genseg_betty.tracking.outcome import choose_cases, list_tables, read_pixels, summarise_results
+from genseg_betty.tracking.outcome import choose_cases, list_tables, read_pixels, select_points, summarise_results
 from genseg_betty.tracking.replay import replay_run
 from genseg_betty.tracking.service import Outcome, Service
 from genseg_betty.tracking.services import TITLES, open_service
@@ -82,7 +82,9 @@ class Tracker:
                 chosen = choose_cases(rows, results["metric"], self._overlays)
                 overlays[test_set] = {case: draw_case(test_set, case) for case in chosen}
             report = self._run.path / "report.html"
-            self._outcome = Outcome(summarise_results(results), tables, overlays, report)
+            summary = summarise_results(results)
+            points = select_points(summary, results["metric"])
+            self._outcome = Outcome(summary, points, tables, overlays, report)
 
         self._send_safely(collect_outcome)
 

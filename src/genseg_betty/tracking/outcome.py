@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ def summarise_results(results: Mapping[str, Any]) -> dict[str, float]:
         for place, values in parts.items():
             found |= {f"test/{place}/{score}": value for score, value in values.items()}
     return {name: value for name, value in found.items() if _is_number(value)}
+
+
+def select_points(summary: Mapping[str, float], metric: str) -> dict[str, float]:
+    """Of the summary the number of labelled images, and the scores that the test sets are judged by."""
+    pattern = rf"n_labelled|test/[^/]+/{metric}"
+    return {name: value for name, value in summary.items() if re.fullmatch(pattern, name)}
 
 
 def list_tables(run: Run, results: Mapping[str, Any]) -> dict[str, list[Row]]:

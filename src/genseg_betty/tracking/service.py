@@ -19,12 +19,15 @@ class Outcome:
 
     Args:
         summary: numbers by name: test/<test set>/<score>, best/<score>, …
+        points: those of them that curves over several trainings are made of: n_labelled, and of each test set the score
+            that it is judged by.
         tables: test set -> a row for each case.
         overlays: test set -> id of a case -> its image with truth and prediction, uint8 [H, W, 3]; of some cases.
         report: the Run's page.
     """
 
     summary: dict[str, float]
+    points: dict[str, float]
     tables: dict[str, list[Row]]
     overlays: dict[str, dict[str, np.ndarray]]
     report: Path

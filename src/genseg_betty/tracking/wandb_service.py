@@ -71,6 +71,7 @@ class WandbService:
         for test_set, rows in outcome.tables.items():
             table = self._make_table(rows, outcome.overlays[test_set])
             self._wandb.log({f"cases/{test_set}": table}, step=self._step)
+        self._wandb.log(outcome.points, step=self._step)
         self._wandb.summary.update(outcome.summary)
         report = self._package.Artifact(f"report-{self._identity}", type="report")
         report.add_file(str(outcome.report), policy="immutable", skip_cache=True)
