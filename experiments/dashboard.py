@@ -158,9 +158,13 @@ def draw_galleries(test_sets: Sequence[str]) -> list[Any]:
     return galleries + [wr.WeavePanelSummaryTable(table_name=f"cases/{name}") for name in test_sets]
 
 
-def find_titles(section: ws.Section) -> list[str]:
+def find_titles(section: Any) -> list[str]:
     """The titles of a section's panels; of a table its name."""
-    return [getattr(panel, "title", None) or panel.table_name for panel in section.panels]
+    titles = []
+    for panel in section.panels:
+        is_table = isinstance(panel, wr.WeavePanelSummaryTable)
+        titles.append(panel.table_name if is_table else panel.title)
+    return titles
 
 
 if __name__ == "__main__":

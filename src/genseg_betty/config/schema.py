@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from genseg_betty.config.components import AugmentConfig, BackboneConfig, GeneratorConfig, MethodConfig
+from genseg_betty.config.loggers import LoggerConfig
 from genseg_betty.config.marks import Length, Range, Tag
 from genseg_betty.config.quantities import (
     BatchSize,
@@ -185,41 +186,6 @@ class TrainerConfig:
     small: SmallConfig | None = None
     warm_start: FilePath | None = None
     keep_warmup: bool = True
-
-
-@dataclass
-class CSVLoggerConfig:
-    name: Literal["csv"]
-
-
-@dataclass
-class WandbLoggerConfig:
-    name: Literal["wandb"]
-    project: Word = "genseg"
-    entity: Word | None = None
-    mode: Literal["offline", "online", "disabled"] = "offline"
-    group: Word | None = None
-    overlays: Count = 16
-
-
-@dataclass
-class TensorBoardLoggerConfig:
-    name: Literal["tensorboard"]
-    overlays: Count = 16
-
-
-@dataclass
-class MLflowLoggerConfig:
-    name: Literal["mlflow"]
-    project: Word = "genseg"
-    dir: FilePath | None = None
-    group: Word | None = None
-    overlays: Count = 16
-
-
-LoggerConfig = Annotated[
-    CSVLoggerConfig | WandbLoggerConfig | TensorBoardLoggerConfig | MLflowLoggerConfig, Tag("name")
-]
 
 
 @dataclass

@@ -24,7 +24,8 @@ class AlphaCourse:
 
     def take_alphas(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
         """Keep the α among the values of a step. Returns the others."""
-        alphas, others = {}, {}
+        alphas: dict[str, float] = {}
+        others: dict[str, float] = {}
         for name, value in values.items():
             part = others if AlphaName.parse_metric(name) is None else alphas
             part[name] = float(value)

@@ -59,7 +59,7 @@ def choose_cases(rows: Sequence[Row], metric: str, count: int) -> list[str]:
     return [ranked[rank]["id"] for rank in ranks.round().astype(int)]
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
     """A picture of the Run as uint8 [H, W, 3]."""
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
