@@ -90,6 +90,22 @@ def test_a_continued_training_gives_each_step_once(tmp_path: Path, services: lis
     assert [row["id"] for row in found.outcome.tables["phantom"]] == ["a", "b", "c", "d"]
 
 
+def test_a_service_that_fails_with_the_past_is_told_once(
+    tmp_path: Path, services: list[Remembering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_after(tmp_path / "run", 25, checkpoint=20, name="x")
+
+    def fail(*_: Any) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(Remembering, "log_values", fail)
+    with pytest.warns(UserWarning, match="ConnectionError: no route") as told:
+        run = go_on(tmp_path / "run", 20, 40, name="x")
+    assert len(told) == 1
+    assert services[1].ends == [True]
+    assert [step for step, _ in list_curves(run)["joint/generator"]] == list(range(1, 41))
+
+
 def test_alphas_are_one_picture_and_no_curve(tmp_path: Path, services: list[Remembering]) -> None:
     go_on(tmp_path / "run", 0, 20, name="x")
     (found,) = services

@@ -6,6 +6,7 @@ metrics.csv is the truth. A service is given what stands there, each step once, 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -55,7 +56,7 @@ class Tracker:
         """Log the values of one step; a service names them phase/name. The α have a heat map, and no curves there."""
         self._catch_up(step)
         self._run.log(step, phase, values)
-        self._pass_on(step, phase, values)
+        self._send_safely(lambda service: self._pass_on(service, step, phase, values))
 
     def image(self, step: int, name: str, path: Path) -> None:
         """Log a picture that lies in the Run."""
@@ -108,16 +109,18 @@ class Tracker:
         if not self._owes_past:
             return
         self._owes_past = False
-        self._send_safely(lambda service: replay_run(self._run, self._pass_on, service.log_picture, before))
 
-    def _pass_on(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+        def give_past(service: Service) -> None:
+            replay_run(self._run, partial(self._pass_on, service), service.log_picture, before)
+
+        self._send_safely(give_past)
+
+    def _pass_on(self, service: Service, step: int, phase: str, values: Mapping[str, float]) -> None:
         """Give the service one step of a phase, but for the α, which are kept for their heat map."""
-        if self._service is None:
-            return
         self._step = step
         curves = self._alphas.take_alphas(step, values) if phase == ARCHITECTURE_PHASE else values
         named = {f"{phase}/{name}": float(value) for name, value in curves.items()}
-        self._send_safely(lambda service: service.log_values(step, named))
+        service.log_values(step, named)
 
     def _send_safely(self, action: Callable[[Service], object]) -> None:
         if self._service is None:
