@@ -10,6 +10,7 @@ from genseg_betty.build import build_named
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.run import Run
+from genseg_betty.tracking import Tracker
 from methods.tiny import TINY
 from states import different, flat
 
@@ -69,7 +70,7 @@ def train(root: Path, path: Path, overrides: list[str]) -> dict:
     config = compose([*OVERRIDES, f"dataset.root={root}", f"run_dir={path}", *overrides])
     data = load_data(config)
     with Run.start(config.run_dir, config) as run:
-        build_named(config.method).fit(run, data)
+        build_named(config.method).fit(run, data, Tracker(run, config.logger))
         names = ("last", "predictor", "generator", "generator_strongest")
         saved = {name: run.load_checkpoint(name) for name in names}
     return saved | {"splits": data.splits}

@@ -14,6 +14,7 @@ from genseg_betty.data.batches import StepSampler
 from genseg_betty.methods import genseg
 from genseg_betty.randomness import derived_seed
 from genseg_betty.run import Run
+from genseg_betty.tracking import Tracker
 from genseg_betty.training.components import Components
 from methods.tiny import TINY, built, choose, find_class, find_first, list_level_methods, load
 from states import different
@@ -157,7 +158,7 @@ def test_no_hypergradient_changes_the_protocol(stepped, kind):
 def fitted(path, method, select):
     config = compose([*OVERRIDES, *choose(method), f"trainer.select={select}", f"run_dir={path}"])
     with Run.start(config.run_dir, config) as run:
-        _, findings = build_named(config.method).fit(run, load(config))
+        _, findings = build_named(config.method).fit(run, load(config), Tracker(run, config.logger))
         return run, findings
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from genseg_betty.config.components import AugmentConfig, BackboneConfig, GeneratorConfig, MethodConfig
 from genseg_betty.config.launchers import LocalLauncherConfig, SlurmLauncherConfig
+from genseg_betty.config.loggers import LoggerConfig
 from genseg_betty.config.marks import Length, Range, Tag
 from genseg_betty.config.quantities import (
     BatchSize,
@@ -190,19 +191,6 @@ class TrainerConfig:
 
 
 @dataclass
-class CSVLoggerConfig:
-    name: Literal["csv"]
-
-
-@dataclass
-class WandbLoggerConfig:
-    name: Literal["wandb"]
-    project: Word = "genseg"
-    entity: Word | None = None
-    mode: Literal["offline", "online", "disabled"] = "offline"
-
-
-@dataclass
 class Config:
     """The whole tree, as conf/config.yaml composes it."""
 
@@ -212,7 +200,7 @@ class Config:
     method: MethodConfig
     augment: AugmentConfig
     trainer: TrainerConfig
-    logger: Annotated[CSVLoggerConfig | WandbLoggerConfig, Tag("name")]
+    logger: LoggerConfig
     launcher: Annotated[LocalLauncherConfig | SlurmLauncherConfig, Tag("name")]
     image_size: ImageSize | None
     second_backbone: BackboneConfig | None = None  # of a method with two networks, see `second_backbone.py`

@@ -44,7 +44,7 @@ class LevelMethod(ABC):
     num_networks: ClassVar[int] = 1
     trains_backbone: ClassVar[bool] = True
 
-    def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
+    def fit(self, run: Run, data: DataBundle, tracker: Tracker) -> tuple[Predictor, dict[str, Any]]:
         """Train within `run`, from its last checkpoint if it has one.
 
         Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
@@ -53,11 +53,11 @@ class LevelMethod(ABC):
         backend = find_backend(run.config.graphs, components.device)
         # All of it on the stream of the graphs: a capture cannot wait for what was computed on another one.
         with nullcontext() if backend is None else backend.on_own_stream():
-            findings = self._train_levels(run, data, components, backend)
+            findings = self._train_levels(run, data, tracker, components, backend)
             return self._build_predictor(run, data, components), findings
 
     def _train_levels(
-        self, run: Run, data: DataBundle, components: Components, backend: Backend | None
+        self, run: Run, data: DataBundle, tracker: Tracker, components: Components, backend: Backend | None
     ) -> dict[str, Any]:
         """Train, and write checkpoints/predictor.pt. Returns the method's part of results.json."""
         trainer = run.config.trainer
@@ -71,15 +71,11 @@ class LevelMethod(ABC):
         if described and trainer.keep_warmup:
             when_done[WARMUP_PHASE] = partial(save_warm_up, run, engine, described)
 
-        tracker = Tracker(run, run.config.logger)
-        try:
-            architecture = self.find_architecture(components)
-            loop = TrainingLoop(engine, run, tracker, data, architecture=architecture, when_done=when_done)
-            loop.train()
-            findings = self.finish(run, components, engine)
-            findings["warm_start"] = find_origin(run, engine, described)
-        finally:
-            tracker.close()
+        architecture = self.find_architecture(components)
+        loop = TrainingLoop(engine, run, tracker, data, architecture=architecture, when_done=when_done)
+        loop.train()
+        findings = self.finish(run, components, engine)
+        findings["warm_start"] = find_origin(run, engine, described)
 
         # The method's segmenter: that of the last step, or that of the best validation.
         best = run.load_checkpoint("best") if trainer.select != "last" else None

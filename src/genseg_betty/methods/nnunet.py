@@ -69,7 +69,7 @@ class NNUNet:
                 "resume=restart (deletes the Run)."
             )
 
-    def fit(self, run: Run, data: DataBundle) -> tuple[PredictedMasks, dict[str, Any]]:
+    def fit(self, run: Run, data: DataBundle, tracker: Tracker) -> tuple[PredictedMasks, dict[str, Any]]:
         """Export, plan, train and predict. Returns the masks, and the method's part of results.json."""
         config = run.config
         project = self._make_project(config, run, data)
@@ -91,7 +91,7 @@ class NNUNet:
             run.save_checkpoint("last", state)
         plan = project.read_plan()
         if not project.is_trained:
-            _train_network(run, project, plan, state)
+            _train_network(run, tracker, project, plan, state)
         if exported.test:
             say(f"nnU-Net: predicts {len(exported.test)} test images", file=sys.stderr)
             project.predict_tests()
@@ -144,12 +144,11 @@ class NNUNet:
         }
 
 
-def _train_network(run: Run, project: Project, plan: StepPlan, state: dict[str, Any]) -> None:
+def _train_network(run: Run, tracker: Tracker, project: Project, plan: StepPlan, state: dict[str, Any]) -> None:
     """Train with the progress on the screen and the losses in metrics.csv."""
     budget = project.budget
     say(f"nnU-Net: {plan.network}, {plan.describe_step()}; {budget.epochs} epochs", file=sys.stderr)
     log = TrainingLog(budget.updates, FULL_EPOCH)
-    tracker = Tracker(run, run.config.logger)
     before = state["seconds"]
     started = time.monotonic()
     try:
@@ -158,7 +157,6 @@ def _train_network(run: Run, project: Project, plan: StepPlan, state: dict[str, 
             follow = partial(_follow_line, run, log, tracker, progress, before, started)
             project.train_network(run.resuming, follow)
     finally:
-        tracker.close()
         state["seconds"] = before + time.monotonic() - started
         run.save_checkpoint("last", state)
 

@@ -47,6 +47,14 @@ def collect_facts(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
     }
 
 
+def list_tags(config: DictConfig, method: Method) -> list[str]:
+    """What a training is found by in a service that tracks it: its parts by name."""
+    backbone = config.backbone.name if method.trains_backbone else None
+    generator = config.generator.name if method.has_generator else None
+    found = [config.dataset.name, backbone, generator, config.method.name, _find_recipe(config, method)]
+    return list(dict.fromkeys(tag for tag in found if tag))
+
+
 def _find_recipe(config: DictConfig, method: Method) -> str | None:
     """The recipe by which images are augmented; None for a method that has its own."""
     if not method.trains_backbone:

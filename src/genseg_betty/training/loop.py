@@ -127,6 +127,7 @@ class TrainingLoop:
         """Draw what the networks make of some training and validation images."""
         for path in draw_samples(self.run.samples_dir, step, self.engine, self.data):
             self.tracker.image(step, path.stem.split("-")[0], path)
+        self.tracker.show_alphas(step)
 
     def _read_losses(self) -> dict[str, float]:
         return {level.name: float(level.loss) for level in self.engine.levels if level.loss is not None}

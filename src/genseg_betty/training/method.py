@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.run import Run
+from genseg_betty.tracking import Tracker
 from genseg_betty.training.warm_up_description import Description
 
 
@@ -25,8 +26,8 @@ class Method(Protocol):
     uses_unlabelled: bool
     trains_backbone: bool
 
-    def fit(self, run: Run, data: DataBundle) -> tuple[Predictor, dict[str, Any]]:
-        """Train within `run`, from its last checkpoint if it has one.
+    def fit(self, run: Run, data: DataBundle, tracker: Tracker) -> tuple[Predictor, dict[str, Any]]:
+        """Train within `run`, from its last checkpoint if it has one, and log to `tracker`.
 
         Returns the Predictor, whose weights are in checkpoints/predictor.pt, and the method's part of results.json.
         """

@@ -3,6 +3,7 @@
 import copy
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ from genseg_betty.run.pictures import PICTURES
 from genseg_betty.run.resume import can_continue
 from genseg_betty.signals import interruptible, interruption
 from genseg_betty.streams import unfailing_streams
+from genseg_betty.tracking import Tracker
+from genseg_betty.tracking.services import import_service
+from genseg_betty.training.case_overlays import draw_case
 from genseg_betty.training.console import announce_run, report_results, tell_finished
-from genseg_betty.training.facts import collect_facts
+from genseg_betty.training.facts import collect_facts, list_tags
 from genseg_betty.training.method import Method
 from genseg_betty.training.warm_start import require_beginning
 
@@ -47,6 +51,7 @@ def train(config: DictConfig) -> Run:
     reuse_freed()
     if not _may_continue(config):
         require_package(config.backbone.get("encoder_weights"))  # before any data are read
+    import_service(config.logger.name)  # it may not be installed
     with unfailing_streams(), interruptible():
         method: Method = build_named(config.method)  # before any data: what it needs may not be installed
         require_fitting_unlabelled(config, method.uses_unlabelled)
@@ -139,16 +144,18 @@ def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, 
     run.status("running", message="training")
     run.write_json("splits.json", splits)
     run.write_json("fingerprint.json", data.fingerprint.to_dict(data.settings))
-    predictor, findings = method.fit(run, data)
-    run.status("running", message="testing")
-    tested = {}
-    if findings["iterations"]:  # an untrained segmenter has no score
-        tested = score_test_sets(run, data, predictor)
-    results = {**collect_facts(run, data, method), **findings, "test": tested}
-    results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    run.write_json("results.json", results)
-    build_report([run.path], run.path / "report.html")
-    report_results(run, results)
+    with Tracker(run, run.config.logger, list_tags(run.config, method)) as tracker:
+        predictor, findings = method.fit(run, data, tracker)
+        run.status("running", message="testing")
+        tested = {}
+        if findings["iterations"]:  # an untrained segmenter has no score
+            tested = score_test_sets(run, data, predictor)
+        results = {**collect_facts(run, data, method), **findings, "test": tested}
+        results["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+        run.write_json("results.json", results)
+        build_report([run.path], run.path / "report.html")
+        report_results(run, results)
+        tracker.add_results(results, partial(draw_case, data, predictor))
 
 
 def is_complete(run: Run) -> bool:
