@@ -24,6 +24,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.ranks import count_processes, find_rank, is_first
 
 Answer = TypeVar("Answer")
+CPU = torch.device("cpu")
 
 _sharing: ContextVar[int] = ContextVar("sharing", default=1)
 
@@ -40,7 +41,10 @@ def joined_processes(device: torch.device) -> Iterator[None]:
     if count_processes() == 1 or distributed.is_initialized():
         yield
         return
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
     distributed.init_process_group(backend)
     try:
         yield
@@ -49,13 +53,31 @@ def joined_processes(device: torch.device) -> Iterator[None]:
 
 
 def ask_first(question: Callable[[], Answer]) -> Answer:
-    """What the first process answers; the others wait for it."""
+    """What the first process answers; the others wait for it.
+
+    Raises:
+        UserError: in the others, where the question raised an error in the first.
+    """
     if count_processes() == 1:
         return question()
-    answer: list[Any] = [question() if is_first() else None]
-    distributed.broadcast_object_list(answer, device=torch.device("cpu"))
-    found: Answer = answer[0]
+    if not is_first():
+        return _hear_first()
+    message: list[Any] = [True, None]  # that it failed
+    try:
+        message = [False, question()]
+    finally:
+        distributed.broadcast_object_list(message, device=CPU)
+    found: Answer = message[1]
     return found
+
+
+def _hear_first() -> Any:
+    message: list[Any] = [None, None]
+    distributed.broadcast_object_list(message, device=CPU)
+    failed, answer = message
+    if failed:
+        raise UserError("the first process cannot go on; its message says why")
+    return answer
 
 
 def find_greatest(number: int) -> int:

@@ -8,14 +8,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genseg_betty.augment import Augmentation
-from genseg_betty.joint_batch import take_rows
+from genseg_betty.config import compose
+from genseg_betty.data.loading import load_data
+from genseg_betty.joint_batch import ask_first, find_greatest, take_rows
 from genseg_betty.levels.generation import Generation
 from genseg_betty.losses import segmentation_loss
 from genseg_betty.multilevel.divided_step import divide_step
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.multilevel.hypergradient import exact
-from genseg_betty.multilevel.joint_gradients import average_gradients
+from genseg_betty.multilevel.joint_gradients import average_gradients, find_unlike
+from genseg_betty.ranks import find_rank
 from levels.toy import advance, batches, toy_engine
+from methods.tiny import TINY, built
+from rounding import to_float64
 from states import flat
 
 STEPS_BEFORE = 3  # so that moments and statistics are not at rest
@@ -53,6 +58,20 @@ def build_engine(case: str) -> PhasedEngine:
     generation: Generation = engine.generator
     generation.augment = augment
     return engine
+
+
+def train_package() -> dict[str, Any]:
+    """Two steps of A with the package's own networks and data, in float64, after three of warm-up."""
+    config = compose([*TINY, "method=genseg", "copy_paste=0.5", "ood=[]", "trainer.warmup_iterations=3"])
+    _, engine = built(config, load_data(config))
+    to_float64(engine)
+    gradients = []
+    for _ in range(6):
+        engine.advance()
+        if engine.architecture.count:
+            gradients.append(engine.architecture.guard.gradient_norm.clone())
+    losses = {level.name: level.loss for level in engine.levels}
+    return {"gradients": gradients, "losses": losses, "state": numbers_of(engine)}
 
 
 def numbers_of(engine: PhasedEngine) -> dict[str, Tensor]:
@@ -137,11 +156,30 @@ def draw_numbers() -> dict[str, Tensor]:
         }
 
 
+def compare_processes() -> dict[str, Any]:
+    """What the processes ask each other; of three groups of tensors the second has one bit changed in the others."""
+    number = find_rank().number
+    changed = torch.ones(3).view(torch.int32)
+    changed[1] += number
+    groups = {
+        "equal": [torch.ones(3), torch.tensor([True])],
+        "one bit": [torch.ones(2), changed.view(torch.float32)],
+        "counts": [torch.tensor(7)],
+    }
+    return {
+        "unlike": find_unlike(groups),
+        "first": ask_first(lambda: {"rank": number}),
+        "greatest": find_greatest(10 * number),
+    }
+
+
 def compute_all() -> dict[str, Any]:
     """All of the above, by name."""
     return {
         "trainings": {case: train_toy(case) for case in CASES},
+        "package": train_package(),
         "hops": {case: multiply_hops(case) for case in ("exact without BatchNorm", "exact")},
         "derivatives": {name: differentiate_twice(function, 3) for name, function in FUNCTIONS.items()},
         "draws": draw_numbers(),
+        "agreement": compare_processes(),
     }

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from levels.shared_steps import CASES, FUNCTIONS, compute_all
+from levels.ranks_steps import CASES, FUNCTIONS, compute_all
 from processes import run_in_processes
 from states import different, flat, joined, relative_error
 
@@ -54,6 +54,18 @@ def test_weights_statistics_and_losses_are_those_of_one_process(found: Found, ca
             assert torch.allclose(together[place], value, rtol=1e-7, atol=1e-9), place
 
 
+def test_networks_of_the_package_learn_as_in_one_process(found: Found) -> None:
+    """Pix2Pix, its discriminator and a UNet, with dropout, geometry and pasted objects; one image a process."""
+    alone, (first, second) = found
+    expected = flat(alone["package"])
+    assert len(alone["package"]["gradients"]) == 2
+    assert not different(first["package"], second["package"])
+    for place, value in flat(first["package"]).items():
+        tight = place.startswith("/gradients")
+        limits = {"rtol": 1e-11, "atol": 0.0} if tight else {"rtol": 1e-6, "atol": 1e-8}
+        assert torch.allclose(value, expected[place], **limits), place
+
+
 def test_all_processes_hold_the_same_to_the_bit(found: Found) -> None:
     _, (first, second) = found
     assert not different(first["trainings"], second["trainings"])
@@ -78,3 +90,10 @@ def test_random_numbers_are_rows_of_those_of_the_joint_batch(found: Found) -> No
         assert torch.equal(together, value), kind
         if not value.ndim:
             assert torch.equal(*parts)
+
+
+def test_processes_agree_and_tell_where_they_do_not(found: Found) -> None:
+    alone, together = found
+    assert alone["agreement"] == {"unlike": [], "first": {"rank": 0}, "greatest": 0}
+    for one in together:
+        assert one["agreement"] == {"unlike": ["one bit"], "first": {"rank": 0}, "greatest": 10}
