@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genseg_betty.augment import Augmentation
+from genseg_betty.backbones.checkpointing import checkpoint_blocks
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
 from genseg_betty.joint_batch import ask_first, find_greatest, take_rows
@@ -133,7 +134,15 @@ def measure_dice(x: Tensor, weights: Tensor) -> Tensor:
     return segmentation_loss("ce_dice", 3)(x * weights.view(1, -1, 1, 1), mask)
 
 
-FUNCTIONS = {"batch normalisation": normalise, "Dice": measure_dice}
+def recompute_blocks(x: Tensor, weights: Tensor) -> Tensor:
+    """A loss behind a block, with BatchNorm and dropout, that the backward pass computes again."""
+    torch.manual_seed(4)
+    block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Dropout(0.3), nn.Conv2d(4, 2, 3))
+    network = checkpoint_blocks(nn.Sequential(block).double())
+    return network(x * weights.view(1, -1, 1, 1)).square().mean()
+
+
+FUNCTIONS = {"batch normalisation": normalise, "Dice": measure_dice, "recomputed blocks": recompute_blocks}
 
 
 def draw_numbers() -> dict[str, Tensor]:
