@@ -12,7 +12,7 @@ the products that a hypergradient is made of, as they are linear in what comes f
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -133,7 +133,7 @@ def divided_batch(sharing: int) -> Iterator[None]:
         _sharing.reset(token)
 
 
-def divided_if_even(size: int) -> Any:
+def divided_if_even(size: int) -> AbstractContextManager[None]:
     """Keep batches divided within the block where `size` images can be; else each process computes all of them."""
     return divided_batch(count_sharing() if size % count_sharing() == 0 else 1)
 

@@ -11,6 +11,7 @@ from genseg_betty.augment import Augmentation
 from genseg_betty.backbones.checkpointing import checkpoint_blocks
 from genseg_betty.config import compose
 from genseg_betty.data.loading import load_data
+from genseg_betty.errors import UserError
 from genseg_betty.joint_batch import ask_first, find_greatest, take_rows
 from genseg_betty.levels.generation import Generation
 from genseg_betty.losses import segmentation_loss
@@ -179,7 +180,21 @@ def compare_processes() -> dict[str, Any]:
         "unlike": find_unlike(groups),
         "first": ask_first(lambda: {"rank": number}),
         "greatest": find_greatest(10 * number),
+        "failure": ask_first_in_vain(),
     }
+
+
+def ask_first_in_vain() -> str:
+    """What is raised where the first process has no answer."""
+
+    def fail() -> None:
+        raise ValueError("no answer")
+
+    try:
+        ask_first(fail)
+    except (ValueError, UserError) as error:
+        return str(error)
+    return "nothing"
 
 
 def compute_all() -> dict[str, Any]:

@@ -94,6 +94,9 @@ def test_random_numbers_are_rows_of_those_of_the_joint_batch(found: Found) -> No
 
 def test_processes_agree_and_tell_where_they_do_not(found: Found) -> None:
     alone, together = found
-    assert alone["agreement"] == {"unlike": [], "first": {"rank": 0}, "greatest": 0}
-    for one in together:
-        assert one["agreement"] == {"unlike": ["one bit"], "first": {"rank": 0}, "greatest": 10}
+    assert alone["agreement"] == {"unlike": [], "first": {"rank": 0}, "greatest": 0, "failure": "no answer"}
+    failures = ["no answer", "the first process cannot go on; its message says why"]
+    for one, failure in zip(together, failures, strict=True):
+        assert one["agreement"] == {
+            "unlike": ["one bit"], "first": {"rank": 0}, "greatest": 10, "failure": failure,
+        }  # fmt: skip
