@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genseg_betty.plotting import forget_unknown_backend
+from genseg_betty.ranks import quiet_unless_first
 from genseg_betty.search_path import installed_packages_only
 
 if TYPE_CHECKING:
@@ -45,17 +46,18 @@ def train(
     from genseg_betty.config.python_values import override_lines
 
     require_betty()
-    config = compose(override_lines(overrides, keys, group_names()), config_dir)
+    with quiet_unless_first():
+        config = compose(override_lines(overrides, keys, group_names()), config_dir)
 
-    from genseg_betty.config.machine import require_card
-    from genseg_betty.data.inspect.counting import require_dataset_folders
+        from genseg_betty.config.machine import require_card
+        from genseg_betty.data.inspect.counting import require_dataset_folders
 
-    require_dataset_folders(config)  # told at once: what follows imports PyTorch
-    require_card(config.device)
+        require_dataset_folders(config)  # told at once: what follows imports PyTorch
+        require_card(config.device)
 
-    from genseg_betty.methods import train as train_method
+        from genseg_betty.methods import train as train_method
 
-    return train_method(config)
+        return train_method(config)
 
 
 def load(path: str | Path, device: str = "auto", trust: bool = False) -> "Predictor":

@@ -11,6 +11,7 @@ from genseg_betty import __version__
 from genseg_betty.commands import VERBS, print_completions, run_command
 from genseg_betty.commands.shared import Parser
 from genseg_betty.errors import Interrupted, UserError
+from genseg_betty.ranks import name_process, require_one_process
 from genseg_betty.search_path import current_folder
 from genseg_betty.streams import output_fault, unfailing_streams
 from genseg_betty.terminal import harmless_warnings, say
@@ -50,6 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     if first == "__complete":
         return print_completions(arguments[1:], _make_train_parser())
     if first in VERBS:
+        require_one_process(f"genseg {first}")
         return run_command(arguments)
     return _run_training(arguments[1:] if first == "train" else arguments)
 
@@ -59,7 +61,7 @@ def _run_guarded(arguments: Sequence[str]) -> int:
     try:
         return run(arguments)
     except Interrupted as interrupt:
-        say(f"genseg: {interrupt}; the same command goes on from the checkpoint", file=sys.stderr)
+        say(f"{name_process()}: {interrupt}; the same command goes on from the checkpoint", file=sys.stderr)
         return 128 + interrupt.signal_number
     except KeyboardInterrupt:
         print("genseg: interrupted", file=sys.stderr)
@@ -70,7 +72,7 @@ def _run_guarded(arguments: Sequence[str]) -> int:
         reason = str(error)
         if not isinstance(error, UserError):
             reason = f"{type(error).__name__}: {error}\nHYDRA_FULL_ERROR=1 shows where it happened."
-        say(f"genseg: {reason}", file=sys.stderr)
+        say(f"{name_process()}: {reason}", file=sys.stderr)
         return 1
 
 
@@ -96,6 +98,7 @@ def _run_training(arguments: Sequence[str]) -> int:
     elif options.multirun:
         from genseg_betty.sweep import run_sweep
 
+        require_one_process("genseg -m")
         return run_sweep(options.overrides, options.config_dir)
     else:
         _refuse_sweep(options.overrides, options.config_dir)

@@ -10,15 +10,32 @@ import torch
 from torch import Tensor
 
 from genseg_betty.errors import UserError
+from genseg_betty.ranks import count_processes, find_rank
 
 
 def resolve_device(device: str) -> torch.device:
-    """auto -> cuda if there is one, else cpu; UserError for cuda where there is none."""
+    """auto -> cuda if there is one, else cpu; UserError for cuda where there is none.
+
+    Of several processes each has a GPU of its own.
+    """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("device=cuda was asked for, but PyTorch finds no CUDA GPU here; use device=cpu or auto.")
+    if device == "cuda" and count_processes() > 1:
+        return torch.device("cuda", _find_own_card(torch.cuda.device_count()))
     return torch.device(device)
+
+
+def _find_own_card(cards: int) -> int:
+    """The number of this process's GPU, out of `cards` of this machine."""
+    number = find_rank().local_number
+    if number >= cards:
+        raise UserError(
+            f"process {number + 1} of this machine finds {cards} GPU(s), and each process needs one of its own: start "
+            f"{cards} with torchrun --nproc-per-node {cards}, or use device=cpu."
+        )
+    return number
 
 
 def resolve_autocast(precision: str, device: torch.device) -> torch.dtype | None:

@@ -2,7 +2,8 @@
 
 The paper writes pixel-wise cross-entropy; the authors' code adds soft Dice, which is our default too. Dice is
 taken over the whole batch, so that an image without foreground does not count as a complete miss, and over
-the foreground classes. All losses are means, computed in float32 or better, and twice differentiable.
+the foreground classes. All losses are means, computed in float32 or better, and twice differentiable. Where several
+processes share a batch, the mean of their losses is that of the joint batch: Dice's sums are taken over all of them.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from genseg_betty.errors import UserError
+from genseg_betty.joint_batch import count_sharing, sum_over_processes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 BINARY = ("bce", "bce_dice")
 MULTICLASS = ("ce", "ce_dice")
+SMOOTH = 1e-5  # MONAI's, added above and below the fraction
 
 
 def segmentation_loss(name: str, num_outputs: int) -> Loss:
@@ -67,9 +70,26 @@ def _add_dice(num_outputs: int) -> Loss:
 
     def cross_entropy_and_dice(logits: Tensor, target: Tensor) -> Tensor:
         shares = _find_shares(target, num_outputs)
-        return loss(_at_least_float32(logits), shares)
+        logits = _at_least_float32(logits)
+        if count_sharing() == 1:
+            return loss(logits, shares)
+        cross_entropy = _binary_cross_entropy if num_outputs == 1 else _cross_entropy
+        return cross_entropy(logits, shares.to(logits.dtype)) + _measure_joint_dice(logits, shares)
 
     return cross_entropy_and_dice
+
+
+def _measure_joint_dice(logits: Tensor, shares: Tensor) -> Tensor:
+    """MONAI's soft Dice loss of the foreground, over the joint batch of several processes."""
+    if logits.shape[1] == 1:
+        predicted = torch.sigmoid(logits)
+    else:
+        predicted, shares = torch.softmax(logits, 1)[:, 1:], shares[:, 1:]
+    axes = [0, *range(2, logits.ndim)]
+    parts = [part.sum(axes) for part in (predicted * shares, predicted, shares.to(predicted.dtype))]
+    both, of_prediction, of_target = sum_over_processes(torch.stack(parts))
+    dice = (2 * both + SMOOTH) / (of_prediction + of_target + SMOOTH)
+    return (1 - dice).mean()
 
 
 def _find_shares(target: Tensor, num_outputs: int) -> Tensor:

@@ -32,10 +32,10 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 class ToyGenerator(nn.Module):
     """One searchable cell down, one up, smooth activations, dropout."""
 
-    def __init__(self) -> None:
+    def __init__(self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
         super().__init__()
         self.down = SearchableCell(1, 3, transposed=False, bias=True)
-        self.norm = nn.BatchNorm2d(3)
+        self.norm = norm(3)
         self.dropout = nn.Dropout(0.3)
         self.up = SearchableCell(3, 1, transposed=True, bias=True)
 
@@ -53,9 +53,9 @@ class ToyDiscriminator(nn.Module):
         return self.layers(torch.cat([condition, image], dim=1))
 
 
-def toy_segmenter() -> nn.Module:
+def toy_segmenter(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Softplus(), nn.Dropout(0.3), nn.Conv2d(4, 1, 3, padding=1)
+        nn.Conv2d(1, 4, 3, padding=1), norm(4), nn.Softplus(), nn.Dropout(0.3), nn.Conv2d(4, 1, 3, padding=1)
     )
 
 
@@ -79,9 +79,12 @@ def toy_engine(
     validation: Callable[[int], Batch] | None = None,
     training: Callable[[int], Batch] | None = None,
     max_nonfinite: int = 20,
+    size: int = 3,
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    augment: Augmentation | None = None,
 ) -> PhasedEngine:
     torch.manual_seed(3)
-    networks = [ToyDiscriminator(), ToyGenerator(), toy_segmenter(), Architecture(1, 1)]
+    networks = [ToyDiscriminator(), ToyGenerator(norm), toy_segmenter(norm), Architecture(1, 1)]
     for network in networks:
         network.double()
     with torch.no_grad():
@@ -89,7 +92,7 @@ def toy_engine(
             parameter.add_(torch.randn_like(parameter) * 0.3)
     make = OPTIMIZERS[optimizer]
     conditions = Conditions(seed=5, precondition=precondition)
-    training = training or batches(1)
+    training = training or batches(1, size)
     loss = segmentation_loss("bce_dice", 1)
 
     def level(kind: type, name: str, network: nn.Module, feed: Callable, config: Config, **extra: object):
@@ -102,8 +105,8 @@ def toy_engine(
         architecture=networks[3], num_classes=2, objective=ConditionalGAN(10.0),
     )  # fmt: skip
     segmentation = level(
-        Segmentation, "segmenter", networks[2], batches(2), hops["segmenter"],
-        augment=Augmentation(), real_weight=0.7, loss=loss, ema_decay=0.9,
+        Segmentation, "segmenter", networks[2], batches(2, size), hops["segmenter"],
+        augment=augment or Augmentation(), real_weight=0.7, loss=loss, ema_decay=0.9,
     )  # fmt: skip
     search = level(
         ArchitectureSearch, "architecture", networks[3], validation or batches(4, 2), Config(retain_graph=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from genseg_betty.augment.actions import add_noise, bend_gamma, bend_inverted_gamma, scale_brightness, stretch_contrast
 from genseg_betty.augment.smoothing import blur_image, lower_resolution
+from genseg_betty.joint_batch import join_shape, take_rows
 from genseg_betty.multilevel.step_inputs import send_from_host
 
 
@@ -124,7 +125,9 @@ class Intensity:
         if not self.operations:
             return image
         count, channels, *size = image.shape
-        draws = send_from_host(lambda: self.draw_values(count, channels, len(size)), image.device)
+        joint, *_ = join_shape(image.shape)
+        drawn = send_from_host(lambda: self.draw_values(joint, channels, len(size)), image.device)
+        draws = take_rows(drawn, axis=1)
 
         # In float32 at least; the mixed precision of networks does not reach what is computed here.
         changed = image if image.dtype == torch.float64 else image.float()

@@ -3,13 +3,15 @@
 Blocks keep their input alone and compute the rest again in the backward pass. Torch's own wrapper, and those of timm
 and MONAI, compute it from the weights that the network has by then; but a hypergradient walks the graph of a step
 after the optimizer has changed them in place. So a block is bound to the weights, the buffers and the mode (training or
-evaluation) of its forward pass, and its BatchNorm does not count a batch twice.
+evaluation) of its forward pass, and its BatchNorm does not count a batch twice. Where several processes share a batch,
+they do so in both passes.
 
 A hypergradient saves little by it, since its first backward pass records the recomputed activations: a UNet on 2 images
 of 256 x 256 pixels peaks at 150 MiB instead of 200 without a hypergradient, and at 608 instead of 623 with one.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from torch.utils.checkpoint import checkpoint
 
 from genseg_betty.backbones.second_order import second_derivatives
 from genseg_betty.errors import UserError
+from genseg_betty.joint_batch import count_sharing
+from genseg_betty.multilevel.divided_step import divide_step
 from genseg_betty.multilevel.double_backward import WrittenOutDoubleBackward
 
 NOTE = (
@@ -92,6 +96,7 @@ class _Recomputed:
         buffers = {name: buffer.clone() for name, buffer in self.block.named_buffers()}
         state = dict(self.block.named_parameters()) | buffers
         modes = [part.training for part in self.block.modules()]
+        is_shared = count_sharing() > 1
         first = True
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -100,7 +105,8 @@ class _Recomputed:
                 first = False
                 with WrittenOutDoubleBackward():  # as below: both passes must save the same for the backward pass
                     return plain(self.block, *args, **kwargs)
-            return self._recompute(state, modes, args, kwargs)
+            with divide_step() if is_shared else nullcontext():
+                return self._recompute(state, modes, args, kwargs)
 
         return checkpoint(run, *args, use_reentrant=False, **kwargs)
 

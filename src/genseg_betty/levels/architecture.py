@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from genseg_betty.data.batches import Batch
-from genseg_betty.levels.stage import Stage, Trial
+from genseg_betty.joint_batch import divided_if_even
+from genseg_betty.levels.stage import Stage, Trial, take_pairs
 from genseg_betty.memory import return_freed
+from genseg_betty.multilevel.joint_gradients import average_grads_of
 from genseg_betty.multilevel.level import Level
 from genseg_betty.run.names import ARCHITECTURE
 
@@ -31,13 +33,15 @@ class ArchitectureSearch(Stage):
     def training_step(self, batch: Batch) -> Tensor:
         return_freed()  # the graphs of stage I and II are still held, and now comes that of L_val
         # At the live weights S′: no buffer changes, and no random number is drawn.
-        with self.segmenter.evaluating():
-            return self.segmenter.criterion(self.segmenter(batch.image), batch.mask)  # L_seg(S′, D_val)
+        with self.segmenter.evaluating(), divided_if_even(len(batch.ids)):
+            image, mask = take_pairs(batch, None)
+            return self.segmenter.criterion(self.segmenter(image), mask)  # L_seg(S′, D_val)
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
         """Betty's walk along the paths A -> G' -> S' -> L_val; none where a level below is known to have rested."""
         if not (self.segmenter.guard.step_skipped or self.generator.guard.step_skipped):
             super(Level, self).backward(loss, params, paths, **betty)
+            average_grads_of(params)
 
     def find_finite(self) -> Tensor:
         lower_steps = self.segmenter.guard.step_finite & self.generator.guard.step_finite

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genseg_betty.augment import Augmentation
 from genseg_betty.data.batches import Batch, TwinBatch
-from genseg_betty.levels.stage import Networks, Stage, Trial, take_pairs
+from genseg_betty.levels.stage import Networks, Stage, Trial, take_masks, take_pairs
 from genseg_betty.multilevel.average import Average
 from genseg_betty.run.names import SEGMENTER
 
@@ -86,7 +86,7 @@ class Segmentation(SegmenterLevel):
         self.augment_real = augment_real
 
     def training_step(self, batch: Batch) -> Tensor:
-        mask = self.augment.mask(batch.mask)  # M̂
+        mask = take_masks(batch, self.augment)  # M̂
         image, mask = self.render_synthetic(mask)  # Î(M̂, G′, A)
         synthetic = self.synthetic_loss(image, mask)  # L(S(Î), M̂)
         real = self.own_loss(lambda: self.real_weight * self.real_loss(batch))  # γ L(S(I), M)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from genseg_betty.augment import Augmentation
 from genseg_betty.data.batches import Batch
+from genseg_betty.joint_batch import divided_batch, take_rows
 from genseg_betty.multilevel.level import Level
 
 Networks = Sequence[Callable[..., Any]]
@@ -57,10 +58,23 @@ class Stage(Level):
 
 
 def take_pairs(batch: Batch, augment: Augmentation | None) -> tuple[Tensor, Tensor]:
-    """Image and mask of the real pairs of a batch, moved together by `augment`; None: as they are."""
-    if augment is None:
-        return batch.image, batch.mask
-    return augment.pair(batch.image, batch.mask)
+    """Image and mask of the real pairs of a batch, moved together by `augment`; None: as they are.
+
+    Of several processes each moves the whole batch, as objects may be pasted from one image to another, and takes its
+    share of the result.
+    """
+    image, mask = batch.image, batch.mask
+    if augment is not None:
+        with divided_batch(1):
+            image, mask = augment.pair(image, mask)
+    return take_rows(image), take_rows(mask)
+
+
+def take_masks(batch: Batch, augment: Augmentation) -> Tensor:
+    """The masks of a batch, moved by `augment`; of several processes each takes its share, as of pairs."""
+    with divided_batch(1):
+        mask = augment.mask(batch.mask)
+    return take_rows(mask)
 
 
 def select_stages(levels: Iterable[Level]) -> list[Stage]:

@@ -39,6 +39,7 @@ class Generative(LevelMethod):
     """
 
     has_generator = True
+    divides_batches = True
 
     def __init__(self, real_weight: float = 1.0, augment_pairs: AugmentPairs = "segmenter") -> None:
         self.real_weight = real_weight

@@ -16,8 +16,10 @@ from genseg_betty.data.loading import DataBundle
 from genseg_betty.generators.cells import Architecture
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.saved_backbones import build_predicting
+from genseg_betty.joint_batch import ask_first
 from genseg_betty.multilevel.cuda_graphs import Backend
 from genseg_betty.multilevel.engine import PhasedEngine, Plan, find_backend
+from genseg_betty.ranks import count_processes
 from genseg_betty.run import Run
 from genseg_betty.run.names import DISCRIMINATOR, GENERATOR, SEGMENTER, WARMUP_PHASE
 from genseg_betty.tracking import Tracker
@@ -36,6 +38,8 @@ class LevelMethod(ABC):
         learns_architecture: whether stage III has a part in it.
         uses_unlabelled: whether it learns from images without masks too.
         num_networks: segmenters that learn in it.
+        divides_batches: whether several processes can share its batches: all of its levels take their images by
+            `levels.stage.take_pairs` or `take_masks`, and its losses are means over images, or `losses.py` has them.
     """
 
     has_generator: ClassVar[bool] = False
@@ -43,6 +47,7 @@ class LevelMethod(ABC):
     uses_unlabelled: ClassVar[bool] = False
     num_networks: ClassVar[int] = 1
     trains_backbone: ClassVar[bool] = True
+    divides_batches: ClassVar[bool] = False
 
     def fit(self, run: Run, data: DataBundle, tracker: Tracker) -> tuple[Predictor, dict[str, Any]]:
         """Train within `run`, from its last checkpoint if it has one.
@@ -62,7 +67,7 @@ class LevelMethod(ABC):
         """Train, and write checkpoints/predictor.pt. Returns the method's part of results.json."""
         trainer = run.config.trainer
         engine = PhasedEngine(self.plan(components), components.device.type, trainer.max_nonfinite, backend)
-        report_networks(engine, data, data.settings.batch_size)
+        report_networks(engine, data, data.settings.batch_size // count_processes())
 
         # The warm-up of stage I comes from another Run, or is kept for others once it is done.
         described = self.describe_warm_up(run.config, data)
@@ -79,7 +84,7 @@ class LevelMethod(ABC):
 
         # The method's segmenter: that of the last step, or that of the best validation.
         best = run.load_checkpoint("best") if trainer.select != "last" else None
-        run.save_checkpoint("predictor", best or loop.validation.predictor_state())
+        ask_first(lambda: run.save_checkpoint("predictor", best or loop.validation.predictor_state()))
         hypergradient = engine.plan.hypergradient
         findings["hypergradient"] = None if hypergradient == "none" else hypergradient
         findings["beyond"] = self.count_beyond(components)

@@ -15,6 +15,8 @@ class Supervised(LevelMethod):
         augment: change image and mask together, by the recipe of conf/augment that is chosen.
     """
 
+    divides_batches = True
+
     def __init__(self, augment: bool) -> None:
         self.augment = augment
 

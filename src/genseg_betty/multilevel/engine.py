@@ -18,6 +18,7 @@ from genseg_betty.multilevel.level import Level
 from genseg_betty.multilevel.optimizer_derivatives import check_optimizer
 from genseg_betty.multilevel.recorded_step import Recording
 from genseg_betty.multilevel.step_graphs import StepGraphs
+from genseg_betty.ranks import count_processes
 
 ASK_EVERY = 10
 """Steps after which a GPU is asked for the steps that were not made; it is waited for then."""
@@ -197,5 +198,7 @@ class PhasedEngine(Engine):
 
 
 def find_backend(graphs: str, device: torch.device) -> Backend | None:
-    """What captures the steps of an engine on `device`, if `graphs` (auto | never) lets it."""
-    return CudaBackend() if graphs == "auto" and device.type == "cuda" else None
+    """What captures the steps of an engine on `device`, if `graphs` (auto | never) lets it and no other process has a
+    part in them."""
+    is_captured = graphs == "auto" and device.type == "cuda" and count_processes() == 1
+    return CudaBackend() if is_captured else None

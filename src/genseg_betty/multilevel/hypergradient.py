@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from genseg_betty.memory import return_freed
+from genseg_betty.multilevel.joint_gradients import average_gradients
 from genseg_betty.multilevel.level import Level, find_peers
 from genseg_betty.multilevel.optimizer_derivatives import chunk_update_derivatives
 from genseg_betty.multilevel.replay import find_record, replay_gradients
@@ -37,11 +38,12 @@ large at 0.01, 16 times at 1e-4, and right to 6e-6 at 1e-7, which float32 does n
 def precondition(level: Level, vector: Sequence[Tensor], with_rate: bool) -> list[Tensor]:
     """diag(du/d∇) · vector, divided by the learning rate unless `with_rate`.
 
+    Of several processes each brings the vector of its share of the batch; their mean is that of the joint batch.
     A list is emptied on the way: as large as the level's weights, it is not needed beside the product.
     """
     record = find_record(level)
     identity = level.conditions.precondition == "identity"
-    remaining = pop_in_order(vector)
+    remaining = pop_in_order(average_gradients(vector))
     products: list[Tensor] = []
     for chunk in chunk_update_derivatives(level.optimizer, record.trainable, record.gradients, identity):
         part = [*islice(remaining, chunk.parameters)]

@@ -11,8 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from genseg_betty.joint_batch import average_processes
+from genseg_betty.multilevel.divided_step import divide_step
 from genseg_betty.multilevel.double_backward import WrittenOutDoubleBackward
 from genseg_betty.multilevel.finite_steps import write_into
+from genseg_betty.multilevel.joint_gradients import average_gradients
 from genseg_betty.multilevel.recorded_step import RecordedStep, Recording, fill_missing
 from genseg_betty.multilevel.stateful_problem import StatefulProblem, match_strides
 from genseg_betty.multilevel.step_inputs import Moment, seed_generators
@@ -61,11 +64,14 @@ class Level(StatefulProblem):
             self.record.buffers = {level.name: level.network.clone_buffers() for level in find_peers(self)}
             self.record.buffers[self.name] = self._buffers_before
         loss = self.compute_loss(batch, "step", weights)
-        self.loss = write_into(self.loss, loss.detach())
+        self.loss = write_into(self.loss, average_processes(loss.detach()))
         return loss, {"loss": self.loss}
 
     def backward(self, loss: Tensor, params: list[nn.Parameter], paths: list[Any], **betty: Any) -> None:
-        """Set the gradients of the loss, and record them where this step is recorded."""
+        """Set the gradients of the loss, and record them where this step is recorded.
+
+        Of several processes the gradients are the mean; the recorded graph is that of this process's share.
+        """
         weights = find_weights(self)
         create_graph = self.recording == "graph"
         gradients = torch.autograd.grad(loss, weights, create_graph=create_graph, allow_unused=True)
@@ -76,7 +82,7 @@ class Level(StatefulProblem):
         if self.record and create_graph:
             self.record.graph = total
         detached = []
-        for gradient, parameter in zip(total, params, strict=True):
+        for gradient, parameter in zip(average_gradients(total), params, strict=True):
             detached.append(match_strides(gradient.detach(), parameter))
         if self.record:
             self.record.gradients = detached
@@ -119,12 +125,13 @@ class Level(StatefulProblem):
 
     @contextmanager
     def computing(self, moment: Moment) -> Iterator[None]:
-        """The random numbers and the precision of this level, and what is to be differentiated twice made for that."""
+        """The random numbers and the precision of this level, this process's share of the batch where there are
+        several, and what is to be differentiated twice made for that."""
         device = torch.device(self.device).type
         dtype = self.conditions.autocast
         enabled = dtype is not None and self.allows_bfloat16
         twice = WrittenOutDoubleBackward() if self.recording == "graph" else nullcontext()
-        with seed_generators(moment), torch.autocast(device, dtype=dtype, enabled=enabled), twice:
+        with seed_generators(moment), torch.autocast(device, dtype=dtype, enabled=enabled), twice, divide_step():
             yield
 
     @property

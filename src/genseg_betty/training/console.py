@@ -11,7 +11,7 @@ from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.config.origins import OF_AUGMENT, SET, find_idle_sections, lies_in
 from genseg_betty.data.inspect.fingerprint_text import describe_fingerprint
 from genseg_betty.data.loading import DataBundle
-from genseg_betty.device import free_memory, peak_memory, write_gib
+from genseg_betty.device import free_memory, peak_memory, resolve_device, write_gib
 from genseg_betty.generators.encoding import mask_channels
 from genseg_betty.levels.stage import select_stages
 from genseg_betty.metrics.scores import describe_scores
@@ -21,6 +21,7 @@ from genseg_betty.run.names import DICE, GENERATOR, JACCARD
 from genseg_betty.terminal import harmless
 from genseg_betty.training.dry_run import check_stage_one
 from genseg_betty.training.memory_estimate import NetworkSize, estimate_memory, measure_networks
+from genseg_betty.training.several_processes import describe_processes
 
 
 def announce_run(
@@ -31,6 +32,7 @@ def announce_run(
     reduced = describe_reduced(config, has_generator) if trains_backbone else None
     origins = config.get("origins") or {}
     notes = [reduced] if reduced else []
+    notes += describe_processes(data.settings.batch_size, resolve_device(config.device))
     notes += find_idle_keys(config, has_generator, learns_architecture)
     notes += [*data.dataset.notes, *data.splits.notes]
     if OPEN in run.path.name:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from genseg_betty.config.networks import describe_networks, describe_reduced
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import resolve_device
+from genseg_betty.ranks import count_processes
 from genseg_betty.run import Run
 from genseg_betty.training.console import find_unused_cases
 from genseg_betty.training.method import Method
@@ -42,6 +43,7 @@ def collect_facts(run: Run, data: DataBundle, method: Method) -> dict[str, Any]:
         "warmup_iterations": config.trainer.warmup_iterations if has_generator else 0,
         "metric": data.metric,
         "device": _device_name(config),
+        **_count_processes(),
         "versions": _find_versions(),
         "data_sha256": data.sha256,
     }
@@ -69,6 +71,12 @@ def _find_label(run: Run, has_generator: bool) -> str:
         return directory
     generator, method = run.config.generator.name, run.config.method.name
     return directory.replace(f"-{generator}-{method}-", f"-{method}-", 1)
+
+
+def _count_processes() -> dict[str, int]:
+    """How many processes shared each batch, where there were several."""
+    count = count_processes()
+    return {"processes": count} if count > 1 else {}
 
 
 def _device_name(config: DictConfig) -> str:

@@ -14,15 +14,18 @@ from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import peak_memory
 from genseg_betty.errors import Interrupted
 from genseg_betty.generators.cells import Architecture
+from genseg_betty.joint_batch import find_greatest
 from genseg_betty.levels.segmentation import SegmenterLevel
 from genseg_betty.multilevel.engine import Diverged, Phase, PhasedEngine
 from genseg_betty.progress import Progress
+from genseg_betty.ranks import is_first
 from genseg_betty.run import Run
 from genseg_betty.run.names import WARMUP_PHASE
 from genseg_betty.signals import interruption
 from genseg_betty.tracking import Tracker
 from genseg_betty.training.loop_checkpoints import LoopCheckpoints
 from genseg_betty.training.sample_images import draw_samples
+from genseg_betty.training.several_processes import require_equal_weights
 from genseg_betty.training.validation import Validation, count_skipped
 
 LOG_EVERY = 10
@@ -66,6 +69,7 @@ class TrainingLoop:
     def train(self) -> None:
         """Step until every phase is done. On SIGINT, SIGTERM, SIGHUP, SIGUSR2 write a checkpoint, raise Interrupted."""
         self.seconds = self.checkpoints.restore_last()
+        require_equal_weights(self.engine)
         self._updates = self.segmenter.count
         totals = {phase.name: phase.steps for phase in self.engine.plan.phases if phase.steps}
         with Progress(totals, dict(self.engine.done)) as progress, interruption() as caught:
@@ -78,11 +82,12 @@ class TrainingLoop:
                 self._follow_step(phase)
                 done = self.engine.done[phase.name]
                 progress.step(phase.name, done, self._read_losses, self.validation.best_score, self._sum_skipped)
-                if caught:
+                if find_greatest(int(bool(caught))):  # a signal to one process; all answer after the same step
                     self.checkpoints.save_last(self.seconds)
                     caught.hand_over()  # a launcher may queue the job anew and end this process
-                if caught.stopping:
-                    raise Interrupted(caught.stopping[0])
+                    stopping = find_greatest(caught.stopping[0] if caught.stopping else 0)
+                    if stopping:
+                        raise Interrupted(stopping)
 
     def summarise(self) -> dict[str, Any]:
         """The training's part of results.json."""
@@ -124,7 +129,9 @@ class TrainingLoop:
             self.checkpoints.save_last(self.seconds)
 
     def _draw_samples(self, step: int) -> None:
-        """Draw what the networks make of some training and validation images."""
+        """Draw what the networks make of some training and validation images; of several processes the first does."""
+        if not is_first():
+            return
         for path in draw_samples(self.run.samples_dir, step, self.engine, self.data):
             self.tracker.image(step, path.stem.split("-")[0], path)
         self.tracker.show_alphas(step)

@@ -9,6 +9,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.multilevel.engine import PhasedEngine
 from genseg_betty.run import Run
 from genseg_betty.run.migrations import rename_levels
+from genseg_betty.training.several_processes import require_equal_weights
 from genseg_betty.training.validation import Validation, count_skipped
 
 BROKEN = (KeyError, TypeError, ValueError, AttributeError, RuntimeError)
@@ -24,7 +25,12 @@ class LoopCheckpoints:
         self.validation = validation
 
     def save_last(self, seconds: float) -> None:
-        """Write the state after the last step, then the step in status.json."""
+        """Write the state after the last step, then the step in status.json.
+
+        Raises:
+            UserError: several processes no longer hold the same weights.
+        """
+        require_equal_weights(self.engine)
         state = {
             "engine": self.engine.state_dict(),
             "best": self.validation.best,

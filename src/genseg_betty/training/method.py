@@ -18,6 +18,7 @@ class Method(Protocol):
         has_generator: whether it trains a generator, which the Run then keeps.
         learns_architecture: whether stage III has a part in it.
         uses_unlabelled: whether it learns from images without masks too.
+        divides_batches: whether several processes can share its batches; a method without this attribute has none.
         trains_backbone: whether what it trains is the backbone of the config.
     """
 

@@ -22,7 +22,9 @@ from genseg_betty.files import file_label, is_full
 from genseg_betty.inference.case_pictures import keep_pictures
 from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
+from genseg_betty.joint_batch import ask_first, joined_processes, require_even_shares
 from genseg_betty.memory import reuse_freed
+from genseg_betty.ranks import is_first
 from genseg_betty.report import build_report
 from genseg_betty.run import Run
 from genseg_betty.run.pictures import PICTURES
@@ -35,6 +37,7 @@ from genseg_betty.training.case_overlays import draw_case
 from genseg_betty.training.console import announce_run, report_results, tell_finished
 from genseg_betty.training.facts import collect_facts, list_tags
 from genseg_betty.training.method import Method
+from genseg_betty.training.several_processes import require_divisible, start_run
 from genseg_betty.training.warm_start import require_beginning
 
 
@@ -46,7 +49,7 @@ def train(config: DictConfig) -> Run:
         Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR2 came; the checkpoint is written.
     """
     require_betty()
-    resolve_device(config.device)
+    device = resolve_device(config.device)
     set_float32(config.precision)
     reuse_freed()
     if not _may_continue(config):
@@ -54,9 +57,12 @@ def train(config: DictConfig) -> Run:
     import_service(config.logger.name)  # it may not be installed
     with unfailing_streams(), interruptible():
         method: Method = build_named(config.method)  # before any data: what it needs may not be installed
+        require_divisible(config, method)
         require_fitting_unlabelled(config, method.uses_unlabelled)
         data = load_data(config, reads_unlabelled=method.uses_unlabelled)
-        return _train_on(data, set_count(config, data), method)
+        require_even_shares(data.settings.batch_size)
+        with joined_processes(device):
+            return _train_on(data, set_count(config, data), method)
 
 
 def _may_continue(config: DictConfig) -> bool:
@@ -109,8 +115,8 @@ def _train_on(data: DataBundle, config: DictConfig, method: Method) -> Run:
 
     if not can_continue(Path(config.run_dir).expanduser(), config.resume):
         require_beginning(config, method.describe_warm_up(config, data))  # before the directory is touched
-    with Run.start(config.run_dir, config, config.resume, require_same) as run:
-        if is_complete(run):
+    with start_run(config, require_same) as run:
+        if ask_first(partial(is_complete, run)):
             tell_finished(run)
             return run
         announce_run(run, data, method.has_generator, method.learns_architecture, method.trains_backbone)
@@ -140,12 +146,15 @@ def _record_end(run: Run, error: BaseException) -> None:
 
 
 def _fit_and_test(run: Run, method: Method, data: DataBundle, splits: dict[str, Any]) -> None:
-    """Train, test, and write all that the Run ends with."""
+    """Train, test, and write all that the Run ends with; of several processes the first one tests and writes."""
     run.status("running", message="training")
     run.write_json("splits.json", splits)
     run.write_json("fingerprint.json", data.fingerprint.to_dict(data.settings))
-    with Tracker(run, run.config.logger, list_tags(run.config, method)) as tracker:
+    logger = run.config.logger if is_first() else {}  # of several processes the first one alone tells
+    with Tracker(run, logger, list_tags(run.config, method)) as tracker:
         predictor, findings = method.fit(run, data, tracker)
+        if not is_first():
+            return
         run.status("running", message="testing")
         tested = {}
         if findings["iterations"]:  # an untrained segmenter has no score

@@ -14,6 +14,7 @@ from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import peak_memory
 from genseg_betty.generators.cells import Architecture, operation_name
 from genseg_betty.generators.encoding import class_masks
+from genseg_betty.joint_batch import ask_first
 from genseg_betty.levels.segmentation import SegmenterLevel
 from genseg_betty.levels.stage import select_stages
 from genseg_betty.metrics.overlaps import case_scores
@@ -69,7 +70,7 @@ class Validation:
 
     def validate(self, step: int, seconds: float) -> None:
         """Score the segmenter of this step; `seconds` is how long the training took so far."""
-        self.last = self._score_segmenter()
+        self.last = ask_first(self._score_segmenter)
         self.tracker.log(step, VALIDATION_PHASE, self.last)
         if self.architecture is not None:
             weights = name_weights(self.architecture)

@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from genseg_betty.joint_batch import count_sharing
 from genseg_betty.multilevel.double_backward.walk import find_wanted_inputs, refuse_third_derivative, with_nodes
 
 Gradients = tuple[Tensor | None, ...]
@@ -47,7 +48,8 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     values = input.numel() // input.shape[1]
-    if not training or _is_left_to_torch(input, weight, bias, values):
+    is_shared = count_sharing() > 1  # by several processes: `divided_step.py` computes it in torch's place
+    if not training or is_shared or _is_left_to_torch(input, weight, bias, values):
         return functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     return _normalise(input, weight, bias, running_mean, running_var, momentum, eps)
 
