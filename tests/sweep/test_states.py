@@ -12,11 +12,11 @@ from genseg_betty.run import Run
 from genseg_betty.sweep import cell_states
 from genseg_betty.sweep.cell_states import read_states
 from genseg_betty.sweep.summary import find_records, tell_runs, tell_states
-from genseg_betty.sweep.sweep_file import Cell, Outcome, Sweep, name_sweep, read_sweep
+from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep, name_sweep, read_sweep
 
-FAILED = Outcome("failed", "no such image")
-STOPPED = Outcome("interrupted", "interrupted by signal 15")
-DONE = Outcome("finished", run_dir="run-1")
+FAILED = CellOutcome("failed", "no such image")
+STOPPED = CellOutcome("interrupted", "interrupted by signal 15")
+DONE = CellOutcome("finished", run_dir="run-1")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def write_run(tmp_path: Path) -> Callable[..., Path]:
 )
 def test_a_cell_is_in_the_state_that_is_known_best(
     run: str | None,
-    outcome: Outcome | None,
+    outcome: CellOutcome | None,
     job_lives: bool | None,
     expected: tuple[str, str],
     sweep: Sweep,

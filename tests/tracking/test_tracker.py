@@ -14,7 +14,7 @@ from genseg_betty import tracking
 from genseg_betty.errors import UserError
 from genseg_betty.tracking import Tracker
 from genseg_betty.tracking.alpha_course import AlphaCourse
-from genseg_betty.tracking.outcome import choose_cases, select_points, summarise_results
+from genseg_betty.tracking.outcome import choose_shown_cases, select_points, summarise_results
 from genseg_betty.tracking.service import Outcome
 from genseg_betty.tracking.services import MODULES, find_identity, import_service
 from tracking.tracked import RESULTS, go_on, list_curves, log_steps, open_run, stop_after
@@ -131,9 +131,9 @@ def test_the_map_of_alphas_has_a_row_for_each_operation() -> None:
 def test_cases_from_the_worst_to_the_best_get_a_picture() -> None:
     scores = [0.9, 0.1, 0.5, 0.7, 0.3]
     rows = [{"id": f"case{score}", "dice": score} for score in scores]
-    assert choose_cases(rows, "dice", 3) == ["case0.1", "case0.5", "case0.9"]
-    assert choose_cases(rows, "dice", 9) == [f"case{score}" for score in sorted(scores)]
-    assert choose_cases(rows, "dice", 0) == []
+    assert choose_shown_cases(rows, "dice", 3) == ["case0.1", "case0.5", "case0.9"]
+    assert choose_shown_cases(rows, "dice", 9) == [f"case{score}" for score in sorted(scores)]
+    assert choose_shown_cases(rows, "dice", 0) == []
 
 
 def test_the_summary_has_scores_by_test_set_and_class() -> None:

@@ -9,7 +9,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.report.reading import read_record
 from genseg_betty.report.record import Record
 from genseg_betty.slurm_job import list_live_jobs
-from genseg_betty.sweep.sweep_file import Cell, Outcome, Sweep
+from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep
 
 FINISHED, RUNNING, FAILED, WAITING, QUEUED = "finished", "running", "failed", "waiting", "queued"
 STOPPED = "killed"  # says that it runs, and its process is gone
@@ -42,7 +42,7 @@ def read_states(sweep: Sweep) -> list[CellState]:
     return states
 
 
-def read_cell_record(sweep: Sweep, cell: Cell, outcome: Outcome | None) -> Record | None:
+def read_cell_record(sweep: Sweep, cell: Cell, outcome: CellOutcome | None) -> Record | None:
     """What the Run of a cell says; None where it has none yet, or one that cannot be read."""
     named = outcome.run_dir if outcome and outcome.run_dir else cell.run_dir
     place = Path(sweep.working_dir) / Path(named).expanduser()
@@ -58,7 +58,7 @@ def read_cell_record(sweep: Sweep, cell: Cell, outcome: Outcome | None) -> Recor
     return None
 
 
-def _judge_cell(cell: Cell, outcome: Outcome | None, record: Record | None, is_job_alive: bool | None) -> CellState:
+def _judge_cell(cell: Cell, outcome: CellOutcome | None, record: Record | None, is_job_alive: bool | None) -> CellState:
     """The state of a cell: what its Run says, unless SLURM or how it ended last say more.
 
     `is_job_alive` is None of a cell without a job, or where SLURM cannot be asked.

@@ -6,37 +6,37 @@ import time
 
 import genseg_betty
 from genseg_betty.errors import Interrupted, UserError
-from genseg_betty.sweep.sweep_file import Cell, Outcome, Sweep
+from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep
 from genseg_betty.terminal import say
 
 SWEEP_VARIABLE = "GENSEG_SWEEP"
 """Of the environment: the name of the sweep, by which trackers group its Runs."""
 
 
-def train_cell(sweep: Sweep, cell: Cell) -> Outcome:
+def train_cell(sweep: Sweep, cell: Cell) -> CellOutcome:
     """Train one cell and keep what became of it. A failure is an outcome; an interruption passes through."""
     os.environ[SWEEP_VARIABLE] = sweep.name
     began = time.monotonic()
     try:
         run = genseg_betty.train(cell.overrides, sweep.config_dir)
     except (Interrupted, KeyboardInterrupt) as stop:
-        _keep(sweep, cell, Outcome("interrupted", str(stop)))
+        _keep(sweep, cell, CellOutcome("interrupted", str(stop)))
         raise
     except SystemExit:
-        _keep(sweep, cell, Outcome("interrupted", "its launcher ended the process"))
+        _keep(sweep, cell, CellOutcome("interrupted", "its launcher ended the process"))
         raise
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        outcome = Outcome("failed", reason)
+        outcome = CellOutcome("failed", reason)
     else:
-        outcome = Outcome("finished", "", str(run.path), time.monotonic() - began)
+        outcome = CellOutcome("finished", "", str(run.path), time.monotonic() - began)
     _keep(sweep, cell, outcome)
     return outcome
 
 
-def _keep(sweep: Sweep, cell: Cell, outcome: Outcome) -> None:
+def _keep(sweep: Sweep, cell: Cell, outcome: CellOutcome) -> None:
     """Write the outcome. Where it cannot be written that is told, for it must not hide how the cell ended."""
     try:
         sweep.write_outcome(cell, outcome)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from genseg_betty.progress import write_duration
-from genseg_betty.sweep.sweep_file import Cell, Outcome
+from genseg_betty.sweep.sweep_file import Cell, CellOutcome
 from genseg_betty.terminal import say
 
 
@@ -33,7 +33,7 @@ class SweepProgress:
         left = self._write_left()
         say(f"{cell.number} of {self._total}: {cell.label}{left}")
 
-    def end(self, cell: Cell, outcome: Outcome | None) -> None:
+    def end(self, cell: Cell, outcome: CellOutcome | None) -> None:
         """Take the time of a cell that ended. Where it is not finished say why, and each reason once."""
         if cell.number in self._left:
             self._left.remove(cell.number)

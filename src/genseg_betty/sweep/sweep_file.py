@@ -52,7 +52,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What became of a cell: its state (finished, failed or interrupted), why, where its Run lies, how long it took."""
 
     state: str
@@ -96,15 +96,15 @@ class Sweep:
         }
         atomic_write(self.folder / SWEEP_FILE, to_json(content).encode())
 
-    def write_outcome(self, cell: Cell, outcome: Outcome) -> None:
+    def write_outcome(self, cell: Cell, outcome: CellOutcome) -> None:
         """Keep what became of a cell. Raises OSError."""
         atomic_write(self._find_file(cell, "json"), to_json(asdict(outcome)).encode())
 
-    def read_outcome(self, cell: Cell) -> Outcome | None:
+    def read_outcome(self, cell: Cell) -> CellOutcome | None:
         """What became of a cell; None of one that has not been trained yet, or whose file cannot be read."""
         try:
             found = bounded_json(self._find_file(cell, "json"), MOST_BYTES)
-            return Outcome(**found)
+            return CellOutcome(**found)
         except (OSError, ValueError, TypeError):
             return None
 

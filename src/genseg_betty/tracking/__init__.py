@@ -16,7 +16,7 @@ import numpy as np
 from genseg_betty.run import Run
 from genseg_betty.run.names import ARCHITECTURE_PHASE
 from genseg_betty.tracking.alpha_course import AlphaCourse
-from genseg_betty.tracking.outcome import choose_cases, list_tables, read_picture, select_points, summarise_results
+from genseg_betty.tracking.outcome import choose_shown_cases, list_tables, read_sample, select_points, summarise_results
 from genseg_betty.tracking.replay import replay_run
 from genseg_betty.tracking.service import Outcome, Service
 from genseg_betty.tracking.services import TITLES, open_service
@@ -61,7 +61,7 @@ class Tracker:
     def image(self, step: int, name: str, path: Path) -> None:
         """Log a picture that lies in the Run."""
         self._catch_up(step)
-        self._send_safely(lambda service: service.log_picture(step, name, read_picture(path)))
+        self._send_safely(lambda service: service.log_picture(step, name, read_sample(path)))
 
     def show_alphas(self, step: int) -> None:
         """Log the course of α so far as one heat map; nothing where no α is learned."""
@@ -80,7 +80,7 @@ class Tracker:
             tables = list_tables(self._run, results)
             overlays: dict[str, dict[str, np.ndarray]] = {}
             for test_set, rows in tables.items():
-                chosen = choose_cases(rows, results["metric"], self._overlays)
+                chosen = choose_shown_cases(rows, results["metric"], self._overlays)
                 overlays[test_set] = {case: draw_case(test_set, case) for case in chosen}
             report = self._run.path / "report.html"
             summary = summarise_results(results)

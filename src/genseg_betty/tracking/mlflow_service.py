@@ -15,7 +15,7 @@ import numpy as np
 
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
-from genseg_betty.tracking.service import Outcome, find_group
+from genseg_betty.tracking.service import Outcome, find_sweep_name
 
 FOLDER = "mlruns"
 SETTINGS = {
@@ -87,7 +87,7 @@ class MLflowService:
             known: str = found[0].info.run_id
             self._client.update_run(known, status="RUNNING")
             return known
-        given = {IDENTITY: identity, "tags": ", ".join(tags), "group": find_group(config) or ""}
+        given = {IDENTITY: identity, "tags": ", ".join(tags), "group": find_sweep_name(config) or ""}
         label = self._run.config.get("name") or self._run.path.name
         new: str = self._client.create_run(place, tags=given, run_name=label).info.run_id
         return new

@@ -52,14 +52,14 @@ def list_tables(run: Run, results: Mapping[str, Any]) -> dict[str, list[Row]]:
     return tables
 
 
-def choose_cases(rows: Sequence[Row], metric: str, count: int) -> list[str]:
+def choose_shown_cases(rows: Sequence[Row], metric: str, count: int) -> list[str]:
     """The ids of at most `count` cases, from the worst to the best one, evenly spread over the ranks between."""
     ranked = sorted(rows, key=lambda row: (row[metric], row["id"]))
     ranks = np.linspace(0, len(ranked) - 1, min(count, len(ranked)))
     return [ranked[rank]["id"] for rank in ranks.round().astype(int)]
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_sample(path: Path) -> np.ndarray:
     """A picture of the Run as uint8 [H, W, 3]."""
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from genseg_betty.run import Run
-from genseg_betty.tracking.outcome import read_picture
+from genseg_betty.tracking.outcome import read_sample
 
 LogValues = Callable[[int, str, Mapping[str, float]], object]
 LogPicture = Callable[[int, str, np.ndarray], object]
@@ -30,7 +30,7 @@ def replay_run(run: Run, log_values: LogValues, log_picture: LogPicture, before:
         for phase, row in values.get(step, {}).items():
             log_values(step, phase, row)
         for name, path in pictures.get(step, {}).items():
-            log_picture(step, name, read_picture(path))
+            log_picture(step, name, read_sample(path))
 
 
 def _read_values(run: Run) -> Iterator[tuple[int, Phases]]:

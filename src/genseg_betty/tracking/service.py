@@ -49,6 +49,6 @@ class Service(Protocol):
         """Log the outcome, None where the training did not come to its end, and close."""
 
 
-def find_group(config: Mapping[str, Any]) -> str | None:
+def find_sweep_name(config: Mapping[str, Any]) -> str | None:
     """What trainings are grouped by: the sweep that this one is a cell of, else what `logger.group` says."""
     return os.environ.get(SWEEP) or config.get("group")

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
-from genseg_betty.tracking.service import Outcome, Row, find_group
+from genseg_betty.tracking.service import Outcome, Row, find_sweep_name
 
 FOLDER = "wandb"
 STAGING = "WANDB_DATA_DIR"
@@ -110,7 +110,7 @@ def _start_run(package: ModuleType, run: Run, config: Mapping[str, Any], tags: S
         id=identity,
         resume="allow" if config["mode"] == "online" else None,
         name=run.config.get("name") or run.path.name,
-        group=find_group(config),
+        group=find_sweep_name(config),
         job_type=(run.config.get("method") or {}).get("name"),
         tags=[tag[:LONGEST_TAG] for tag in tags],
         dir=str(run.path),
