@@ -28,6 +28,15 @@ def test_every_figure_of_the_paper_has_an_experiment() -> None:
     assert {name.partition("_")[0] for name in FIGURES} == OF_THE_PAPER
 
 
+def test_every_experiment_stands_in_a_folder_with_its_command() -> None:
+    pages = (Path(__file__).parents[2] / "experiments").glob("fig*/README.md")
+    told = {page.parent.name: page.read_text(encoding="utf-8") for page in pages}
+    assert {folder.partition("_")[0] for folder in told} == OF_THE_PAPER
+    for name in FIGURES:
+        (folder,) = [folder for folder, text in told.items() if f"genseg -m +experiment={name} scale=quick" in text]
+        assert folder.partition("_")[0] == name.partition("_")[0]
+
+
 @pytest.mark.parametrize("scale", ["quick", "paper"])
 @pytest.mark.parametrize("name", FIGURES)
 def test_an_experiment_composes_at_each_scale(name: str, scale: str) -> None:
