@@ -12,7 +12,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --dist worksteal \
   --numprocesses $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count()) + 1)')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-nnunet setup-slurm demo test test-slow test-nnunet test-slurm lint types bench clean
+.PHONY: help setup setup-nnunet setup-slurm demo test test-slow test-nnunet test-slurm test-all lint types bench clean
 
 help:  ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +60,8 @@ setup-slurm: $(STAMP)  ## install SLURM on a Debian machine of one's own, as roo
 
 test-slurm: setup-slurm  ## a sweep through launcher=slurm on a SLURM of one node: some minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -k slurm tests/slurm -rs
+
+test-all: test test-slow test-nnunet test-slurm  ## all of these: under an hour on 2 cores
 
 lint: $(STAMP)  ## find and mend style faults
 	$(BIN)/ruff check --fix .
