@@ -36,6 +36,14 @@ def run_at_place(rank: int, port: int, file: Path, function: Callable[..., Any],
         torch.save(function(*inputs), file)
 
 
+def train_at_place(rank: int, port: int, overrides: list[str]) -> None:
+    """The command line."""
+    from genseg_betty.cli import main
+
+    tell_place(rank, port)
+    main(overrides)
+
+
 def tell_place(rank: int, port: int) -> None:
     """Set what torchrun sets."""
     torch.set_num_threads(1)

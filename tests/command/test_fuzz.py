@@ -14,8 +14,7 @@ from omegaconf import OmegaConf
 
 from command.conftest import Toys, write_toys
 from command.fuzz import VALUES, draw_line, keys_of
-from genseg_betty import config as config_module
-from genseg_betty.config import composing
+from genseg_betty.config import composing, library
 from genseg_betty.config.plain import require_plain
 from genseg_betty.errors import ConfigError
 from genseg_betty.run.saved_config import resolve_config
@@ -42,7 +41,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toys]:
     usual = composing.compose_once
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(root)
-        for module in (composing, config_module):
+        for module in (composing, library):
             patch.setattr(module, "compose_once", compose_once)
         yield write_toys(root)
 

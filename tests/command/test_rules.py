@@ -26,7 +26,7 @@ from genseg_betty.config.signatures import read_signature
 
 # What only the publisher, a library or another dataset's own rules can judge: plain, finite, not nested too deeply.
 # The members that a method brings along are composed, and are not in the config.
-OPEN = ("dataset.about", "backbone.arguments", "dataset.ood", "ood", "method.members")
+OPEN = ("dataset.about", "backbone.arguments", "dataset.ood", "ood", "method.members", "launcher.options")
 FILES = sorted(path.relative_to(conf_dir()).with_suffix("") for path in conf_dir().rglob("*.yaml"))
 GROUPS_OF_COMPONENTS = {
     "backbone": BackboneConfig,

@@ -20,12 +20,12 @@ STEPS = 14
 COMMAND = [
     *TINY, "trainer.warmup_iterations=4", "trainer.iterations=10", "trainer.finetune_iterations=0",
     "trainer.checkpoint_every=4", "trainer.validate_every=1", "trainer.sample_every=7", "logger=wandb",
+    "logger.group=sizes",
 ]  # fmt: skip
 
 
-def test_a_killed_and_resumed_training_is_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_and_resumed_training_is_one_run(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    monkeypatch.setenv("GENSEG_SWEEP", "sizes")
     path = tmp_path / "run"
     process = PROCESSES.Process(target=train, args=([*COMMAND, f"run_dir={path}"],))
     process.start()

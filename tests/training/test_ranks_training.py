@@ -12,7 +12,7 @@ import pytest
 import genseg_betty as gs
 from genseg_betty.run import Run
 from methods.tiny import TINY
-from processes import COUNT, PROCESSES, find_free_port, tell_place
+from processes import COUNT, PROCESSES, find_free_port, train_at_place
 
 OVERRIDES = [
     *TINY, "method=genseg", "precision=fp32", "ood=[]",
@@ -82,13 +82,6 @@ def test_a_signal_to_one_stops_both_and_a_single_process_goes_on(alone: Run, tmp
     run = gs.train(overrides)
     assert run.resuming
     require_same_metrics(run, alone)
-
-
-def train_at_place(rank: int, port: int, overrides: list[str]) -> None:
-    from genseg_betty.cli import main
-
-    tell_place(rank, port)
-    main(overrides)
 
 
 def find_step(path: Path) -> int:

@@ -8,16 +8,10 @@ from pathlib import Path
 from genseg_betty.config import require_betty, user_folder
 from genseg_betty.errors import UserError
 from genseg_betty.lock import LOCK, Lock
-from genseg_betty.sweep.cell_states import FINISHED, GOING_ON, read_states
-from genseg_betty.sweep.cell_training import train_cell
 from genseg_betty.sweep.checking import SweepPlan, choose_launcher, plan_sweep
-from genseg_betty.sweep.hydra_multirun import run_multirun
-from genseg_betty.sweep.processes import train_in_processes
-from genseg_betty.sweep.progress import SweepProgress
-from genseg_betty.sweep.slurm import follow_jobs, require_launcher, submit_cells
-from genseg_betty.sweep.summary import conclude
-from genseg_betty.sweep.sweep_file import Cell, Sweep, name_sweep, read_sweep
-from genseg_betty.terminal import print_notes, say
+from genseg_betty.sweep.slurm_extra import require_launcher
+from genseg_betty.sweep.sweep_file import Sweep, name_sweep, read_sweep
+from genseg_betty.terminal import print_notes
 
 SWEEPS = Path("outputs", "sweeps")
 
@@ -38,9 +32,11 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) ->
     plan = plan_sweep(overrides, folder)
     sweep = _make_sweep(plan, folder)
     print_notes(plan.notes)
+    from genseg_betty.sweep.running import train_cells  # all is judged: what follows imports PyTorch
+
     with _hold(sweep):
         sweep.write()
-        return _train_cells(sweep, sweep.cells)
+        return train_cells(sweep, sweep.cells)
 
 
 def resume_sweep(folder: str | Path, lines: Sequence[str] = ()) -> int:
@@ -58,14 +54,15 @@ def resume_sweep(folder: str | Path, lines: Sequence[str] = ()) -> int:
         )
     if not Path(sweep.working_dir).is_dir():
         raise UserError(f"{sweep.working_dir} is gone, where this sweep was begun and its paths lead from")
+    from genseg_betty.sweep.running import find_unfinished, train_cells
+
     with chdir(sweep.working_dir), _hold(sweep):
         if lines:
             own = Path(sweep.config_dir) if sweep.config_dir else None
             chosen = [f"launcher={sweep.launcher['name']}", *lines]
             sweep = replace(sweep, launcher=choose_launcher(sweep.cells[0].overrides, chosen, own))
             sweep.write()
-        unfinished = {state.cell.number for state in read_states(sweep) if state.state not in (FINISHED, *GOING_ON)}
-        return _train_cells(sweep, [cell for cell in sweep.cells if cell.number in unfinished])
+        return train_cells(sweep, find_unfinished(sweep))
 
 
 def _make_sweep(plan: SweepPlan, config_dir: Path | None) -> Sweep:
@@ -91,41 +88,3 @@ def _hold(sweep: Sweep) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _train_cells(sweep: Sweep, cells: Sequence[Cell]) -> int:
-    """Train these cells by the sweep's launcher and conclude. Returns the exit status."""
-    say(f"{len(sweep.cells)} cells, {len(cells)} to train; the sweep's own files: {sweep.folder}")
-    if cells:
-        if sweep.launcher["name"] == "slurm":
-            _train_on_slurm(sweep, cells)
-        else:
-            _train_here(sweep, cells)
-    if sweep.launcher.get("wait") is False:
-        say(f"see how far they are: genseg sweep status {sweep.folder}")
-        return 0
-    return conclude(sweep)
-
-
-def _train_on_slurm(sweep: Sweep, cells: Sequence[Cell]) -> None:
-    require_launcher()
-    submit_cells(sweep, cells)
-    if sweep.launcher["wait"]:
-        follow_jobs(sweep, cells)
-
-
-def _train_here(sweep: Sweep, cells: Sequence[Cell]) -> None:
-    """One after the other by Hydra in this process, or several at once in processes of their own."""
-    jobs = sweep.launcher["jobs"]
-    finished = {state.cell.number for state in read_states(sweep) if state.state == FINISHED}
-    progress = SweepProgress(cells, len(sweep.cells), jobs, finished)
-    if jobs > 1:
-        train_in_processes(sweep, cells, jobs, progress)
-        return
-
-    def train_number(number: int) -> None:
-        cell = sweep.cells[number - 1]
-        progress.begin(cell)
-        progress.end(cell, train_cell(sweep, cell))
-
-    run_multirun(sweep, [cell.number for cell in cells], train_number)

@@ -20,14 +20,14 @@ from genseg_betty.config.wording import show
 from genseg_betty.data.inspect.counting import require_dataset_folders
 from genseg_betty.errors import ConfigError, UserError
 from genseg_betty.files import atomic_write, bounded_json, to_json
-from genseg_betty.report import build_report
-from genseg_betty.run import Run
 from genseg_betty.terminal import align_columns, say
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
+
+    from genseg_betty.run import Run
 
 STUDY, RUNS, REPORT = "study.jsonl", "runs.json", "report.html"
 MOST_BYTES = 2**26
@@ -174,7 +174,7 @@ def _train_trial(
     say(f"trial {number + 1}: validation {score:.4f}")
 
 
-def read_score(run: Run) -> float:
+def read_score(run: "Run") -> float:
     """The validation score of the weights that the Run ended with: its best or its last. Raises UserError."""
     validation = run.read_results().get("validation", {})
     score = validation.get("best" if run.config.trainer.select == "best" else "last")
@@ -200,6 +200,8 @@ def _read_runs(folder: Path) -> dict[str, str]:
 
 def _conclude(study: "Study", folder: Path) -> int:
     """Tell every trial, the best first, and compare their Runs in a report. Returns the exit status."""
+    from genseg_betty.report import build_report
+
     scored = [trial for trial in study.trials if trial.value is not None]
     if not scored:
         say("genseg: no trial has a validation score", file=sys.stderr)

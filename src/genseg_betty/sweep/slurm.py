@@ -15,8 +15,6 @@ from genseg_betty.sweep.cell_states import FINISHED, GOING_ON, CellState, read_s
 from genseg_betty.sweep.sweep_file import Cell, Sweep
 from genseg_betty.terminal import say
 
-PLUGIN = "hydra_plugins.hydra_submitit_launcher"
-INSTALL = "pip install 'genseg-betty[slurm]'"
 JOB_FOLDERS = ".submitit"
 SUBMITTED = "*_submitted.pkl"
 LOG = "submission.log"
@@ -91,17 +89,3 @@ def _list_job_folders(sweep: Sweep) -> list[str]:
 def _find_index(job: str) -> int:
     """The place of a job in its array."""
     return int(job.partition("_")[2] or 0)
-
-
-def require_launcher() -> None:
-    """Raise UserError where the extra is not installed, or no SLURM is at hand."""
-    from importlib.util import find_spec
-    from shutil import which
-
-    problems = []
-    if find_spec("submitit") is None or find_spec("hydra_plugins") is None:
-        problems.append(f"launcher=slurm needs hydra-submitit-launcher, which is missing: {INSTALL}")
-    if which("sbatch") is None:
-        problems.append("launcher=slurm needs SLURM's sbatch, which is not on PATH: give the command on a login node")
-    if problems:
-        raise UserError("\n".join(problems))
