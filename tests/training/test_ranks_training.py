@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import genseg_betty as gs
 from genseg_betty.run import Run
@@ -22,6 +24,15 @@ OVERRIDES = [
 STEPS = 6
 ROUNDING = 2e-4  # relative: float32 over a few steps; α moves by fifty times as much
 MEASURED = ("system",)  # phases of metrics.csv that hold times and memory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the processes have: with more of them sums are rounded otherwise, and the first joint steps enlarge that."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
