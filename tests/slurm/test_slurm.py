@@ -27,7 +27,8 @@ ENOUGH = 600.0
 TIMES = {"finished", "seconds", "seconds_per_iteration", "peak_memory_bytes", "versions"}
 SWEEP = [
     "-m", "method=vanilla,genseg", "seed=0,1,2", *TINY, "ood=[]", "trainer.warmup_iterations=20",
-    "trainer.iterations=100", "trainer.finetune_iterations=4", "trainer.validate_every=20", "trainer.checkpoint_every=5",
+    "trainer.iterations=100", "trainer.finetune_iterations=4", "trainer.validate_every=20",
+    "trainer.checkpoint_every=5",
 ]  # fmt: skip
 ON_SLURM = [
     "launcher=slurm", "launcher.gpus=null", "launcher.cpus=1", "launcher.memory_gib=2", "launcher.minutes=2",
