@@ -158,11 +158,11 @@ def _refuse_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
     """Raise UserError for what belongs to several trainings: a launcher, or an experiment that is a sweep."""
     from genseg_betty.config import user_folder
     from genseg_betty.config.experiments import find_experiment, read_swept_lines
+    from genseg_betty.config.launchers import is_launchers
     from genseg_betty.config.override_grammar import parse_lines
 
     for word in overrides:
-        setting = word.lstrip("+")
-        if setting.startswith(("launcher=", "launcher.")) and setting != "launcher=local":
+        if is_launchers(word) and word.lstrip("+") != "launcher=local":
             raise UserError(f"{word}: launchers take part in sweeps; give -m as well, of one training too")
     parsed = parse_lines(overrides, problems=[])
     experiment = find_experiment(parsed)

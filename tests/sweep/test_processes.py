@@ -55,7 +55,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, states: dict[int, str]) -> None:
 
 
 def train(sweep: Sweep, jobs: int) -> None:
-    train_in_processes(sweep, sweep.cells, jobs, SweepProgress(sweep.cells, len(sweep.cells), jobs, finished=()))
+    train_in_processes(sweep, sweep.cells, jobs, SweepProgress(sweep, sweep.cells, jobs, finished=()))
 
 
 def test_so_many_are_trained_at_once_and_no_more(

@@ -78,7 +78,7 @@ def test_a_cell_is_in_the_state_that_is_known_best(
     if job_lives is not None:
         sweep.write_jobs({1: "41_0"})
     monkeypatch.setattr(cell_states, "list_live_jobs", lambda master: {"41_0"} if job_lives else set())
-    first, second = read_states(sweep)
+    first, second = read_states(sweep, sweep.cells)
     assert (first.state, first.reason) == expected
     assert second.state == "waiting"
 
@@ -89,7 +89,7 @@ def test_where_slurm_cannot_be_asked_a_run_says_how_far_it_is(
     write_run("run-1", "running")
     sweep.write_jobs({1: "41_0"})
     monkeypatch.setattr(cell_states, "list_live_jobs", lambda master: None)
-    assert read_states(sweep)[0].state == "running"
+    assert read_states(sweep, sweep.cells)[0].state == "running"
 
 
 def test_a_run_is_found_whose_number_of_images_the_data_said(
@@ -98,7 +98,7 @@ def test_a_run_is_found_whose_number_of_images_the_data_said(
     open_cell = Cell(1, [], {}, "outputs/phantom-nauto-s1-ab12cd34")
     write_run("outputs/phantom-n40-s1-ab12cd34", "finished")
     asked = Sweep(sweep.folder, [open_cell], sweep.launcher, [], sweep.working_dir)
-    (state,) = read_states(asked)
+    (state,) = read_states(asked, asked.cells)
     assert state.state == "finished"
     assert state.record is not None
     assert state.record.path == tmp_path / "outputs" / "phantom-n40-s1-ab12cd34"
@@ -109,7 +109,7 @@ def test_a_table_tells_states_scores_and_reasons(
 ) -> None:
     write_run("run-1", "finished", score=0.9876)
     sweep.write_outcome(sweep.cells[1], FAILED)
-    tell_states(sweep, read_states(sweep))
+    tell_states(sweep, read_states(sweep, sweep.cells))
     assert capsys.readouterr().out.splitlines() == [
         "cell  seed  state     step  phantom",
         "1     1     finished  5     0.988",

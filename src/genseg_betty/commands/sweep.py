@@ -61,7 +61,7 @@ def _tell_status(options: argparse.Namespace) -> None:
     from genseg_betty.sweep.sweep_file import read_sweep
 
     sweep = read_sweep(options.folder)
-    tell_states(sweep, read_states(sweep))
+    tell_states(sweep, read_states(sweep, sweep.cells))
 
 
 def _resume_cells(options: argparse.Namespace) -> int:

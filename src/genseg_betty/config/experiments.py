@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from genseg_betty.config.composing import default_choices
-from genseg_betty.config.folders import conf_dir
+from genseg_betty.config.folders import find_member_file
 from genseg_betty.config.naming import default_run_dir
+from genseg_betty.config.origins import flatten_raw
 from genseg_betty.config.overrides import OPTIONAL
 from genseg_betty.config.preset_methods import take_members
 from genseg_betty.errors import ConfigError
@@ -43,10 +44,8 @@ def read_params(experiment: str | None, folder: Path | None) -> dict[str, Any]:
     Raises:
         ConfigError: the file is no YAML, or its sweep is no mapping of keys to values.
     """
-    folders = [folder, conf_dir()] if folder else [conf_dir()]
-    files = [place / "experiment" / f"{experiment}.yaml" for place in folders]
-    file = next((file for file in files if file.is_file()), None)
-    if experiment is None or file is None:
+    file = find_member_file("experiment", experiment, folder)
+    if file is None:
         return {}
     try:
         params = OmegaConf.select(OmegaConf.load(file), PARAMS)
@@ -101,19 +100,6 @@ class Naming:
         take_members(plain.method)
         if SECOND in self.base:
             plain[SECOND] = self.base[SECOND]
-        leaves, usual = flatten_values(tree), flatten_values(plain)
+        leaves, usual = flatten_raw(tree), flatten_raw(plain)
         changed = {key for key in leaves.keys() | usual.keys() if leaves.get(key) != usual.get(key)}
         return Naming(plain, kept, changed | self.overridden)
-
-
-def flatten_values(section: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value as written, interpolations among them; a list is one value."""
-    flat: dict[str, Any] = {}
-    found: Any = OmegaConf.to_container(section) if OmegaConf.is_config(section) else section
-    for key, value in found.items():
-        dotted = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
-            flat |= flatten_values(value, f"{dotted}.")
-        else:
-            flat[dotted] = value
-    return flat

@@ -33,6 +33,16 @@ def group_members(group: str, config_dir: str | Path | None = None) -> list[str]
     return sorted(names)
 
 
+def find_member_file(group: str, member: str | None, folder: Path | None) -> Path | None:
+    """The YAML file of a member; that of the user's own `folder` goes before ours."""
+    folders = [folder, conf_dir()] if folder else [conf_dir()]
+    for place in folders:
+        file = place / group / f"{member}.yaml"
+        if file.is_file():
+            return file
+    return None
+
+
 def dataset_names(config_dir: str | Path | None = None) -> list[str]:
     """The datasets that have a YAML file."""
     return group_members("dataset", config_dir)

@@ -7,6 +7,11 @@ from genseg_betty.config.marks import Length, Range
 from genseg_betty.config.quantities import Count, Positive, Title, Word
 
 
+def is_launchers(line: str) -> bool:
+    """Whether an override says where cells are trained: `launcher=slurm`, `launcher.jobs=2`."""
+    return line.lstrip("+").startswith(("launcher=", "launcher."))
+
+
 @dataclass
 class LocalLauncherConfig:
     """On this machine, `jobs` at once."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genseg_betty.config.composing import Composed, compose_once
-from genseg_betty.config.folders import conf_dir
+from genseg_betty.config.folders import find_member_file
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,9 +32,4 @@ class Library:
 
     def find_file(self, group: str, member: str | None) -> Path | None:
         """The YAML file of a member; the user's own goes before ours."""
-        folders = [self.folder, conf_dir()] if self.folder else [conf_dir()]
-        for folder in folders:
-            file = folder / group / f"{member}.yaml"
-            if file.is_file():
-                return file
-        return None
+        return find_member_file(group, member, self.folder)

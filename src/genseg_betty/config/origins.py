@@ -52,7 +52,7 @@ def find_origins(
     """
     named = OmegaConf.load(experiment) if experiment else OmegaConf.create({})
     assert isinstance(named, DictConfig)
-    raw = _flatten_raw(tree)
+    raw = flatten_raw(tree)
     settings = _Settings(tree, raw, overridden - choices.keys(), choices, named)
     origins = {}
     for key in WATCHED:
@@ -119,7 +119,7 @@ def lies_in(key: str, sections: Collection[str]) -> bool:
 def find_sources(tree: DictConfig) -> dict[str, list[str]]:
     """The keys whose values a key takes over: `${oc.select:trainer.small.base_channels,64}`."""
     sources = {}
-    for key, value in _flatten_raw(tree).items():
+    for key, value in flatten_raw(tree).items():
         found = SOURCES.findall(value) if isinstance(value, str) else []
         if found:
             sources[key] = found
@@ -131,7 +131,7 @@ def find_reduced(tree: DictConfig) -> dict[str, Any]:
     usual = copy.deepcopy(tree)
     OmegaConf.update(usual, "trainer.small", None)
     reduced = {}
-    for key, raw in _flatten_raw(tree).items():
+    for key, raw in flatten_raw(tree).items():
         if SHRINKING not in str(raw) or "." not in key:
             continue
         usual_value = OmegaConf.select(usual, key)
@@ -140,7 +140,7 @@ def find_reduced(tree: DictConfig) -> dict[str, Any]:
     return reduced
 
 
-def _flatten_raw(tree: DictConfig) -> dict[str, Any]:
+def flatten_raw(tree: DictConfig) -> dict[str, Any]:
     """Dotted keys and their values, interpolations as they are written."""
     return _flatten_tree(OmegaConf.to_container(tree, resolve=False))
 

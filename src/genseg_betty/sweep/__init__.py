@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genseg_betty.config import require_betty, user_folder
+from genseg_betty.config.launchers import is_launchers
 from genseg_betty.errors import UserError
 from genseg_betty.lock import LOCK, Lock
 from genseg_betty.sweep.checking import SweepPlan, choose_launcher, plan_sweep
@@ -47,7 +48,7 @@ def resume_sweep(folder: str | Path, lines: Sequence[str] = ()) -> int:
     """
     require_betty()
     sweep = read_sweep(Path(folder).absolute())
-    strange = [line for line in lines if not line.lstrip("+").startswith(("launcher=", "launcher."))]
+    strange = [line for line in lines if not is_launchers(line)]
     if strange:
         raise UserError(
             f"{' '.join(strange)}: expected keys of the launcher alone; what its cells train stays as it is"

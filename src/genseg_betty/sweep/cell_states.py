@@ -1,5 +1,6 @@
 """How far each cell of a sweep has come: out of its Run, of what it ended with, and of its SLURM job."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -25,14 +26,19 @@ class CellState:
     reason: str = ""
     record: Record | None = None
 
+    @property
+    def description(self) -> str:
+        """ "finished", or "failed: no such image"."""
+        return f"{self.state}: {self.reason}" if self.reason else self.state
 
-def read_states(sweep: Sweep) -> list[CellState]:
-    """The state of every cell."""
+
+def read_states(sweep: Sweep, cells: Sequence[Cell]) -> list[CellState]:
+    """The states of these cells of a sweep."""
     jobs = sweep.read_jobs()
     masters = {job.partition("_")[0] for job in jobs.values()}
     alive = {master: list_live_jobs(master) for master in masters}
     states = []
-    for cell in sweep.cells:
+    for cell in cells:
         outcome = sweep.read_outcome(cell)
         record = read_cell_record(sweep, cell, outcome)
         job = jobs.get(cell.number)

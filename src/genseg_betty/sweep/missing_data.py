@@ -30,7 +30,7 @@ def leave_out_missing(cells: Sequence[list[str]], config_dir: Path | None) -> Pr
     untested: dict[str, None] = {}
     known: dict[tuple[str, ...], DataNeeds] = {}
     for cell in cells:
-        lines = tuple(line for line in cell if line.lstrip("+").split("=")[0].split(".")[0] in NAMING)
+        lines = tuple(line for line in cell if _find_group(line) in NAMING)
         if lines not in known:
             known[lines] = _find_needs(lines, config_dir)
         needs = known[lines]
@@ -60,6 +60,12 @@ class DataNeeds:
     fault: str
     others: list[str]
     missing: dict[str, str]
+
+
+def _find_group(line: str) -> str:
+    """The first word of an override's key: "dataset" of dataset.root=/data."""
+    key, _, _ = line.lstrip("+").partition("=")
+    return key.partition(".")[0]
 
 
 def _find_needs(lines: Sequence[str], config_dir: Path | None) -> DataNeeds:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from genseg_betty.progress import write_duration
-from genseg_betty.sweep.sweep_file import Cell, CellOutcome
+from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep
 from genseg_betty.terminal import say
 
 
@@ -14,14 +14,13 @@ class SweepProgress:
 
     Args:
         cells: those of this call, in their order.
-        total: how many the sweep has.
         at_once: how many are trained at a time.
         finished: numbers of cells that were finished before, and take no time.
     """
 
-    def __init__(self, cells: Sequence[Cell], total: int, at_once: int, finished: Collection[int]) -> None:
+    def __init__(self, sweep: Sweep, cells: Sequence[Cell], at_once: int, finished: Collection[int]) -> None:
         self._left = [cell.number for cell in cells if cell.number not in finished]
-        self._total = total
+        self._sweep = sweep
         self._at_once = at_once
         self._began: dict[int, float] = {}
         self._seconds: list[float] = []
@@ -31,7 +30,7 @@ class SweepProgress:
         """Tell that a cell begins: "2 of 24: seed=0 method=genseg, about 3:20:00 left"."""
         self._began[cell.number] = time.monotonic()
         left = self._write_left()
-        say(f"{cell.number} of {self._total}: {cell.label}{left}")
+        say(f"{self._sweep.name_cell(cell)}{left}")
 
     def end(self, cell: Cell, outcome: CellOutcome | None) -> None:
         """Take the time of a cell that ended. Where it is not finished say why, and each reason once."""
@@ -45,7 +44,7 @@ class SweepProgress:
         first = self._told.setdefault(reason, cell.number)
         why = f": {reason}" if reason else ""
         text = f"{state}{why}" if first == cell.number else f"{state} for the same reason as {first}"
-        say(f"genseg: {cell.number} of {self._total}: {cell.label}: {text}", file=sys.stderr)
+        say(f"genseg: {self._sweep.name_cell(cell)}: {text}", file=sys.stderr)
 
     def _write_left(self) -> str:
         """How long those that are left will take, at the mean pace of those that ended."""

@@ -16,7 +16,7 @@ from genseg_betty.terminal import say
 
 def find_unfinished(sweep: Sweep) -> list[Cell]:
     """The cells that failed, stopped or never began."""
-    return [state.cell for state in read_states(sweep) if state.state not in (FINISHED, *GOING_ON)]
+    return [state.cell for state in read_states(sweep, sweep.cells) if state.state not in (FINISHED, *GOING_ON)]
 
 
 def train_cells(sweep: Sweep, cells: Sequence[Cell]) -> int:
@@ -43,8 +43,8 @@ def _train_on_slurm(sweep: Sweep, cells: Sequence[Cell]) -> None:
 def _train_here(sweep: Sweep, cells: Sequence[Cell]) -> None:
     """One after the other by Hydra in this process, or several at once in processes of their own."""
     jobs = sweep.launcher["jobs"]
-    finished = {state.cell.number for state in read_states(sweep) if state.state == FINISHED}
-    progress = SweepProgress(cells, len(sweep.cells), jobs, finished)
+    finished = {state.cell.number for state in read_states(sweep, cells) if state.state == FINISHED}
+    progress = SweepProgress(sweep, cells, jobs, finished)
     if jobs > 1:
         train_in_processes(sweep, cells, jobs, progress)
         return

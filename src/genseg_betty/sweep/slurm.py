@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from genseg_betty.errors import UserError
-from genseg_betty.sweep.cell_states import FINISHED, GOING_ON, CellState, read_states
+from genseg_betty.sweep.cell_states import GOING_ON, read_states
 from genseg_betty.sweep.sweep_file import Cell, Sweep
 from genseg_betty.terminal import say
 
@@ -45,23 +45,20 @@ def submit_cells(sweep: Sweep, cells: Sequence[Cell]) -> None:
 
 def follow_jobs(sweep: Sweep, cells: Sequence[Cell]) -> None:
     """Tell whenever the state of a cell changes, until none of them runs or is queued."""
-    numbers = {cell.number for cell in cells}
     told: dict[int, str] = {}
     while True:
-        states = [state for state in read_states(sweep) if state.cell.number in numbers]
+        states = read_states(sweep, cells)
         for state in states:
-            if told.get(state.cell.number) != state.state:
-                told[state.cell.number] = state.state
-                say(f"{state.cell.number} of {len(sweep.cells)}: {state.cell.label}: {_describe(state)}")
-        if not any(state.state in GOING_ON for state in states):
+            cell = state.cell
+            if told.get(cell.number) != state.state:
+                told[cell.number] = state.state
+                say(f"{sweep.name_cell(cell)}: {state.description}")
+
+        # A cell that has ended is not looked at again: its Run is read whole each time.
+        cells = [state.cell for state in states if state.state in GOING_ON]
+        if not cells:
             return
         time.sleep(LOOK_SECONDS)
-
-
-def _describe(state: CellState) -> str:
-    if state.state == FINISHED or not state.reason:
-        return state.state
-    return f"{state.state}: {state.reason}"
 
 
 def _await_jobs(sweep: Sweep, before: set[str], count: int, process: subprocess.Popen[bytes]) -> list[str]:

@@ -23,7 +23,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 def conclude(sweep: Sweep) -> int:
     """Tell what every cell has come to, and compare the finished ones in a report. Returns 1 where one is not."""
-    states = read_states(sweep)
+    states = read_states(sweep, sweep.cells)
     tell_states(sweep, states)
     runs = [state.record.path for state in states if state.record and state.state == FINISHED]
     if runs:
@@ -42,8 +42,8 @@ def tell_states(sweep: Sweep, states: Sequence[CellState]) -> None:
         rows.append([str(state.cell.number), *settings, *_list_progress(state.state, state.record, test_sets)])
     say(*align_columns(rows))
     counts = Counter(state.state for state in states)
-    written = ", ".join(f"{state}: {count} of {len(states)}" for state, count in counts.items())
-    say(written)
+    written = [f"{state}: {count} of {len(states)}" for state, count in counts.items()]
+    say(", ".join(written))
     for reason, labels in _group_reasons(states).items():
         say(f"{reason}  ({'; '.join(labels)})")
     if counts.keys() - {FINISHED, *GOING_ON}:
@@ -61,7 +61,8 @@ def tell_runs(folder: Path) -> None:
         name = str(record.path.relative_to(folder.resolve()))
         rows.append([name, *_list_progress(record.state, record, test_sets), _find_age(record)])
     for path in broken:
-        rows.append([str(path.relative_to(folder.resolve())), "damaged", *[NONE] * (len(test_sets) + 2)])
+        name = str(path.relative_to(folder.resolve()))
+        rows.append([name, "damaged", *_list_nothing(1 + len(test_sets) + 1)])
     say(*align_columns(rows))
 
 
@@ -93,11 +94,16 @@ def _list_test_sets(records: Sequence[Record | None]) -> list[str]:
 def _list_progress(state: str, record: Record | None, test_sets: Sequence[str]) -> list[str]:
     """The cells of a table: the state, how many steps of all, and the main score of each test set."""
     if record is None:
-        return [state, NONE, *[NONE] * len(test_sets)]
+        return [state, *_list_nothing(1 + len(test_sets))]
     step = record.status.get("step", NONE)
     scores = find_test_scores(record)
     written = [_write_score(scores.get(name, {}).get(record.metric)) for name in test_sets]
     return [state, str(step), *written]
+
+
+def _list_nothing(count: int) -> list[str]:
+    """So many cells of a table without a value."""
+    return [NONE] * count
 
 
 def _write_score(value: object) -> str:
@@ -110,7 +116,8 @@ def _group_reasons(states: Sequence[CellState]) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
     for state in states:
         if state.reason and state.state not in (FINISHED, *GOING_ON):
-            reasons.setdefault(f"{state.state}: {state.reason}", []).append(f"{state.cell.number}: {state.cell.label}")
+            labels = reasons.setdefault(state.description, [])
+            labels.append(f"{state.cell.number}: {state.cell.label}")
     return reasons
 
 

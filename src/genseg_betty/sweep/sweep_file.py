@@ -83,6 +83,10 @@ class Sweep:
     def name(self) -> str:
         return self.folder.name
 
+    def name_cell(self, cell: Cell) -> str:
+        """ "2 of 24: seed=0 method=genseg"."""
+        return f"{cell.number} of {len(self.cells)}: {cell.label}"
+
     def write(self) -> None:
         """Write sweep.json. Raises OSError."""
         (self.folder / CELLS).mkdir(parents=True, exist_ok=True)
