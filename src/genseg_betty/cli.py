@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from genseg_betty import __version__
-from genseg_betty.commands import VERBS, print_completions, run_command
+from genseg_betty.commands import VERBS, find_table, print_completions, run_command
 from genseg_betty.commands.shared import Parser
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.ranks import name_process, require_one_process
@@ -174,6 +174,9 @@ def _refuse_sweep(overrides: Sequence[str], config_dir: str | None) -> None:
 
 def _suggest_verb(word: str) -> str:
     """The command that was most likely meant, or all commands."""
+    table = find_table(word)
+    if table is not None:
+        return f"did you mean {table} {word}?"
     verbs = ["train", "help", *VERBS]
     alike = difflib.get_close_matches(word, verbs, n=1)
     if alike:

@@ -99,6 +99,8 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
     [
         (["trian"], 1, "'trian' is neither a command nor key=value; did you mean train?"),
         (["seed=1", "predict"], 1, "did you mean predict?"),
+        (["check", "folder"], 1, "'check' is neither a command nor key=value; did you mean data check?"),
+        (["status", "outputs"], 1, "did you mean sweep status?"),
         (["--mutlirun"], 2, "unrecognized arguments: --mutlirun; did you mean --multirun?"),
         (["--info"], 2, "unrecognized arguments: --info (genseg --help)"),
         (["seed", "=", "3"], 1, "'seed' is neither a command nor key=value; write key=value without spaces"),

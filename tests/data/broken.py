@@ -18,7 +18,7 @@ SIDE = 48
 SOUND = 12  # cases beside the broken one
 ROWS, COLUMNS = np.indices((SIDE, SIDE))
 UNREADABLE = f"cannot be read as an image (***); expected one of {bombs.PICTURES}"
-LABELS = "expected 0 and 1, or 0 and 255. Mend the mask, or declare its labels, as in dataset.labels={background: 0, "
+LABELS = "expected 0 and 1, or 0 and 255. Mend the mask, or declare its labels, as in 'dataset.labels={background: 0, "
 TOO_FEW = (
     "has 1 labelled cases in 1 groups: 0 are the fixed test part and 1 are left for training and validation; expected "
     "two or more, and one to test on, so add labelled images"
@@ -334,18 +334,18 @@ MASKS: dict[str, tuple[str, str, bombs.Writer]] = {
     ),
     "third-label.png": (
         "unexpected_label",
-        f"holds the values 0, 1, 2; {LABELS}label1: 1, label2: 2}}",
+        f"holds the values 0, 1, 2; {LABELS}label1: 1, label2: 2}}'",
         lambda path: picture(path, (ROWS // 16).astype(np.uint8)),
     ),
     "photograph.png": (
         "unexpected_label",
-        f"holds the values 0, 1, 2, 3, 4, 5, 6, 7, ...; {LABELS}ulcer: 1}}",
+        f"holds the values 0, 1, 2, 3, 4, 5, 6, 7, ...; {LABELS}ulcer: 1}}'",
         lambda path: picture(path, ((48 * ROWS + COLUMNS) % 200).astype(np.uint8)),
     ),
     "coloured.png": (
         "unexpected_label",
         "is in colour (RGB (0, 200, 0) at row 0, column 8); expected a gray value a label, or declare colours, "
-        "as in dataset.labels={background: [0, 0, 0], ulcer: [0, 200, 0]}",
+        "as in 'dataset.labels={background: [0, 0, 0], ulcer: [0, 200, 0]}'",
         lambda path: picture(path, np.where(COLUMNS[..., None] < 8, 0, [0, 200, 0]).astype(np.uint8)),
     ),
     "fractions.tif": (

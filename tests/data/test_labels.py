@@ -298,10 +298,10 @@ def test_what_is_no_whole_number(value: complex, fault: str) -> None:
 @pytest.mark.parametrize(
     ("stored", "declared", "advice"),
     [
-        ([0, 254], None, "as in dataset.labels={background: 0, ulcer: 254}"),
-        ([1, 2], None, "as in dataset.labels={background: 1, ulcer: 2}"),
-        ([7], None, "as in dataset.labels={background: 0, ulcer: 7}"),
-        ([0, 1, 2, 3], None, "as in dataset.labels={background: 0, label1: 1, label2: 2, label3: 3}"),
+        ([0, 254], None, "as in 'dataset.labels={background: 0, ulcer: 254}'"),
+        ([1, 2], None, "as in 'dataset.labels={background: 1, ulcer: 2}'"),
+        ([7], None, "as in 'dataset.labels={background: 0, ulcer: 7}'"),
+        ([0, 1, 2, 3], None, "as in 'dataset.labels={background: 0, label1: 1, label2: 2, label3: 3}'"),
         ([-1, 0, 1], None, "Mend the mask: labels are whole numbers within 0..65535"),
         ([0, 1, 2], {"background": 0, "ulcer": 1}, "or add them to dataset.labels, as label2: 2"),
         ([0, 1, 70000], {"background": 0, "ulcer": 1}, "Mend the mask: labels are whole numbers within 0..65535"),

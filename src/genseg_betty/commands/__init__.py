@@ -63,6 +63,14 @@ def run_command(arguments: Sequence[str]) -> int:
     return run_action(f"genseg {verb}", _COMMANDS[verb], rest)
 
 
+def find_table(action: str) -> str | None:
+    """The verb that has this action, such as data of check; None where none has."""
+    for verb, actions in _TABLES.items():
+        if action in actions:
+            return verb
+    return None
+
+
 def print_completions(words: Sequence[str], train: argparse.ArgumentParser) -> int:
     """For the scripts of shells: a line for each word that may stand at the cursor, whose number comes first."""
     from genseg_betty.commands.completion import Verbs, complete_word

@@ -1,6 +1,7 @@
 """A dataset YAML and a root folder become a Dataset."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,8 @@ def describe_findings(dataset: Dataset, findings: Sequence[Finding]) -> str:
     if len(kinds) > len(shown):
         lines.append(f"  ... and {len(kinds) - len(shown)} more kinds")
     if len(shown) < count:
-        lines.append("every file: genseg data check … --all")
+        given = f" root={shlex.quote(str(dataset.root))}" if dataset.root else ""
+        lines.append(f"every file: genseg data check {dataset.name}{given} --all, with what else you set of dataset")
     return "\n".join(lines)
 
 

@@ -45,7 +45,7 @@ def read_gray_value(rgb: np.ndarray, lossy: bool) -> np.ndarray:
     colour = rgb[row, column]
     found = tuple(value.item() for value in colour)
     if is_byte:
-        mend = f"declare colours, as in dataset.labels={{background: [0, 0, 0], ulcer: {list(found)}}}"
+        mend = f"declare colours, as in 'dataset.labels={{background: [0, 0, 0], ulcer: {list(found)}}}'"
     else:
         mend = "save it as colours of 8 bits and declare these in dataset.labels"
     message = f"is in colour (RGB {found} at row {row}, column {column})"

@@ -27,7 +27,7 @@ def describe_not_binary(found: set[int]) -> str:
 
     shown = _show_values(found)
     proposed = _write_as_yaml(labels)
-    advice = _advise_mending(found, f"declare its labels, as in dataset.labels={{{proposed}}}")
+    advice = _advise_mending(found, f"declare its labels, as in 'dataset.labels={{{proposed}}}'")
     return f"holds the values {shown}; expected 0 and 1, or 0 and 255. {advice}"
 
 
