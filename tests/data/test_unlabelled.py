@@ -133,6 +133,19 @@ def test_a_folder_of_images(config_of, folder: Path, tmp_path: Path) -> None:
     assert torch.equal(data.unlabelled.images[index], expected)
 
 
+def test_the_folder_of_the_datasets_own_images(config_of, tmp_path: Path, write_pair) -> None:
+    """No patient of a held-out image is among them, nor the part of the tested images that is set aside."""
+    for index in range(40):
+        write_pair(tmp_path / "scans", f"p{index % 10}_{index}", seed=index)
+    keys = {"group": "(p[0-9]+)_", "n_labelled": 6}
+    whole = load(config_of(tmp_path / "scans", **keys)).splits
+    data = load(config_of(tmp_path / "scans", unlabelled=str(tmp_path / "scans" / "images"), n_test=2, **keys))
+    assert len(data.splits.test) == 2
+    held_out = {id.split("_")[0] for id in [*whole.validation, *whole.test]}
+    seen = {Path(id).stem for id in data.splits.unlabelled}
+    assert seen == {f"unlabelled:p{i % 10}_{i}" for i in range(40) if f"p{i % 10}" not in held_out}
+
+
 def test_a_folder_without_images_is_refused(config_of, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such folder"):
         load(config_of(folder, unlabelled=str(tmp_path / "absent")))

@@ -16,7 +16,7 @@ from genseg_betty.data.formats import is_image_file
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.folds import shuffled
-from genseg_betty.data.split.unlabelled import choose_unlabelled
+from genseg_betty.data.split.unlabelled import choose_unlabelled, list_held_out
 from genseg_betty.data.splits import join_copies
 from genseg_betty.data.unlabelled import UnlabelledSet
 from genseg_betty.errors import UserError
@@ -28,21 +28,23 @@ def add_unlabelled(bundle: DataBundle, reader: CachedReader, cache: Cache, confi
     """Add the images that `config.unlabelled` asks for to a bundle, as its preprocessing reads them, and to its splits.
 
     A number, or null for up to `MOST`: of the dataset's training part, those that are not labelled; their masks are not
-    read. A path: the images in that folder. None of them is validated or tested on, be it under another name. Raises
-    UserError where there are none.
+    read. A path: the images in that folder. None of them is validated or tested on, be it under another name; nor, of
+    a folder, is it an image of the dataset whose patient is. Raises UserError where there are none.
     """
     asked = config.get("unlabelled")
+    n_test = config.dataset.get("n_test")
+    held_out = _hash_held_out(bundle, cache)
     if isinstance(asked, str):
         dataset, cases = _list_folder(Path(asked).expanduser(), bundle.dataset, config.seed)
         digests = CaseDigests(dataset, Ledger(cache, code_version(), str(dataset.root)))
+        held_out |= _hash_groups_held_out(bundle, reader, n_test)
     else:
         dataset, digests = bundle.dataset, reader.digests
         most = MOST if asked is None else asked
         joined = join_copies(dataset)
-        cases = choose_unlabelled(joined, bundle.splits, config.dataset.get("n_test"), most, config.seed)
+        cases = choose_unlabelled(joined, bundle.splits, n_test, most, config.seed)
 
     contents = digests.hash_images(cases)
-    held_out = _hash_held_out(bundle, cache)
     cases = [case for case in cases if contents[case.id] not in held_out]
     if not cases:
         raise UserError(_describe_none(asked, bundle))
@@ -100,6 +102,17 @@ def _hash_held_out(bundle: DataBundle, cache: Cache) -> set[str]:
         held_out.update(digests.values())
         ledger.save()
     return held_out
+
+
+def _hash_groups_held_out(bundle: DataBundle, reader: CachedReader, n_test: int | None) -> set[str]:
+    """The contents of all images of the dataset whose group is validated or tested on, be they in use or set aside.
+
+    They are looked for in a folder, which may be that of the dataset's own images.
+    """
+    if bundle.dataset.root is None:
+        return set()
+    cases = list_held_out(join_copies(bundle.dataset), bundle.splits, n_test)
+    return {*reader.digests.hash_images(cases).values()}
 
 
 def _without_masks(cases: Iterable[Case]) -> list[Case]:

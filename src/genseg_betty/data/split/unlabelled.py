@@ -20,11 +20,21 @@ def choose_unlabelled(dataset: Dataset, splits: Splits, n_test: int | None, most
         splits: the cases in use.
         n_test: as in `make_splits`.
     """
-    tested, pool = part_cases(dataset, n_test)
-    held_out = {*tested, *splits.test, *splits.validation, *dataset.own_split.get("validation", [])}
-    groups = {case.group for case in dataset.cases if case.id in held_out}
+    _, pool = part_cases(dataset, n_test)
+    held_out = {case.id for case in list_held_out(dataset, splits, n_test)}
     free = {}
     for case in pool:
-        if case.group not in groups and case.id not in splits.train:
+        if case.id not in held_out and case.id not in splits.train:
             free[case.id] = case
     return [replace(free[id], masks=()) for id in shuffled(free, seed)[:most]]
+
+
+def list_held_out(dataset: Dataset, splits: Splits, n_test: int | None) -> list[Case]:
+    """The cases of all groups that are validated or tested on, be they in use or set aside, without their masks.
+
+    The arguments are those of `choose_unlabelled`.
+    """
+    tested, _ = part_cases(dataset, n_test)
+    ids = {*tested, *splits.test, *splits.validation, *dataset.own_split.get("validation", [])}
+    groups = {case.group for case in dataset.cases if case.id in ids}
+    return [replace(case, masks=()) for case in dataset.cases if case.group in groups]
