@@ -104,4 +104,5 @@ def test_a_training_is_told_each_kind_once(tmp_path: Path) -> None:
     assert lines[0].endswith("6 faults")
     assert [line.split(":")[0].strip() for line in lines[1:3]] == ["missing_mask", "missing_image"]
     assert "5 files (images/p0.png, images/p1.png, images/p2.png and 2 more)" in lines[1]
-    assert lines[3:] == [f"every file: genseg data check folder root={tmp_path} --all, with what else you set of dataset"]
+    command = f"genseg data check folder root={tmp_path} --all"
+    assert lines[3:] == [f"every file: {command}, with what else you set of dataset"]

@@ -96,6 +96,23 @@ def test_copies_of_held_out_images_are_not_among_them(config_of, folder: Path) -
     assert not {hashes[id] for id in data.splits.unlabelled} & {hashes[id] for id in held_out}
 
 
+def test_copies_of_images_of_another_test_set_are_not_among_them(
+    config_of, folder: Path, tmp_path: Path, dataset_yaml: Callable[..., DictConfig]
+) -> None:
+    before = load(config_of(folder)).splits.unlabelled
+    config = config_of(folder)
+    shutil.copytree(folder, tmp_path / "others")
+    config.ood = ["others"]
+    for image in (tmp_path / "others" / "images").iterdir():
+        if image.stem not in before[:3]:
+            pixels = 255 - np.asarray(Image.open(image))
+            Image.fromarray(pixels).save(image)
+    other = dataset_yaml("folder", name="others", root=str(tmp_path / "others"))
+    data = load_data(config, lambda *_, **__: other, reads_unlabelled=True)
+    assert {case.id for case in data.test["others"][1]} >= {*before[:3]}
+    assert {*data.splits.unlabelled} == {*before[3:]}
+
+
 def test_a_split_of_the_users_own_is_kept(config_of, folder: Path, tmp_path: Path) -> None:
     """Its validation and test images stay out, also those that a smaller n_labelled does not draw."""
     names = [f"case{i:02d}" for i in range(20)]

@@ -105,7 +105,7 @@ def test_a_contrast_against_scipy(make_run: MakeRun) -> None:
         assert contrast.p_cases == pytest.approx(p_values[-1])
         assert contrast.interval is not None
         assert contrast.interval.low < contrast.difference < contrast.interval.high
-        assert contrast.is_higher
+        assert contrast.is_higher == (contrast.t_test.p < 0.05)  # all else that a mark asks for is there
     corrected = [2 * min(p_values), max(2 * min(p_values), *p_values)]
     assert sorted(contrast.p_corrected or 0 for contrast in contrasts) == pytest.approx(corrected)
 
@@ -167,6 +167,20 @@ def test_no_mark_where_the_seeds_disagree() -> None:
     assert contrast.p_corrected < 0.001
     assert contrast.interval is not None
     assert not contrast.interval.excludes_zero
+    assert not contrast.is_marked
+
+
+def test_no_mark_where_the_seeds_spread_too_far() -> None:
+    """All seeds and cases are better, so the interval is above 0; the spread over seeds says that it may be chance."""
+    ours = {seed: dict.fromkeys(imagine_tables([0], 0)[0], 0.7 + gain) for seed, gain in enumerate((0.3, 0.2, 0.02))}
+    contrast = measure(ours, imagine_tables([0, 1, 2], gain=0.0))
+    assert contrast.p_corrected is not None
+    assert contrast.p_corrected < 0.001
+    assert contrast.interval is not None
+    assert contrast.interval.low > 0
+    assert contrast.t_test is not None
+    assert contrast.t_test.p == pytest.approx(stats.ttest_1samp([0.3, 0.2, 0.02], 0).pvalue)
+    assert contrast.t_test.p > 0.05
     assert not contrast.is_marked
 
 
@@ -239,7 +253,7 @@ def test_the_csv_says_what_the_page_says(make_run: MakeRun, tmp_path: Path) -> N
     for row in rows:
         if (row["method"], row["test_set"]) == ("genseg", "nlm_sz"):
             found = [row[name] for name in ("seeds_in_common", "cases_in_common", "cases_left_out", "marked", "metric")]
-            assert found == ["3", "166", "0", "1", "dice"]
+            assert found == ["3", "166", "0", str(int(contrast.is_marked)), "dice"]
             numbers = [row[name] for name in ("difference", "interval_low", "interval_high", "p_t", "p_holm")]
             expected = [contrast.difference, contrast.interval.low, contrast.interval.high, contrast.t_test.p]
             assert [float(number) for number in numbers] == pytest.approx([*expected, contrast.p_corrected])

@@ -28,7 +28,7 @@ SENTENCES = (
     "p over seeds: two-sided paired t-test of the means over cases, not corrected for the number of tests.",
     "p over cases: two-sided Wilcoxon signed-rank test of the means over seeds, corrected by Holm's method for the "
     "{tests} tests of this table.",
-    f"{STAR}: at least {MIN_SEEDS} seeds, the interval excludes 0, and p over cases is below {LEVEL}. "
+    f"{STAR}: at least {MIN_SEEDS} seeds, the interval excludes 0, and both p are below {LEVEL}. "
     f"With fewer than {MIN_CASES} cases there is no interval and no test over cases, for they could show nothing.",
 )
 

@@ -21,7 +21,7 @@ from genseg_betty.statistics import (
 )
 
 LEVEL = 0.05
-"""Below it a corrected p-value counts."""
+"""Below it a p-value counts."""
 MIN_CASES = 6
 """Of fewer there is no test over cases: with 5, p of the signed-rank test cannot fall below 0.0625."""
 MIN_SEEDS = 3
@@ -53,8 +53,15 @@ class Contrast:
 
     @property
     def is_marked(self) -> bool:
-        """Whether the difference counts: seeds enough, an interval without 0, and a small corrected p over cases."""
+        """Whether the difference counts: seeds enough, an interval without 0, and a small p over seeds and over cases.
+
+        The cases of a few seeds say nothing of other seeds, and an interval of 3 resampled seeds leaves out 0 as soon
+        as all of them agree, which one difference in four does that is chance alone.
+        """
         if self.interval is None or self.p_corrected is None or len(self.paired.seeds) < MIN_SEEDS:
+            return False
+        p_seeds = self.t_test.p if self.t_test else None
+        if p_seeds is None or p_seeds >= LEVEL:
             return False
         return self.interval.excludes_zero and self.p_corrected < LEVEL
 
