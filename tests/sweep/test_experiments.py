@@ -140,3 +140,6 @@ def test_an_experiment_ends_with_its_figure(name: str, tmp_path: Path, monkeypat
     assert folder.name.startswith(f"{name}-")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page
+    assert (folder / "report.md").read_text(encoding="utf-8").startswith("| method | phantom")
+    figures = list((folder / "report-figures").iterdir())
+    assert {file.suffix for file in figures} == {".svg", ".pdf", ".tex"}

@@ -10,6 +10,7 @@ import pytest
 
 from genseg_betty.cli import main
 from genseg_betty.errors import ConfigError, Interrupted, UserError
+from genseg_betty.lock import LOCK, Lock
 from genseg_betty.run import Run
 
 optuna = pytest.importorskip("optuna", reason="the extra search is not installed")
@@ -93,11 +94,29 @@ def test_a_search_that_was_stopped_proposes_what_it_would_have(
 def test_a_trial_that_fails_has_no_score_and_others_go_on(
     trainings: Trainings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trainings.fail = {1: UserError("no such image")}
-    assert search("--trials", "3", *WORDS) == 0
+    trainings.fail = {1: UserError("no such image"), 2: RuntimeError("out of memory")}
+    assert search("--trials", "4", *WORDS) == 0
     printed = capsys.readouterr()
     assert "trial 1 failed: no such image" in printed.err
+    assert "trial 2 failed: RuntimeError: out of memory" in printed.err
     assert len(re.findall(r"^\d ", printed.out, re.M)) == 2
+
+
+def test_a_study_keeps_its_values_and_has_one_command_at_a_time(
+    trainings: Trainings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search("--trials", "1", "method=choice(strong,real_twice)", "copy_paste=interval(0.0,1.0)") == 0
+    assert search("--trials", "2", "method=choice(strong,genseg)", "copy_paste=interval(0.0,1.0)") == 1
+    told = "method: the study in study searches it among ['strong', 'real_twice'], not ['strong', 'genseg']"
+    assert told in capsys.readouterr().err
+    lock = Lock(tmp_path / "study" / LOCK)
+    lock.acquire()
+    assert search("--trials", "2", "method=choice(strong,real_twice)", "copy_paste=interval(0.0,0.5)") == 1
+    assert ".lock" in capsys.readouterr().err
+    lock.release()
+    assert len(trainings.seen) == 1
+    assert search("--trials", "2", "method=choice(strong,real_twice)", "copy_paste=interval(0.0,0.5)") == 0
+    assert len(trainings.seen) == 2
 
 
 def test_without_any_score_the_search_has_failed(trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +132,8 @@ def test_without_any_score_the_search_has_failed(trainings: Trainings, capsys: p
         (["copy_paste=interval(0.0,2.0)"], "copy_paste=2.0: expected a number"),
         (["trainer.select=choice(last,lst)"], "trainer.select=lst: expected last or best"),
         (["dataset=glob(nlm_*)"], "expected values to search among"),
+        (["seed=1"], "int(interval(1,9))"),
+        (["seed=choice(1,2)", "run_dir=here"], "every trial has a Run of its own; leave run_dir out"),
         (["seed=1", "trainer.itertions=choice(1,2)"], "did you mean trainer.iterations"),
     ],
 )

@@ -20,7 +20,9 @@ from genseg_betty.run.checksums import SUMS, explain_damage
 from genseg_betty.run.names import DISTANCE_UNIT
 from genseg_betty.run.pictures import PICTURES, PicturedCase
 
-CONFIG = "config.yaml"
+CONFIG, STATUS = "config.yaml", "status.json"
+SECTIONS = ("dataset", "backbone", "method", "trainer")
+"""What the config of every Run has. One that is cut off may be YAML all the same."""
 MAX_CASES = 2**27
 """Bytes of one table of cases."""
 COLUMNS_OF_TEXT = ("id", DISTANCE_UNIT)
@@ -42,7 +44,7 @@ def read_all_records(paths: Sequence[Path]) -> list[Record]:
     others = []
     for path in paths:
         place = Path(path).expanduser().resolve()
-        if not (place / CONFIG).is_file():
+        if not any((place / file).is_file() for file in (CONFIG, STATUS)):
             others.append(str(path))
         elif place not in records:
             records[place] = read_or_explain(place)
@@ -71,10 +73,13 @@ def read_or_explain(path: Path) -> Record:
 
 
 def read_record(path: Path) -> Record:
-    """Read a Run directory. Raises UserError if it is none (no config.yaml), or its config cannot be read."""
+    """Read a Run directory. Raises UserError if it is none (no config.yaml), or its config cannot be read whole."""
     run = Run.open(path)
+    absent = [section for section in SECTIONS if section not in run.config]
+    if absent:
+        raise explain_damage(run.path / CONFIG, f"it has no {', '.join(absent)}")
     faults: list[str] = []
-    status = _read_or_note(faults, "status.json", run.read_status, {})
+    status = _read_or_note(faults, STATUS, run.read_status, {})
     results = _read_or_note(faults, "results.json", lambda: run.read_results(checked=False), {})
     rows = _read_or_note(faults, "metrics.csv", run.metrics, [])
     cases = _read_all_cases(faults, run.path)

@@ -28,12 +28,16 @@ def train_cell(sweep: Sweep, cell: Cell) -> CellOutcome:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        outcome = CellOutcome("failed", reason)
+        outcome = CellOutcome("failed", explain_failure(error))
     else:
         outcome = CellOutcome("finished", "", str(run.path), time.monotonic() - began)
     _keep(sweep, cell, outcome)
     return outcome
+
+
+def explain_failure(error: Exception) -> str:
+    """Why a training failed: the sentence of a UserError; of any other error its class as well."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def _keep(sweep: Sweep, cell: Cell, outcome: CellOutcome) -> None:

@@ -5,6 +5,7 @@ one file, a journal of JSON lines. A search that was stopped goes on, first with
 have no part in it, though every Run is tested as ever.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -20,6 +21,8 @@ from genseg_betty.config.wording import show
 from genseg_betty.data.inspect.counting import require_dataset_folders
 from genseg_betty.errors import ConfigError, UserError
 from genseg_betty.files import atomic_write, bounded_json, to_json
+from genseg_betty.sweep.cell_training import SWEEP_VARIABLE, explain_failure
+from genseg_betty.sweep.sweep_file import hold_folder
 from genseg_betty.terminal import align_columns, say
 
 if TYPE_CHECKING:
@@ -29,11 +32,13 @@ if TYPE_CHECKING:
 
     from genseg_betty.run import Run
 
-STUDY, RUNS, REPORT = "study.jsonl", "runs.json", "report.html"
+STUDY, RUNS = "study.jsonl", "runs.json"
+RUN_DIR = "run_dir"
 MOST_BYTES = 2**26
 INSTALL = "pip install 'genseg-betty[search]'"
 EXPECTED = (
-    "expected values to search among: choice(a,b), range(1,9), interval(1e-4,1e-2) or tag(log,interval(1e-4,1e-2))"
+    "expected values to search among: choice(a,b), range(1,9), int(interval(1,9)), interval(1e-4,1e-2) or "
+    "tag(log,interval(1e-4,1e-2))"
 )
 
 
@@ -53,19 +58,27 @@ def run_search(
     """
     if find_spec("optuna") is None:
         raise UserError(f"genseg search needs Optuna, which is missing: {INSTALL}")
+    from optuna.trial import TrialState
+
     own = user_folder(config_dir)
     fixed, space = read_space(overrides)
     _check_ends(fixed, space, own)
-    study = _open_study(folder)
-    for trial in _list_unfinished(study):
-        say(f"trial {trial.number + 1} of {trials} was under way: {_write_values(trial.params)}")
-        _train_trial(study, trial.number, trial.params, fixed, folder, own)
-    while len(study.trials) < trials:
-        _seed_sampler(study, seed)
-        asked = study.ask(space)
-        say(f"trial {asked.number + 1} of {trials}: {_write_values(asked.params)}")
-        _train_trial(study, asked.number, asked.params, fixed, folder, own)
-    return _conclude(study, folder)
+    with hold_folder(folder):
+        study = _open_study(folder)
+        _require_same_space(study, space, folder)
+        os.environ[SWEEP_VARIABLE] = folder.absolute().name  # trackers group the trials
+        for trial in _list_unfinished(study):
+            if trial.params.keys() != space.keys():  # it was stopped before it had all its values
+                study.tell(trial.number, state=TrialState.FAIL)
+                continue
+            say(f"trial {trial.number + 1} of {trials} was under way: {_write_values(trial.params)}")
+            _train_trial(study, trial.number, trial.params, fixed, folder, own)
+        while len(study.trials) < trials:
+            _seed_sampler(study, seed)
+            asked = study.ask(space)
+            say(f"trial {asked.number + 1} of {trials}: {_write_values(asked.params)}")
+            _train_trial(study, asked.number, asked.params, fixed, folder, own)
+        return _conclude(study, folder)
 
 
 def read_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, "BaseDistribution"]]:
@@ -74,6 +87,8 @@ def read_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, "BaseDist
     fixed: list[str] = []
     space: dict[str, BaseDistribution] = {}
     for override in parse_lines(overrides, problems):
+        if override.key_or_group == RUN_DIR:
+            problems.append(f"{show(override.input_line)}: every trial has a Run of its own; leave run_dir out")
         if not override.is_sweep_override():
             fixed.append(str(override.input_line))
             continue
@@ -137,6 +152,22 @@ def _open_study(folder: Path) -> "Study":
     return optuna.create_study(storage=storage, study_name="genseg", direction="maximize", load_if_exists=True)
 
 
+def _require_same_space(study: "Study", space: Mapping[str, "BaseDistribution"], folder: Path) -> None:
+    """Raise UserError for a key whose values cannot be those of the trials before: their scores would say nothing."""
+    from optuna.distributions import check_distribution_compatibility
+
+    for trial in study.trials:
+        for key in trial.distributions.keys() & space.keys():
+            try:
+                check_distribution_compatibility(trial.distributions[key], space[key])
+            except ValueError as error:
+                before = list(_find_ends(trial.distributions[key]))
+                raise UserError(
+                    f"{key}: the study in {folder} searches it among {before}, not {list(_find_ends(space[key]))}; "
+                    "name another --out"
+                ) from error
+
+
 def _list_unfinished(study: "Study") -> list["FrozenTrial"]:
     from optuna.trial import TrialState
 
@@ -165,8 +196,10 @@ def _train_trial(
     try:
         run = genseg_betty.train([*fixed, *lines], config_dir)
         score = read_score(run)
-    except UserError as error:
-        say(f"genseg: trial {number + 1} failed: {error}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        say(f"genseg: trial {number + 1} failed: {explain_failure(error)}", file=sys.stderr)
         study.tell(number, state=TrialState.FAIL)
         return
     _keep_run(folder, number, run.path)
@@ -200,7 +233,7 @@ def _read_runs(folder: Path) -> dict[str, str]:
 
 def _conclude(study: "Study", folder: Path) -> int:
     """Tell every trial, the best first, and compare their Runs in a report. Returns the exit status."""
-    from genseg_betty.report import build_report
+    from genseg_betty.sweep.summary import write_report
 
     scored = [trial for trial in study.trials if trial.value is not None]
     if not scored:
@@ -217,7 +250,7 @@ def _conclude(study: "Study", folder: Path) -> int:
     runs = _read_runs(folder)
     paths = [Path(runs[str(trial.number)]) for trial in scored if str(trial.number) in runs]
     if paths:
-        say(f"all of them compared: {build_report(paths, folder / REPORT)}")
+        say(f"all of them compared: {write_report(paths, folder)}")
     return 0
 
 
