@@ -12,34 +12,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
-
 import genseg_betty
-from genseg_betty.config import compose, user_folder
-from genseg_betty.config.override_grammar import parse_lines
+from genseg_betty.config import user_folder
 from genseg_betty.config.wording import show
-from genseg_betty.data.inspect.counting import require_dataset_folders
-from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, bounded_json, to_json
-from genseg_betty.sweep.cell_training import SWEEP_VARIABLE, explain_failure
+from genseg_betty.sweep.cell_training import explain_failure, name_for_trackers
+from genseg_betty.sweep.searched_values import check_values, read_space, require_same_space
 from genseg_betty.sweep.sweep_file import hold_folder
 from genseg_betty.terminal import align_columns, say
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
     from genseg_betty.run import Run
 
 STUDY, RUNS = "study.jsonl", "runs.json"
-RUN_DIR = "run_dir"
 MOST_BYTES = 2**26
 INSTALL = "pip install 'genseg-betty[search]'"
-EXPECTED = (
-    "expected values to search among: choice(a,b), range(1,9), int(interval(1,9)), interval(1e-4,1e-2) or "
-    "tag(log,interval(1e-4,1e-2))"
-)
 
 
 def run_search(
@@ -62,11 +53,10 @@ def run_search(
 
     own = user_folder(config_dir)
     fixed, space = read_space(overrides)
-    _check_ends(fixed, space, own)
+    check_values(fixed, space, own)
     with hold_folder(folder):
         study = _open_study(folder)
-        _require_same_space(study, space, folder)
-        os.environ[SWEEP_VARIABLE] = folder.absolute().name  # trackers group the trials
+        require_same_space(study, space, folder)
         for trial in _list_unfinished(study):
             if trial.params.keys() != space.keys():  # it was stopped before it had all its values
                 study.tell(trial.number, state=TrialState.FAIL)
@@ -81,65 +71,6 @@ def run_search(
         return _conclude(study, folder)
 
 
-def read_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, "BaseDistribution"]]:
-    """The overrides that hold for every trial, and what is searched: key -> distribution. Raises ConfigError."""
-    problems: list[str] = []
-    fixed: list[str] = []
-    space: dict[str, BaseDistribution] = {}
-    for override in parse_lines(overrides, problems):
-        if override.key_or_group == RUN_DIR:
-            problems.append(f"{show(override.input_line)}: every trial has a Run of its own; leave run_dir out")
-        if not override.is_sweep_override():
-            fixed.append(str(override.input_line))
-            continue
-        try:
-            space[override.get_key_element().lstrip("+")] = _make_distribution(override)
-        except (TypeError, ValueError) as error:
-            problems.append(f"{show(override.input_line)}: {error}")
-    if not space and not problems:
-        problems.append(f"nothing to search; {EXPECTED} of at least one key")
-    if problems:
-        raise ConfigError(problems, "in the search, of which nothing was trained")
-    return fixed, space
-
-
-def _make_distribution(override: Override) -> "BaseDistribution":
-    """Raises ValueError, TypeError for what cannot be searched."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    values = override.value()
-    if isinstance(values, ChoiceSweep | RangeSweep):
-        return CategoricalDistribution(list(override.sweep_string_iterator()))
-    if isinstance(values, IntervalSweep):
-        assert values.start is not None
-        assert values.end is not None
-        is_log = "log" in values.tags
-        if isinstance(values.start, int) and isinstance(values.end, int):
-            return IntDistribution(values.start, values.end, log=is_log)
-        return FloatDistribution(float(values.start), float(values.end), log=is_log)
-    raise ValueError(EXPECTED)
-
-
-def _check_ends(fixed: Sequence[str], space: Mapping[str, "BaseDistribution"], config_dir: Path | None) -> None:
-    """Compose a training with the first, and one with the last value of every key. Raises ConfigError, UserError."""
-    problems: dict[str, None] = {}
-    for end in (0, -1):
-        lines = [f"{key}={_find_ends(distribution)[end]}" for key, distribution in space.items()]
-        try:
-            config = compose([*fixed, *lines], config_dir)
-        except ConfigError as error:
-            problems |= dict.fromkeys(error.problems)
-        else:
-            require_dataset_folders(config)
-    if problems:
-        raise ConfigError(list(problems), "in the search, of which nothing was trained")
-
-
-def _find_ends(distribution: Any) -> Sequence[Any]:
-    choices = getattr(distribution, "choices", None)
-    return choices if choices else (distribution.low, distribution.high)
-
-
 def _open_study(folder: Path) -> "Study":
     """The study in a folder, which is made if it is not there."""
     import optuna
@@ -150,22 +81,6 @@ def _open_study(folder: Path) -> "Study":
     folder.mkdir(parents=True, exist_ok=True)
     storage = JournalStorage(JournalFileBackend(str(folder / STUDY)))
     return optuna.create_study(storage=storage, study_name="genseg", direction="maximize", load_if_exists=True)
-
-
-def _require_same_space(study: "Study", space: Mapping[str, "BaseDistribution"], folder: Path) -> None:
-    """Raise UserError for a key whose values cannot be those of the trials before: their scores would say nothing."""
-    from optuna.distributions import check_distribution_compatibility
-
-    for trial in study.trials:
-        for key in trial.distributions.keys() & space.keys():
-            try:
-                check_distribution_compatibility(trial.distributions[key], space[key])
-            except ValueError as error:
-                before = list(_find_ends(trial.distributions[key]))
-                raise UserError(
-                    f"{key}: the study in {folder} searches it among {before}, not {list(_find_ends(space[key]))}; "
-                    "name another --out"
-                ) from error
 
 
 def _list_unfinished(study: "Study") -> list["FrozenTrial"]:
@@ -194,7 +109,8 @@ def _train_trial(
 
     lines = [f"{key}={value}" for key, value in params.items()]
     try:
-        run = genseg_betty.train([*fixed, *lines], config_dir)
+        with name_for_trackers(folder.absolute().name):
+            run = genseg_betty.train([*fixed, *lines], config_dir)
         score = read_score(run)
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
