@@ -257,7 +257,7 @@ def test_whatever_lies_in_outputs_a_page_comes_of_it(make_run: MakeRun, tmp_path
         out = build_report(sorted(tmp_path.glob("*")), tmp_path / "new" / "page.html")
     lines = [str(warning.message) for warning in told]
     assert f"left out of the report: there is no Run in {tmp_path / 'notes.txt'}" in lines
-    told_of = ((broken, "cannot be read"), (scoreless, "results.json"), (cut, "it has no "), (lost, "expected config"))
+    told_of = ((broken, "cannot be read"), (scoreless, "results.json"), (cut, "it has no "), (lost, "it is gone"))
     for path, reason in told_of:
         assert [line for line in lines if str(path) in line and reason in line], path
 

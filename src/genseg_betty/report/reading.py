@@ -67,6 +67,8 @@ def read_all_records(paths: Sequence[Path]) -> list[Record]:
 def read_or_explain(path: Path) -> Record:
     """The record of a Run; where its config cannot be read, one that knows the reason alone."""
     try:
+        if not (path / CONFIG).is_file():  # there is a status.json, so it was a Run
+            raise explain_damage(path / CONFIG, "it is gone")
         return read_record(path)
     except UserError as error:
         return Record(path=path, config={}, faults=[str(error)], is_broken=True)
