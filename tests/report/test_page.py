@@ -244,7 +244,7 @@ def test_whatever_lies_in_outputs_a_page_comes_of_it(make_run: MakeRun, tmp_path
     """What is no Run is named, a damaged Run has a row that says so, and an unfinished one is nobody's reference."""
     begun, first, second = tmp_path / "a-begun", make_run("vanilla"), make_run()
     broken, alike, scoreless = (make_run(name=name) for name in ("headless", "headless-too", "scoreless"))
-    cut, lost = (make_run("strong", name=name) for name in ("cut", "lost"))
+    cut, lost = (make_run(name=name) for name in ("cut", "lost"))
     (cut / "config.yaml").write_text((cut / "config.yaml").read_text()[:50])
     (lost / "config.yaml").unlink()
     with Run.start(begun, {**Run.open(first).config, "device": "cpu", "method": {"name": "flip"}}) as run:

@@ -30,7 +30,7 @@ def train_cell(sweep: Sweep, cell: Cell) -> CellOutcome:
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        outcome = CellOutcome("failed", explain_failure(error))
+        outcome = CellOutcome("failed", explain_lost_training(error))
     else:
         outcome = CellOutcome("finished", "", str(run.path), time.monotonic() - began)
     _keep(sweep, cell, outcome)
@@ -51,7 +51,7 @@ def name_for_trackers(name: str) -> Iterator[None]:
             os.environ[SWEEP_VARIABLE] = usual
 
 
-def explain_failure(error: Exception) -> str:
+def explain_lost_training(error: Exception) -> str:
     """Why a training failed: the sentence of a UserError; of any other error its class as well."""
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 

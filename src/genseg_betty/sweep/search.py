@@ -17,7 +17,7 @@ from genseg_betty.config import user_folder
 from genseg_betty.config.wording import show
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, bounded_json, to_json
-from genseg_betty.sweep.cell_training import explain_failure, name_for_trackers
+from genseg_betty.sweep.cell_training import explain_lost_training, name_for_trackers
 from genseg_betty.sweep.searched_values import check_values, read_space, require_same_space
 from genseg_betty.sweep.sweep_file import hold_folder
 from genseg_betty.terminal import align_columns, say
@@ -115,7 +115,7 @@ def _train_trial(
     except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        say(f"genseg: trial {number + 1} failed: {explain_failure(error)}", file=sys.stderr)
+        say(f"genseg: trial {number + 1} failed: {explain_lost_training(error)}", file=sys.stderr)
         study.tell(number, state=TrialState.FAIL)
         return
     _keep_run(folder, number, run.path)
