@@ -18,6 +18,15 @@ JUTTING = """() => [...document.querySelectorAll("body *")]
     .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
     .filter(element => !element.closest(".scroll, pre"))
     .map(element => element.outerHTML.slice(0, 80))"""
+# Cells with a single short word that stands in several lines.
+BROKEN_WORDS = """() => [...document.querySelectorAll("td")]
+    .filter(cell => !cell.querySelector("img") && /^[\\w.]{1,16}$/.test(cell.textContent))
+    .filter(cell => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return new Set([...range.getClientRects()].map(box => box.top)).size > 1;
+    })
+    .map(cell => cell.textContent)"""
 UNFOLD = "document.querySelectorAll('details').forEach(element => element.open = true)"
 # Relative luminance of the text and of the paper behind it, and how they contrast (WCAG 2.1).
 CONTRAST = """selector => {
@@ -73,6 +82,7 @@ def test_a_page_on_a_phone(browser: Any, pages: list[Path], scheme: str) -> None
         assert page.evaluate("document.documentElement.scrollHeight") > folded
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         assert page.evaluate(JUTTING) == []
+        assert page.evaluate(BROKEN_WORDS) == []
         for selector in ("h1", ".lead", ".note", "summary", "th"):
             paper, contrast = page.evaluate(CONTRAST, selector)
             assert contrast >= 4.5, (file.name, selector)

@@ -244,6 +244,9 @@ def test_whatever_lies_in_outputs_a_page_comes_of_it(make_run: MakeRun, tmp_path
     """What is no Run is named, a damaged Run has a row that says so, and an unfinished one is nobody's reference."""
     begun, first, second = tmp_path / "a-begun", make_run("vanilla"), make_run()
     broken, alike, scoreless = (make_run(name=name) for name in ("headless", "headless-too", "scoreless"))
+    cut, lost = (make_run(name=name) for name in ("cut", "lost"))
+    (cut / "config.yaml").write_text((cut / "config.yaml").read_text()[:50])
+    (lost / "config.yaml").unlink()
     with Run.start(begun, {**Run.open(first).config, "device": "cpu", "method": {"name": "flip"}}) as run:
         run.status("failed", step=7, message="out of memory")
     for run in (broken, alike):
@@ -254,7 +257,8 @@ def test_whatever_lies_in_outputs_a_page_comes_of_it(make_run: MakeRun, tmp_path
         out = build_report(sorted(tmp_path.glob("*")), tmp_path / "new" / "page.html")
     lines = [str(warning.message) for warning in told]
     assert f"left out of the report: there is no Run in {tmp_path / 'notes.txt'}" in lines
-    for path, reason in ((broken, "cannot be read"), (scoreless, "results.json")):
+    told_of = ((broken, "cannot be read"), (scoreless, "results.json"), (cut, "it has no "), (lost, "it is gone"))
+    for path, reason in told_of:
         assert [line for line in lines if str(path) in line and reason in line], path
 
     page = Page(out)
@@ -266,7 +270,7 @@ def test_whatever_lies_in_outputs_a_page_comes_of_it(make_run: MakeRun, tmp_path
     found = {(row["run"], row["state"], row["method"]) for row in rows if not row["test_set"]}
     assert found == {
         ("a-begun", "failed", "flip"), ("headless", "broken", ""), ("headless-too", "broken", ""),
-        ("scoreless", "finished", "genseg"),
+        ("scoreless", "finished", "genseg"), ("cut", "broken", ""), ("lost", "broken", ""),
     }  # fmt: skip
     assert {row["compared_with"] for row in rows if row["run"] == first.name} == {
         "genseg (9 of nlm_sz, unet_classic · pix2pix)"

@@ -65,7 +65,7 @@ def test_a_cell_has_the_name_of_the_same_training_in_other_words() -> None:
     words = ["dataset=isic", "backbone=deeplab", "method=genseg", "seed=0"]
     ours = compose(["experiment=fig05_augmentation", "scale=quick", *words])
     assert ours.run_dir == compose(["experiment=fig07_end_to_end", "scale=quick", *words]).run_dir
-    plain = ["trainer=quick", "trainer.small.encoder_weights=null", "augment=paper", "ood=[ph2,dermis]"]
+    plain = ["trainer=quick", "trainer.small.encoder_weights=null", "augment=paper", "ood=[ph2,dermis,dermquest]"]
     assert ours.run_dir == compose([*words, *plain]).run_dir
     assert ours.run_dir != compose([*words, *plain[:-1]]).run_dir
     assert compose(["experiment=fig05_augmentation", *words]).run_dir != ours.run_dir
@@ -84,8 +84,8 @@ def test_methods_keep_their_recipe_in_a_sweep_over_several() -> None:
 def test_a_dataset_has_the_test_sets_of_the_experiment() -> None:
     words = ["experiment=fig02_domains", "backbone=deeplab", "method=genseg", "seed=0"]
     found = {name: compose([*words, f"dataset={name}"]).ood for name in ("isic", "jsrt", "fuseg")}
-    assert found == {"isic": ["ph2", "dermis"], "jsrt": ["nlm_mc", "nlm_sz"], "fuseg": []}
-    assert compose([*words, "dataset=isic", "ood=[dermquest]"]).ood == ["dermquest"]
+    assert found == {"isic": ["ph2", "dermis", "dermquest"], "jsrt": ["nlm_mc", "nlm_sz"], "fuseg": []}
+    assert compose([*words, "dataset=isic", "ood=[ph2]"]).ood == ["ph2"]
 
 
 @pytest.mark.parametrize("found", ["[isic]", "{isc: [ph2]}"])
@@ -105,9 +105,12 @@ def test_what_is_not_there_is_left_out_and_told(tmp_path: Path, monkeypatch: pyt
     plan = plan_sweep([*words, "method=vanilla"], None)
     assert [cell.settings for cell in plan.cells] == [{"dataset": "isic"}, {"dataset": "phantom"}]
     assert [cell.overrides[-1] for cell in plan.cells] == ["ood=[ph2]", "method=vanilla"]
-    left_out, untested = plan.notes
+    left_out, *untested = plan.notes
     assert left_out.startswith("left out, 1 of 3 cells: dataset fuseg: no folder at ")
-    assert untested.startswith("not tested on: ood: dataset dermis: no folder at ")
+    assert [note.partition(": no folder at ")[0] for note in untested] == [
+        "not tested on: ood: dataset dermis",
+        "not tested on: ood: dataset dermquest",
+    ]
     with pytest.raises(ConfigError, match="no folder"):  # nothing is left
         plan_sweep([*words, "method=vanilla", "dataset=fuseg"], None)
 
@@ -140,3 +143,6 @@ def test_an_experiment_ends_with_its_figure(name: str, tmp_path: Path, monkeypat
     assert folder.name.startswith(f"{name}-")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<svg" in page
+    assert (folder / "report.md").read_text(encoding="utf-8").startswith("| method | phantom")
+    figures = list((folder / "report-figures").iterdir())
+    assert {file.suffix for file in figures} == {".svg", ".pdf", ".tex"}

@@ -1,6 +1,7 @@
 """Search: what is asked of Optuna and told to it. Trainings are recorded, not run."""
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from genseg_betty.cli import main
 from genseg_betty.errors import ConfigError, Interrupted, UserError
+from genseg_betty.lock import LOCK, Lock
 from genseg_betty.run import Run
 
 optuna = pytest.importorskip("optuna", reason="the extra search is not installed")
@@ -29,6 +31,7 @@ class Trainings:
         self.fail: dict[int, BaseException] = {}
 
     def train(self, config: Any) -> Any:
+        assert os.environ["GENSEG_SWEEP"] == "study"
         self.seen.append(
             {"copy_paste": config.copy_paste, "method": config.method.name, "its": config.trainer.iterations}
         )
@@ -45,6 +48,7 @@ class Trainings:
 @pytest.fixture
 def trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GENSEG_SWEEP", raising=False)
     fake = Trainings()
     monkeypatch.setitem(sys.modules, "genseg_betty.methods", fake)  # type: ignore[arg-type]
     return fake
@@ -65,6 +69,7 @@ def test_trials_are_within_what_is_searched_and_the_best_is_told(
     assert all(0 <= trial["copy_paste"] <= 1 for trial in trainings.seen)
     assert {trial["method"] for trial in trainings.seen} <= {"strong", "real_twice"}
     assert {trial["its"] for trial in trainings.seen} <= {100, 200, 300}
+    assert "GENSEG_SWEEP" not in os.environ
     best = min(trainings.seen, key=lambda trial: abs(trial["copy_paste"] - 0.5))
     printed = capsys.readouterr().out
     told = re.search(r"^best: copy_paste=(\S+) method=(\S+) trainer.iterations=(\d+)$", printed, re.M)
@@ -93,11 +98,29 @@ def test_a_search_that_was_stopped_proposes_what_it_would_have(
 def test_a_trial_that_fails_has_no_score_and_others_go_on(
     trainings: Trainings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trainings.fail = {1: UserError("no such image")}
-    assert search("--trials", "3", *WORDS) == 0
+    trainings.fail = {1: UserError("no such image"), 2: RuntimeError("out of memory")}
+    assert search("--trials", "4", *WORDS) == 0
     printed = capsys.readouterr()
     assert "trial 1 failed: no such image" in printed.err
+    assert "trial 2 failed: RuntimeError: out of memory" in printed.err
     assert len(re.findall(r"^\d ", printed.out, re.M)) == 2
+
+
+def test_a_study_keeps_its_values_and_has_one_command_at_a_time(
+    trainings: Trainings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search("--trials", "1", "method=choice(strong,real_twice)", "copy_paste=interval(0.0,1.0)") == 0
+    assert search("--trials", "2", "method=choice(strong,genseg)", "copy_paste=interval(0.0,1.0)") == 1
+    told = "method: the study in study searches it among strong, real_twice, not strong, genseg"
+    assert told in capsys.readouterr().err
+    lock = Lock(tmp_path / "study" / LOCK)
+    lock.acquire()
+    assert search("--trials", "2", "method=choice(strong,real_twice)", "copy_paste=interval(0.0,0.5)") == 1
+    assert ".lock" in capsys.readouterr().err
+    lock.release()
+    assert len(trainings.seen) == 1
+    assert search("--trials", "2", "method=choice(strong,real_twice)", "copy_paste=interval(0.0,0.5)") == 0
+    assert len(trainings.seen) == 2
 
 
 def test_without_any_score_the_search_has_failed(trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,6 +136,9 @@ def test_without_any_score_the_search_has_failed(trainings: Trainings, capsys: p
         (["copy_paste=interval(0.0,2.0)"], "copy_paste=2.0: expected a number"),
         (["trainer.select=choice(last,lst)"], "trainer.select=lst: expected last or best"),
         (["dataset=glob(nlm_*)"], "expected values to search among"),
+        (["seed=1"], "int(interval(1,9))"),
+        (["trainer.iterations=interval(100,300)"], "; int(interval(1,9)) proposes whole numbers"),
+        (["seed=choice(1,2)", "run_dir=here"], "every trial has a Run of its own; leave run_dir out"),
         (["seed=1", "trainer.itertions=choice(1,2)"], "did you mean trainer.iterations"),
     ],
 )

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from genseg_betty.cli import main
 from genseg_betty.config import compose
 from genseg_betty.errors import UserError
 from genseg_betty.run import Run
 from genseg_betty.sweep import cell_states
 from genseg_betty.sweep.cell_states import read_states
-from genseg_betty.sweep.summary import find_records, tell_runs, tell_states
+from genseg_betty.sweep.summary import conclude, find_records, tell_runs, tell_states, write_report
 from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep, name_sweep, read_sweep
 
 FAILED = CellOutcome("failed", "no such image")
@@ -118,6 +119,34 @@ def test_a_table_tells_states_scores_and_reasons(
         "failed: no such image  (2: seed=2)",
         f"go on with those that are not: genseg sweep resume {sweep.folder}",
     ]
+
+
+def test_the_report_of_a_sweep_has_what_a_paper_takes(
+    sweep: Sweep, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [write_run("run-1", "finished", score=0.25)]
+    assert conclude(sweep) == 1
+    assert f"the finished ones compared: {sweep.folder / 'report.html'}" in capsys.readouterr().out
+    written = {file.relative_to(sweep.folder).as_posix() for file in sweep.folder.rglob("report*") if file.is_file()}
+    assert {"report.html", "report.csv", "report.md"} <= written
+    assert "0.250 (n = 1)" in (sweep.folder / "report.md").read_text(encoding="utf-8")
+    runs.append(write_run("run-2", "finished", score=0.75))
+    assert write_report(runs, sweep.folder) == sweep.folder / "report.html"
+    figures = {file.name for file in (sweep.folder / "report-figures").iterdir()}
+    assert {file.rpartition(".")[2] for file in figures} == {"svg", "pdf", "tex"}
+
+
+def test_the_folder_of_a_sweep_stands_for_its_runs(
+    sweep: Sweep, write_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table.md"
+    for count in (0, 1):
+        with pytest.raises(SystemExit) as caught:
+            main(["report", str(sweep.folder), "--out", str(out)])
+        assert caught.value.code == 1 - count
+        write_run("run-1", "finished", score=0.25)
+    assert f"no cell has a Run yet: genseg sweep status {sweep.folder}" in capsys.readouterr().err
+    assert "0.250 (n = 1)" in out.read_text(encoding="utf-8")
 
 
 def test_runs_are_listed_and_a_broken_one_among_them(

@@ -8,6 +8,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.faults import list_examples
 
 CONFIG = "config.yaml"
+SWEEP_FILE = "sweep.json"
 GENERATOR = Path("checkpoints", "generator.pt")
 
 
@@ -71,6 +72,11 @@ def require_output_folder(out: Path) -> None:
     """Raise UserError where files would be written into a file."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; expected a folder")
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a folder is that of a sweep."""
+    return (path.expanduser() / SWEEP_FILE).is_file()
 
 
 def _is_run(path: Path) -> bool:

@@ -1,10 +1,12 @@
 """`genseg report`: one page about one Run or several, or their scores as Markdown."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from genseg_betty.commands.judging import require_some_run
+from genseg_betty.commands.judging import is_sweep, require_some_run
 from genseg_betty.commands.shared import RUN_HELP, Action
+from genseg_betty.errors import UserError
 from genseg_betty.terminal import say
 
 PAGE = Path("report.html")
@@ -17,7 +19,8 @@ def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         type=Path,
         nargs="+",
-        help=f"{RUN_HELP}; what is no Run is named and left out. Or FILE.csv of a report: its tables are printed",
+        help=f"{RUN_HELP}, or of a sweep: all its Runs; what is neither is named and left out. "
+        "Or FILE.csv of a report: its tables are printed",
     )
     parser.add_argument(
         "--out",
@@ -35,7 +38,7 @@ def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _report_runs(options: argparse.Namespace) -> None:
-    paths, out, question = options.trained, options.out, (options.against, options.metric)
+    paths, out, question = _expand_sweeps(options.trained), options.out, (options.against, options.metric)
     are_csv = all(path.suffix == ".csv" for path in paths)
     if not are_csv:
         require_some_run(paths)
@@ -51,6 +54,22 @@ def _report_runs(options: argparse.Namespace) -> None:
         from genseg_betty.report import build_report
 
         say(build_report(paths, out or PAGE, *question, has_figures=True))
+
+
+def _expand_sweeps(paths: Sequence[Path]) -> list[Path]:
+    """The same paths, with the Runs of a sweep in place of its folder. Raises UserError for one that has none yet."""
+    expanded: list[Path] = []
+    for path in paths:
+        if not is_sweep(path):
+            expanded.append(path)
+            continue
+        from genseg_betty.sweep.cell_states import list_cell_runs
+
+        runs = list_cell_runs(path)
+        if not runs:
+            raise UserError(f"of the sweep in {path} no cell has a Run yet: genseg sweep status {path}")
+        expanded += runs
+    return expanded
 
 
 REPORT: Action = (

@@ -20,7 +20,9 @@ from genseg_betty.run.checksums import SUMS, explain_damage
 from genseg_betty.run.names import DISTANCE_UNIT
 from genseg_betty.run.pictures import PICTURES, PicturedCase
 
-CONFIG = "config.yaml"
+CONFIG, STATUS = "config.yaml", "status.json"
+SECTIONS = ("dataset", "backbone", "method", "trainer")
+"""What the config of a training has."""
 MAX_CASES = 2**27
 """Bytes of one table of cases."""
 COLUMNS_OF_TEXT = ("id", DISTANCE_UNIT)
@@ -42,7 +44,7 @@ def read_all_records(paths: Sequence[Path]) -> list[Record]:
     others = []
     for path in paths:
         place = Path(path).expanduser().resolve()
-        if not (place / CONFIG).is_file():
+        if not any((place / file).is_file() for file in (CONFIG, STATUS)):
             others.append(str(path))
         elif place not in records:
             records[place] = read_or_explain(place)
@@ -65,16 +67,21 @@ def read_all_records(paths: Sequence[Path]) -> list[Record]:
 def read_or_explain(path: Path) -> Record:
     """The record of a Run; where its config cannot be read, one that knows the reason alone."""
     try:
+        if not (path / CONFIG).is_file():  # there is a status.json, so it was a Run
+            raise explain_damage(path / CONFIG, "it is gone")
         return read_record(path)
     except UserError as error:
         return Record(path=path, config={}, faults=[str(error)], is_broken=True)
 
 
 def read_record(path: Path) -> Record:
-    """Read a Run directory. Raises UserError if it is none (no config.yaml), or its config cannot be read."""
+    """Read a Run directory. Raises UserError if it is none (no config.yaml), or its config cannot be read whole."""
     run = Run.open(path)
+    absent = [section for section in SECTIONS if section not in run.config]
+    if absent and CONFIG in run.find_changed_files():  # cut off, and YAML all the same
+        raise explain_damage(run.path / CONFIG, f"it has no {', '.join(absent)}")
     faults: list[str] = []
-    status = _read_or_note(faults, "status.json", run.read_status, {})
+    status = _read_or_note(faults, STATUS, run.read_status, {})
     results = _read_or_note(faults, "results.json", lambda: run.read_results(checked=False), {})
     rows = _read_or_note(faults, "metrics.csv", run.metrics, [])
     cases = _read_all_cases(faults, run.path)

@@ -1,17 +1,16 @@
 """Many trainings from one command: every combination of the values given (`-m seed=0,1,2`), each a Run of its own."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Sequence
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
 from genseg_betty.config import require_betty, user_folder
 from genseg_betty.config.launchers import is_launchers
 from genseg_betty.errors import UserError
-from genseg_betty.lock import LOCK, Lock
 from genseg_betty.sweep.checking import SweepPlan, choose_launcher, plan_sweep
 from genseg_betty.sweep.slurm_extra import require_launcher
-from genseg_betty.sweep.sweep_file import Sweep, name_sweep, read_sweep
+from genseg_betty.sweep.sweep_file import Sweep, hold_folder, name_sweep, read_sweep
 from genseg_betty.terminal import print_notes
 
 SWEEPS = Path("outputs", "sweeps")
@@ -35,7 +34,7 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) ->
     print_notes(plan.notes)
     from genseg_betty.sweep.running import train_cells  # all is judged: what follows imports PyTorch
 
-    with _hold(sweep):
+    with hold_folder(sweep.folder):
         sweep.write()
         return train_cells(sweep, sweep.cells)
 
@@ -57,7 +56,7 @@ def resume_sweep(folder: str | Path, lines: Sequence[str] = ()) -> int:
         raise UserError(f"{sweep.working_dir} is gone, where this sweep was begun and its paths lead from")
     from genseg_betty.sweep.running import find_unfinished, train_cells
 
-    with chdir(sweep.working_dir), _hold(sweep):
+    with chdir(sweep.working_dir), hold_folder(sweep.folder):
         if lines:
             own = Path(sweep.config_dir) if sweep.config_dir else None
             chosen = [f"launcher={sweep.launcher['name']}", *lines]
@@ -77,15 +76,3 @@ def _make_sweep(plan: SweepPlan, config_dir: Path | None) -> Sweep:
         working_dir=str(Path.cwd()),
         config_dir=str(config_dir) if config_dir else None,
     )
-
-
-@contextmanager
-def _hold(sweep: Sweep) -> Iterator[None]:
-    """One command at a time in the folder of a sweep. Raises UserError where another has it."""
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    lock = Lock(sweep.folder / LOCK)
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

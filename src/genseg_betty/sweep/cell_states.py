@@ -10,7 +10,7 @@ from genseg_betty.errors import UserError
 from genseg_betty.report.reading import read_record
 from genseg_betty.report.record import Record
 from genseg_betty.slurm_job import list_live_jobs
-from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep
+from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep, read_sweep
 
 FINISHED, RUNNING, FAILED, WAITING, QUEUED = "finished", "running", "failed", "waiting", "queued"
 STOPPED = "killed"  # says that it runs, and its process is gone
@@ -62,6 +62,13 @@ def read_cell_record(sweep: Sweep, cell: Cell, outcome: CellOutcome | None) -> R
         except UserError:
             continue
     return None
+
+
+def list_cell_runs(folder: Path) -> list[Path]:
+    """The directories of all Runs of the sweep in a folder. Raises UserError where there is no sweep."""
+    sweep = read_sweep(folder)
+    records = [read_cell_record(sweep, cell, sweep.read_outcome(cell)) for cell in sweep.cells]
+    return [record.path for record in records if record is not None]
 
 
 def _judge_cell(cell: Cell, outcome: CellOutcome | None, record: Record | None, is_job_alive: bool | None) -> CellState:

@@ -5,36 +5,32 @@ one file, a journal of JSON lines. A search that was stopped goes on, first with
 have no part in it, though every Run is tested as ever.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
-
 import genseg_betty
-from genseg_betty.config import compose, user_folder
-from genseg_betty.config.override_grammar import parse_lines
+from genseg_betty.config import user_folder
 from genseg_betty.config.wording import show
-from genseg_betty.data.inspect.counting import require_dataset_folders
-from genseg_betty.errors import ConfigError, UserError
+from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, bounded_json, to_json
+from genseg_betty.sweep.cell_training import explain_lost_training, name_for_trackers
+from genseg_betty.sweep.searched_values import check_values, read_space, require_same_space
+from genseg_betty.sweep.sweep_file import hold_folder
 from genseg_betty.terminal import align_columns, say
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
     from genseg_betty.run import Run
 
-STUDY, RUNS, REPORT = "study.jsonl", "runs.json", "report.html"
+STUDY, RUNS = "study.jsonl", "runs.json"
 MOST_BYTES = 2**26
 INSTALL = "pip install 'genseg-betty[search]'"
-EXPECTED = (
-    "expected values to search among: choice(a,b), range(1,9), interval(1e-4,1e-2) or tag(log,interval(1e-4,1e-2))"
-)
 
 
 def run_search(
@@ -53,76 +49,26 @@ def run_search(
     """
     if find_spec("optuna") is None:
         raise UserError(f"genseg search needs Optuna, which is missing: {INSTALL}")
+    from optuna.trial import TrialState
+
     own = user_folder(config_dir)
     fixed, space = read_space(overrides)
-    _check_ends(fixed, space, own)
-    study = _open_study(folder)
-    for trial in _list_unfinished(study):
-        say(f"trial {trial.number + 1} of {trials} was under way: {_write_values(trial.params)}")
-        _train_trial(study, trial.number, trial.params, fixed, folder, own)
-    while len(study.trials) < trials:
-        _seed_sampler(study, seed)
-        asked = study.ask(space)
-        say(f"trial {asked.number + 1} of {trials}: {_write_values(asked.params)}")
-        _train_trial(study, asked.number, asked.params, fixed, folder, own)
-    return _conclude(study, folder)
-
-
-def read_space(overrides: Sequence[str]) -> tuple[list[str], dict[str, "BaseDistribution"]]:
-    """The overrides that hold for every trial, and what is searched: key -> distribution. Raises ConfigError."""
-    problems: list[str] = []
-    fixed: list[str] = []
-    space: dict[str, BaseDistribution] = {}
-    for override in parse_lines(overrides, problems):
-        if not override.is_sweep_override():
-            fixed.append(str(override.input_line))
-            continue
-        try:
-            space[override.get_key_element().lstrip("+")] = _make_distribution(override)
-        except (TypeError, ValueError) as error:
-            problems.append(f"{show(override.input_line)}: {error}")
-    if not space and not problems:
-        problems.append(f"nothing to search; {EXPECTED} of at least one key")
-    if problems:
-        raise ConfigError(problems, "in the search, of which nothing was trained")
-    return fixed, space
-
-
-def _make_distribution(override: Override) -> "BaseDistribution":
-    """Raises ValueError, TypeError for what cannot be searched."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    values = override.value()
-    if isinstance(values, ChoiceSweep | RangeSweep):
-        return CategoricalDistribution(list(override.sweep_string_iterator()))
-    if isinstance(values, IntervalSweep):
-        assert values.start is not None
-        assert values.end is not None
-        is_log = "log" in values.tags
-        if isinstance(values.start, int) and isinstance(values.end, int):
-            return IntDistribution(values.start, values.end, log=is_log)
-        return FloatDistribution(float(values.start), float(values.end), log=is_log)
-    raise ValueError(EXPECTED)
-
-
-def _check_ends(fixed: Sequence[str], space: Mapping[str, "BaseDistribution"], config_dir: Path | None) -> None:
-    """Compose a training with the first, and one with the last value of every key. Raises ConfigError, UserError."""
-    problems: dict[str, None] = {}
-    for end in (0, -1):
-        lines = [f"{key}={_find_ends(distribution)[end]}" for key, distribution in space.items()]
-        try:
-            config = compose([*fixed, *lines], config_dir)
-        except ConfigError as error:
-            problems |= dict.fromkeys(error.problems)
-        else:
-            require_dataset_folders(config)
-    if problems:
-        raise ConfigError(list(problems), "in the search, of which nothing was trained")
-
-
-def _find_ends(distribution: Any) -> Sequence[Any]:
-    choices = getattr(distribution, "choices", None)
-    return choices if choices else (distribution.low, distribution.high)
+    check_values(fixed, space, own)
+    with hold_folder(folder):
+        study = _open_study(folder)
+        require_same_space(study, space, folder)
+        for trial in _list_unfinished(study):
+            if trial.params.keys() != space.keys():  # it was stopped before it had all its values
+                study.tell(trial.number, state=TrialState.FAIL)
+                continue
+            say(f"trial {trial.number + 1} of {trials} was under way: {_write_values(trial.params)}")
+            _train_trial(study, trial.number, trial.params, fixed, folder, own)
+        while len(study.trials) < trials:
+            _seed_sampler(study, seed)
+            asked = study.ask(space)
+            say(f"trial {asked.number + 1} of {trials}: {_write_values(asked.params)}")
+            _train_trial(study, asked.number, asked.params, fixed, folder, own)
+        return _conclude(study, folder)
 
 
 def _open_study(folder: Path) -> "Study":
@@ -163,10 +109,13 @@ def _train_trial(
 
     lines = [f"{key}={value}" for key, value in params.items()]
     try:
-        run = genseg_betty.train([*fixed, *lines], config_dir)
+        with name_for_trackers(folder.absolute().name):
+            run = genseg_betty.train([*fixed, *lines], config_dir)
         score = read_score(run)
-    except UserError as error:
-        say(f"genseg: trial {number + 1} failed: {error}", file=sys.stderr)
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        say(f"genseg: trial {number + 1} failed: {explain_lost_training(error)}", file=sys.stderr)
         study.tell(number, state=TrialState.FAIL)
         return
     _keep_run(folder, number, run.path)
@@ -200,7 +149,7 @@ def _read_runs(folder: Path) -> dict[str, str]:
 
 def _conclude(study: "Study", folder: Path) -> int:
     """Tell every trial, the best first, and compare their Runs in a report. Returns the exit status."""
-    from genseg_betty.report import build_report
+    from genseg_betty.sweep.summary import write_report
 
     scored = [trial for trial in study.trials if trial.value is not None]
     if not scored:
@@ -217,7 +166,7 @@ def _conclude(study: "Study", folder: Path) -> int:
     runs = _read_runs(folder)
     paths = [Path(runs[str(trial.number)]) for trial in scored if str(trial.number) in runs]
     if paths:
-        say(f"all of them compared: {build_report(paths, folder / REPORT)}")
+        say(f"all of them compared: {write_report(paths, folder)}")
     return 0
 
 

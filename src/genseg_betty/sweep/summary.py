@@ -3,13 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from genseg_betty.errors import UserError
-from genseg_betty.report import build_report
+from genseg_betty.report import build_report, write_summary
 from genseg_betty.report.reading import read_record
 from genseg_betty.report.record import Record, find_test_scores
+from genseg_betty.report.score_columns import list_test_sets
 from genseg_betty.report.values import NONE, as_number
 from genseg_betty.sweep.cell_states import FINISHED, GOING_ON, CellState, read_states
 from genseg_betty.sweep.sweep_file import Sweep
@@ -27,15 +29,23 @@ def conclude(sweep: Sweep) -> int:
     tell_states(sweep, states)
     runs = [state.record.path for state in states if state.record and state.state == FINISHED]
     if runs:
-        report = build_report(runs, sweep.folder / REPORT)
-        say(f"all of them compared: {report}")
+        which = "all of them" if len(runs) == len(states) else "the finished ones"
+        say(f"{which} compared: {write_report(runs, sweep.folder)}")
     return 0 if len(runs) == len(states) else 1
+
+
+def write_report(runs: Sequence[Path], folder: Path) -> Path:
+    """Compare Runs in a folder: a page, tables, figures for a paper, and Markdown. Returns the page."""
+    report = build_report(runs, folder / REPORT, has_figures=True)
+    with suppress(UserError):  # Runs that were not tested have no table of scores
+        write_summary([report.with_suffix(".csv")], report.with_suffix(".md"))
+    return report
 
 
 def tell_states(sweep: Sweep, states: Sequence[CellState]) -> None:
     """A table of all cells, how many are in which state, and why some are not finished."""
     keys = list(states[0].cell.settings)
-    test_sets = _list_test_sets([state.record for state in states])
+    test_sets = list_test_sets([state.record for state in states if state.record])
     rows = [["cell", *keys, "state", "step", *test_sets]]
     for state in states:
         settings = list(state.cell.settings.values())
@@ -55,7 +65,7 @@ def tell_runs(folder: Path) -> None:
     records, broken = find_records(folder)
     if not records and not broken:
         raise UserError(f"{folder} holds no Run; expected the folder that Runs are trained in, such as outputs")
-    test_sets = _list_test_sets(records)
+    test_sets = list_test_sets(records)
     rows = [["run", "state", "step", *test_sets, "age"]]
     for record in records:
         name = str(record.path.relative_to(folder.resolve()))
@@ -80,15 +90,6 @@ def find_records(folder: Path) -> tuple[list[Record], list[Path]]:
         except UserError:
             broken.append(place)
     return records, broken
-
-
-def _list_test_sets(records: Sequence[Record | None]) -> list[str]:
-    """The names of all test sets."""
-    names: dict[str, None] = {}
-    for record in records:
-        if record is not None:
-            names |= dict.fromkeys(find_test_scores(record))
-    return list(names)
 
 
 def _list_progress(state: str, record: Record | None, test_sets: Sequence[str]) -> list[str]:

@@ -5,20 +5,22 @@ sweep.json          the cells: overrides, directory, what sets each apart; where
 cells/7.json        what became of cell 7 when it was last trained
 cells/7.log         its output, where cells are trained in processes of their own
 jobs.json           cell -> job, of a sweep on SLURM
-report.html, .csv   all Runs that are finished, compared
+report.html, .md, .csv, report-figures/   all Runs that are finished, compared
 ```
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, bounded_json, to_json
+from genseg_betty.lock import LOCK, Lock
 
 SWEEP_FILE = "sweep.json"
 CELLS = "cells"
@@ -159,6 +161,18 @@ def read_sweep(folder: str | Path) -> Sweep:
         raise UserError(
             f"{file} is damaged ({type(error).__name__}: {error}); give the command of the sweep again"
         ) from error
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """One command at a time in the folder of a sweep or a search. Raises UserError where another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(folder / LOCK)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def name_sweep(cells: Sequence[Cell], experiment: str | None) -> str:
