@@ -9,11 +9,12 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from genseg_betty.build import build_segmenter
 from genseg_betty.config import conf_dir
 from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.export.recording import draw_images
 from genseg_betty.run import Run
 
 HEIGHT, WIDTH = 40, 48
@@ -38,6 +39,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         outputs = 1 if found.num_classes == 2 else found.num_classes
         network = build_segmenter(config, found.channels, outputs, found.spatial_dims)
         enliven(network)
+        balance(network, draw_images([2, found.channels, *found.image_size], -1, 1))
         with Run.start(tmp_path / f"run-{backbone}", config) as run:
             state = {"preprocessing": found.to_dict(), "num_outputs": outputs, "weights": network.state_dict()}
             run.save_checkpoint("predictor", state)
@@ -73,6 +75,16 @@ def enliven(network: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) and module.running_mean is not None:
             module.running_mean.copy_(torch.rand(module.running_mean.shape, generator=source) - 0.5)
             module.running_var.copy_(torch.rand(module.running_var.shape, generator=source) + 0.5)
+
+
+def balance(network: nn.Module, images: Tensor) -> None:
+    """Shift the last layer's bias, where it has one, so that each class is predicted somewhere."""
+    with torch.no_grad():
+        logits = network.eval()(images)
+        centres = logits.transpose(0, 1).flatten(1).median(dim=1).values
+        biases = [value for name, value in network.named_parameters() if name.endswith("bias")]
+        if biases[-1].shape == centres.shape:
+            biases[-1].sub_(centres)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,18 +58,25 @@ def choose_odd_size(size: Sequence[int]) -> tuple[int, ...]:
     return tuple(min(side, LARGEST_TRIED) + step for side, step in zip(size, steps, strict=True))
 
 
+def leaves_sizes_open(network: nn.Module) -> bool:
+    """Whether torch.export gets through the network with its sizes left open.
+
+    The masks of Swin's shifted windows are made for each size: over open ones torch.export takes half an hour.
+    """
+    return not any("Swin" in type(module).__name__ for module in network.modules())
+
+
 def record_program(segmenter: nn.Module, channels: int, size: Sequence[int]) -> tuple[ExportedProgram, Sizes]:
     """The program of a segmenter [B, channels, *] by torch.export, for any batch and any size, or for `size` alone.
 
     Raises UserError where torch.export does not get through the network.
     """
-    try:
-        program = _export_program(segmenter, [2, channels, *choose_odd_size(size)], any_sides=True)
-        found = _read_sizes(program)
-        if found.takes_any_sides:
-            return program, found
-    except Exception:  # of whatever kind: the network asks for a size that it knows
-        pass
+    if leaves_sizes_open(segmenter):
+        with suppress(Exception):  # of whatever kind: the network asks for a size that it knows
+            program = _export_program(segmenter, [2, channels, *choose_odd_size(size)], any_sides=True)
+            found = _read_sizes(program)
+            if found.takes_any_sides:
+                return program, found
     try:
         program = _export_program(segmenter, [2, channels, *size], any_sides=False)
     except Exception as error:

@@ -10,7 +10,7 @@ NEEDED = {
     "onnx": {"onnx": "onnx", "onnxscript": "onnxscript", "onnxruntime": "onnxruntime"},
     "torch": {},
     "torchscript": {},
-    "monai": {"jsonschema": "jsonschema"},
+    "monai": {"jsonschema": "jsonschema", "ignite": "pytorch-ignite", "fire": "fire"},
 }
 """Format -> the modules that it needs, and the packages that hold them."""
 FORMATS = tuple(NEEDED)
