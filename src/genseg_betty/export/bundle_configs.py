@@ -13,7 +13,7 @@ from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.export.description import describe_windows
 from genseg_betty.export.graph import find_range
 from genseg_betty.export.recording import Sizes
-from genseg_betty.export.source import Source
+from genseg_betty.export.source import Exportable
 
 SCHEMA_OF_MONAI = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -23,9 +23,24 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 VOLUMES = (".nii", ".nii.gz")
 LARGEST_BYTE = 255
 Transform = dict[str, Any]
+EVALUATION = {
+    "dataset": {"_target_": "Dataset", "data": "$[{'image': f} for f in @files]", "transform": "@preprocessing"},
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 0},
+    "evaluator": {
+        "_target_": "SupervisedEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "network": "@network",
+        "inferer": "@inferer",
+        "postprocessing": "@postprocessing",
+        "amp": False,
+    },
+    "run": ["$@evaluator.run()"],
+}
+"""The part of inference.json that is the same for each bundle."""
 
 
-def make_metadata(source: Source, sizes: Sizes) -> dict[str, Any]:
+def make_metadata(source: Exportable, sizes: Sizes) -> dict[str, Any]:
     """What metadata.json says; `sizes` are those of the images that the network takes, x first."""
     found = source.preprocessing
     dataset = OmegaConf.select(source.config, "dataset.name", default="its data")
@@ -52,7 +67,7 @@ def make_metadata(source: Source, sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def make_inference(source: Source, runs_anywhere: bool) -> dict[str, Any]:
+def make_inference(source: Exportable, runs_anywhere: bool) -> dict[str, Any]:
     """What inference.json says: a folder of images in, a folder of masks out.
 
     `runs_anywhere`: the network runs where there is a GPU; otherwise on the CPU alone.
@@ -60,9 +75,8 @@ def make_inference(source: Source, runs_anywhere: bool) -> dict[str, Any]:
     found = source.preprocessing
     choice = "'cuda:0' if torch.cuda.is_available() else 'cpu'" if runs_anywhere else "'cpu'"
     endings = IMAGES if found.spatial_dims == 2 else VOLUMES
-    inferer = {"_target_": "SimpleInferer"} if found.spatial_dims == 2 else _make_windows(found)
     return {
-        "imports": ["$import glob", "$import os", "$import numpy as np", "$import torch", "$from PIL import ImageOps"],
+        "imports": ["$import glob", "$import numpy as np", "$import torch", "$from PIL import ImageOps"],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/images'",
         "output_dir": "$@bundle_root + '/masks'",
@@ -71,34 +85,13 @@ def make_inference(source: Source, runs_anywhere: bool) -> dict[str, Any]:
         "network_def": "$torch.jit.load(@bundle_root + '/models/model.ts', map_location=@device)",
         "network": "$@network_def.to(@device)",
         "preprocessing": _compose([*_read_files(found), *_prepare_images(found)]),
-        "dataset": {
-            "_target_": "Dataset",
-            "data": "$[{'image': f} for f in @files]",
-            "transform": "@preprocessing",
-        },
-        "dataloader": {
-            "_target_": "DataLoader",
-            "dataset": "@dataset",
-            "batch_size": 1,
-            "shuffle": False,
-            "num_workers": 0,
-        },
-        "inferer": inferer,
+        "inferer": {"_target_": "SimpleInferer"} if found.spatial_dims == 2 else _make_windows(found),
         "postprocessing": _compose([*_discretise_logits(source), _save_masks(found)]),
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "amp": False,
-        },
-        "run": ["$@evaluator.run()"],
+        **EVALUATION,
     }
 
 
-def make_readme(source: Source, runs_anywhere: bool) -> str:
+def make_readme(source: Exportable, runs_anywhere: bool) -> str:
     """docs/README.md: the commands, and what the bundle is not."""
     device = "" if runs_anywhere else " --device cpu"
     names = ", ".join(source.preprocessing.classes)
@@ -145,7 +138,7 @@ def _describe_input(found: Preprocessing, shape: list[Any]) -> dict[str, Any]:
     }
 
 
-def _describe_output(source: Source, shape: list[Any]) -> dict[str, Any]:
+def _describe_output(source: Exportable, shape: list[Any]) -> dict[str, Any]:
     """Of the logits: one channel above 0 for the foreground, or one for each class."""
     found = source.preprocessing
     names = found.classes if source.num_outputs > 1 else found.classes[1:]
@@ -222,7 +215,7 @@ def _make_windows(found: Preprocessing) -> Transform:
     }
 
 
-def _discretise_logits(source: Source) -> list[Transform]:
+def _discretise_logits(source: Exportable) -> list[Transform]:
     """Logits on the voxels of the file, then the label values of the training data."""
     found = source.preprocessing
     transforms: list[Transform] = []

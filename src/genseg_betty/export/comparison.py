@@ -15,7 +15,7 @@ BATCHES = (1, 3)
 
 
 @dataclass(frozen=True)
-class Trial:
+class Comparison:
     """The images that a file is tried on, and what the Run's own network makes of them.
 
     Attributes:

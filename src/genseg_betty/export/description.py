@@ -11,7 +11,7 @@ from genseg_betty.data.intensities import LUMA, PERCENTILES, SAMPLED
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.export.graph import find_range
 from genseg_betty.export.recording import Sizes
-from genseg_betty.export.source import Source
+from genseg_betty.export.source import Exportable
 
 SCHEMA = 1
 KEY = "genseg_betty"
@@ -21,7 +21,7 @@ AXES = {2: ("height", "width"), 3: ("depth", "height", "width")}
 NAMED = ("dataset.name", "backbone.name", "method.name", "seed")
 
 
-def describe_export(source: Source, sizes: Sizes, difference: float) -> dict[str, Any]:
+def describe_export(source: Exportable, sizes: Sizes, difference: float) -> dict[str, Any]:
     """The description of an exported file.
 
     Args:

@@ -17,17 +17,17 @@ from genseg_betty.backbones.second_order import TwiceDifferentiable
 from genseg_betty.build import read_backbone
 from genseg_betty.errors import UserError
 from genseg_betty.export.bundle_configs import make_inference, make_metadata, make_readme
-from genseg_betty.export.comparison import Trial
+from genseg_betty.export.comparison import Comparison
 from genseg_betty.export.graph import AnySizeSegmenter, FileSegmenter, ReversedAxes, find_range
 from genseg_betty.export.recording import Sizes, Written, names_device, quiet_recorder, trace_script
-from genseg_betty.export.source import Source
+from genseg_betty.export.source import Exportable
 from genseg_betty.export.torchscript_file import find_script_sizes, open_script
 from genseg_betty.files import to_json
 
 SCHEMA_FILE = "bundle_metadata.schema.json"
 
 
-def write_bundle(source: Source, folder: Path) -> Written:
+def write_bundle(source: Exportable, folder: Path) -> Written:
     """Write a bundle into an empty folder; its description is its metadata.
 
     Raises UserError for a network that cannot be traced, and for one that then computes something else.
@@ -74,7 +74,7 @@ def check_metadata(metadata: dict[str, Any]) -> None:
         raise UserError(f"metadata.json does not fit its schema at {place}: {error.message}") from error
 
 
-def _trace_network(source: Source, path: Path) -> tuple[torch.jit.ScriptModule, Sizes, float]:
+def _trace_network(source: Exportable, path: Path) -> tuple[torch.jit.ScriptModule, Sizes, float]:
     """Write the network as TorchScript; returns it, the sizes that it takes and the largest difference found."""
     found = source.preprocessing
     simplified = _order_axes(source, source.simplified)
@@ -83,12 +83,12 @@ def _trace_network(source: Source, path: Path) -> tuple[torch.jit.ScriptModule, 
     script = trace_script(simplified, found.channels, size)
     with quiet_recorder():
         torch.jit.save(script, str(path))
-    trial = Trial(reference, found.channels, size, find_range(found))
-    sizes = find_script_sizes(script, trial)
-    return script, sizes, trial.compare(open_script(path), sizes)
+    comparison = Comparison(reference, found.channels, size, find_range(found))
+    sizes = find_script_sizes(script, comparison)
+    return script, sizes, comparison.compare(open_script(path), sizes)
 
 
-def _order_axes(source: Source, network: nn.Module) -> nn.Module:
+def _order_axes(source: Exportable, network: nn.Module) -> nn.Module:
     """A network as the bundle calls it: intensities of files with x first -> logits."""
     found = source.preprocessing
     segmenter: nn.Module
@@ -99,7 +99,7 @@ def _order_axes(source: Source, network: nn.Module) -> nn.Module:
     return ReversedAxes(segmenter, found.spatial_dims).eval()
 
 
-def _describe_network(source: Source) -> dict[str, Any] | None:
+def _describe_network(source: Exportable) -> dict[str, Any] | None:
     """How this package builds the network that model.pt fits, for MONAI's `_target_`; None for a pair of networks."""
     if "second_backbone" in source.config and source.config.second_backbone is not None:
         return None

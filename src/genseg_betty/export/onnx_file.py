@@ -12,14 +12,14 @@ from torch.export import ExportedProgram
 from genseg_betty.errors import UserError
 from genseg_betty.export.description import INPUT, KEY, OUTPUT, describe_export, name_axes
 from genseg_betty.export.recording import Segmenter, Sizes, Written, explain_unrecorded, quiet_recorder, record_program
-from genseg_betty.export.source import Source
+from genseg_betty.export.source import Exportable
 from genseg_betty.files import to_json
 
 MOST_BYTES = 2**31 - 2**20  # that one file of ONNX may hold of weights
 UNCHECKED = float("nan")
 
 
-def write_onnx(source: Source, path: Path) -> Written:
+def write_onnx(source: Exportable, path: Path) -> Written:
     """Write a segmenter to an ONNX file; its description lies in it as well.
 
     Raises UserError for a network that cannot be exported, and for a file that computes something else.
@@ -29,7 +29,7 @@ def write_onnx(source: Source, path: Path) -> Written:
     program, sizes = record_program(source.build_segmenter(), channels, size)
     model = _translate_program(program, sizes)
     _save_model(model, describe_export(source, sizes, UNCHECKED), path)
-    difference = source.make_trial().compare(open_onnx(path), sizes)
+    difference = source.make_comparison().compare(open_onnx(path), sizes)
     description = describe_export(source, sizes, difference)
     _save_model(model, description, path)
     return Written(description, sizes, difference)
@@ -50,7 +50,7 @@ def open_onnx(path: Path) -> Segmenter:
     return run_session
 
 
-def _require_small(source: Source) -> None:
+def _require_small(source: Exportable) -> None:
     """Raise UserError for more weights than one file of ONNX may hold."""
     held = sum(value.numel() * value.element_size() for value in source.simplified.state_dict().values())
     if held > MOST_BYTES:

@@ -4,16 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from genseg_betty.export.monai_bundle import write_bundle
 from genseg_betty.export.onnx_file import write_onnx
 from genseg_betty.export.recording import Written
 from genseg_betty.export.requirements import find_description, require_format, require_new
-from genseg_betty.export.source import Source, read_source
+from genseg_betty.export.source import Exportable, read_source
 from genseg_betty.export.torch_program import write_program
 from genseg_betty.export.torchscript_file import write_script
 from genseg_betty.files import atomic_write, remove_leftovers, to_json, whole_file, whole_folder
 
-WRITERS: dict[str, Callable[[Source, Path], Written]] = {
+WRITERS: dict[str, Callable[[Exportable, Path], Written]] = {
     "onnx": write_onnx,
     "torch": write_program,
     "torchscript": write_script,
@@ -60,6 +59,8 @@ def export_run(run: Path | str, format: str, out: Path | str, trust: bool = Fals
     channels = source.preprocessing.channels
     remove_leftovers([out.absolute().parent])
     if format == "monai":
+        from genseg_betty.export.monai_bundle import write_bundle  # imports MONAI, which takes seconds
+
         with whole_folder(out) as folder:
             written = write_bundle(source, folder)
         return Exported(out, written, channels)

@@ -8,7 +8,7 @@ from torch import nn
 
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
-from genseg_betty.export.comparison import Trial
+from genseg_betty.export.comparison import Comparison
 from genseg_betty.export.graph import FileSegmenter, find_range, simplify_network
 from genseg_betty.inference import load
 from genseg_betty.inference.saved_backbones import leave_out_pretrained
@@ -16,7 +16,7 @@ from genseg_betty.run import Run
 
 
 @dataclass(frozen=True)
-class Source:
+class Exportable:
     """A Run's segmenter.
 
     Attributes:
@@ -41,14 +41,14 @@ class Source:
         """What a graph is recorded of: intensities of files -> logits."""
         return FileSegmenter(self.simplified, self.preprocessing.intensity).eval()
 
-    def make_trial(self) -> Trial:
+    def make_comparison(self) -> Comparison:
         """What the file is compared with."""
         found = self.preprocessing
         reference = FileSegmenter(self.network, found.intensity).eval()
-        return Trial(reference, found.channels, found.image_size, find_range(found))
+        return Comparison(reference, found.channels, found.image_size, find_range(found))
 
 
-def read_source(path: Path | str, trust: bool) -> Source:
+def read_source(path: Path | str, trust: bool) -> Exportable:
     """Read a Run's segmenter, on the CPU. Raises UserError as `load` does, and for a Run of nnU-Net."""
     run = Run.open(path)
     if OmegaConf.select(run.config, "method.name") == "nnunet":
@@ -57,7 +57,7 @@ def read_source(path: Path | str, trust: bool) -> Source:
             "nnUNetv2_export_model_to_zip. Export a Run of another method"
         )
     predictor = load(run.path, "cpu", trust)
-    return Source(
+    return Exportable(
         config=leave_out_pretrained(run.config),
         preprocessing=predictor.preprocessing,
         network=predictor.network,
