@@ -45,7 +45,9 @@ def make_metadata(source: Exportable, sizes: Sizes) -> dict[str, Any]:
     found = source.preprocessing
     dataset = OmegaConf.select(source.config, "dataset.name", default="its data")
     names = ", ".join(found.classes[1:])
-    shape = ["*" if side is None else side for side in sizes.sides]
+    # Of volumes, which are gone over in windows, the windows' size is told, whatever else the network takes.
+    is_volume = found.spatial_dims == 3
+    shape = [*found.image_size[::-1]] if is_volume else ["*" if side is None else side for side in sizes.sides]
     return {
         "schema": SCHEMA_OF_MONAI,
         "version": VERSION,
@@ -169,14 +171,14 @@ def _read_files(found: Preprocessing) -> list[Transform]:
     """Files to [C, *], upright, with the channels that the network takes."""
     load: Transform = {"_target_": "LoadImaged", "keys": "image"}
     if found.spatial_dims == 2:
-        upright = "ImageOps.exif_transpose(i.convert('RGBA') if i.mode in ('P', 'PA') else i)"
+        modes = {"1": "L", "P": "RGBA", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+        upright = f"ImageOps.exif_transpose(i.convert({modes}[i.mode]) if i.mode in {list(modes)} else i)"
         load["reader"] = f"$monai.data.PILReader(converter=lambda i: {upright})"
-    plain = "x[:1] if x.shape[0] < 3 else x[:3]"
     if found.channels == 1:
         weights = f"torch.tensor({list(LUMA)}).reshape(3, *[1] * {found.spatial_dims})"
         channels = f"x[:1] if x.shape[0] < 3 else (x[:3] * {weights}).sum(0, keepdim=True)"
     else:
-        channels = f"({plain}).expand(3, *x.shape[1:]).clone()"
+        channels = "(x[:1] if x.shape[0] < 3 else x[:3]).expand(3, *x.shape[1:]).clone()"
     return [
         load,
         {"_target_": "EnsureChannelFirstd", "keys": "image"},
