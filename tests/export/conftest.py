@@ -1,6 +1,6 @@
 """Runs to be exported: small networks with the weights that they were drawn with, written as training writes them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
+from genseg_betty.backbones.padding import LINEAR
 from genseg_betty.build import build_segmenter
 from genseg_betty.config import conf_dir
 from genseg_betty.data.preprocessing import Preprocessing
@@ -38,8 +40,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         config = make_config(backbone)
         outputs = 1 if found.num_classes == 2 else found.num_classes
         network = build_segmenter(config, found.channels, outputs, found.spatial_dims)
-        enliven(network)
-        balance(network, draw_images([2, found.channels, *found.image_size], -1, 1))
+        enliven(network, draw_smooth_images([4, found.channels, *found.image_size]))
         with Run.start(tmp_path / f"run-{backbone}", config) as run:
             state = {"preprocessing": found.to_dict(), "num_outputs": outputs, "weights": network.state_dict()}
             run.save_checkpoint("predictor", state)
@@ -68,23 +69,28 @@ def make_config(backbone: str) -> DictConfig:
     return OmegaConf.create({"backbone": section, "seed": 0, **names})
 
 
-def enliven(network: nn.Module) -> None:
-    """Let BatchNorm have seen something: statistics of their first values hide what a graph folds into weights."""
-    source = torch.Generator().manual_seed(1)
+def enliven(network: nn.Module, images: Tensor) -> None:
+    """Let the network have seen images, as training does, and shift its last bias so that each class is predicted.
+
+    BatchNorm's first statistics would hide what a graph folds into weights.
+    """
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) and module.running_mean is not None:
-            module.running_mean.copy_(torch.rand(module.running_mean.shape, generator=source) - 0.5)
-            module.running_var.copy_(torch.rand(module.running_var.shape, generator=source) + 0.5)
-
-
-def balance(network: nn.Module, images: Tensor) -> None:
-    """Shift the last layer's bias, where it has one, so that each class is predicted somewhere."""
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            module.momentum = None  # the mean over all batches
     with torch.no_grad():
+        network.train()(images)
         logits = network.eval()(images)
         centres = logits.transpose(0, 1).flatten(1).median(dim=1).values
-        biases = [value for name, value in network.named_parameters() if name.endswith("bias")]
-        if biases[-1].shape == centres.shape:
-            biases[-1].sub_(centres)
+        *_, last = [value for name, value in network.named_parameters() if name.endswith("bias")]
+        if last.shape == centres.shape:
+            last.sub_(centres)
+
+
+def draw_smooth_images(shape: Sequence[int]) -> Tensor:
+    """Images [B, C, *] in -1..1 that change slowly."""
+    batch, channels, *size = shape
+    coarse = draw_images([batch, channels, *[6] * len(size)], -1, 1)
+    return functional.interpolate(coarse, size=size, mode=LINEAR[len(size)])
 
 
 @pytest.fixture
