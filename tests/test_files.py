@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from genseg_betty.data.formats import nifti
-from genseg_betty.files import TEMPORARY, atomic_write, remove_leftovers, whole_file
+from genseg_betty.files import TEMPORARY, atomic_write, remove_leftovers, whole_file, whole_folder
 
 WRITES = 60
 SIZE = 100_000
@@ -119,6 +119,21 @@ def test_leftovers_go_and_files_of_living_writers_stay(tmp_path: Path) -> None:
         assert {path.name for path in tmp_path.iterdir()} == {".hidden", temporary.name}
     remove_leftovers([tmp_path])
     assert {path.name for path in tmp_path.iterdir()} == {".hidden", "mine.png"}
+
+
+def test_a_folder_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What a killed process left of one is removed, what a living one writes stays."""
+    dead = tmp_path / f".dead{TEMPORARY}"
+    (dead / "inner").mkdir(parents=True)
+    (dead / "inner" / "file").touch()
+    with whole_folder(tmp_path / "mine") as temporary:
+        (temporary / "file").write_text("whole")
+        remove_leftovers([tmp_path])
+        assert list(tmp_path.iterdir()) == [temporary]
+    assert (tmp_path / "mine" / "file").read_text() == "whole"
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "other") as temporary:
+        (temporary / "absent" / "file").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_without_locks_leftovers_are_known_by_their_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,14 +50,14 @@ ROWS = [
     },
     {"build", "trust"},
     {"levels", "semisupervised", "inference", "nnunet"},
-    {"report"},
+    {"report", "export"},
     {"training"},
     {"methods"},
     {"commands", "sweep", "cli"},
     {"__main__", "__init__"},
 ]
 MODEL_FREE = {"report", "tracking", "run", "config", "commands", "cli"}
-MODELS = {"generators", "backbones", "build", "levels", "semisupervised", "methods", "training", "inference"}
+MODELS = {"generators", "backbones", "build", "levels", "semisupervised", "methods", "training", "inference", "export"}
 
 
 def room(path: Path) -> str:

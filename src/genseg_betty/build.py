@@ -75,13 +75,19 @@ def build_second_segmenter(config: DictConfig, channels: int, num_outputs: int, 
 
 def _build_backbone(section: DictConfig, seed: int, channels: int, num_outputs: int, spatial_dims: int) -> nn.Module:
     """The network of a section of conf/backbone, its first weights drawn by `seed`."""
-    arguments = _read_arguments(section, ("name",))
-    space = _offer_dimensions(section, spatial_dims)
+    arguments = read_backbone(section, channels, num_outputs, spatial_dims)
     with seeded(seed):
-        network = _build_target(arguments, in_channels=channels, num_outputs=num_outputs, **space)
+        network = _build_target(arguments)
     if isinstance(network, TwiceDifferentiable):
         return network
     return TwiceDifferentiable(network)
+
+
+def read_backbone(section: DictConfig, channels: int, num_outputs: int, spatial_dims: int) -> dict[str, Any]:
+    """The `_target_` of a section of conf/backbone, and all that it is called with."""
+    arguments = _read_arguments(section, ("name",))
+    space = _offer_dimensions(section, spatial_dims)
+    return {**arguments, "in_channels": channels, "num_outputs": num_outputs, **space}
 
 
 def build_generator(config: DictConfig, num_classes: int, channels: int, image_size: tuple[int, ...]) -> nn.Module:

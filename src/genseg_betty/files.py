@@ -12,6 +12,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -58,13 +59,46 @@ def whole_file(path: Path, suffix: str | None = None, sync: bool = True) -> Iter
         os.close(held)
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which must not exist; it is renamed to `path` when the block ends.
+
+    Where the block raises, nothing is left. Raises OSError.
+    """
+    stem = f".{secrets.token_hex(8)}{TEMPORARY}"
+    temporary = path.parent / stem
+    temporary.mkdir()
+    held = os.open(temporary, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a filesystem without locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield temporary
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(held)
+
+
 def remove_leftovers(folders: Iterable[Path]) -> None:
-    """Delete the unfinished files that killed processes left in these folders; those of living processes stay."""
+    """Delete what killed processes left unfinished in these folders; files and folders of living processes stay."""
     for folder in dict.fromkeys(folders):
-        for file in folder.glob(f".*{TEMPORARY}*"):
-            with suppress(OSError), file.open("r+b") as opened:
-                if _is_abandoned(opened.fileno()):
-                    file.unlink()
+        for path in folder.glob(f".*{TEMPORARY}*"):
+            with suppress(OSError):
+                _remove_abandoned(path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    is_folder = path.is_dir() and not path.is_symlink()
+    opened = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    try:
+        if not _is_abandoned(opened):
+            return
+        if is_folder:
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    finally:
+        os.close(opened)
 
 
 def _is_abandoned(descriptor: int) -> bool:

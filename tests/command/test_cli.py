@@ -161,12 +161,16 @@ def test_help_names_every_group_and_member(capsys: pytest.CaptureFixture[str]) -
     for group in group_names():
         [line] = [line for line in page.splitlines() if line.strip().startswith(f"{group}=")]
         assert [word.strip() for word in line.partition("=")[2].split(",")] == group_members(group)
-    for verb in ("train", "predict", "generate", "evaluate", "report", "data"):
+    for verb in ("train", "predict", "generate", "evaluate", "export", "report", "data"):
         assert f"\n  {verb} " in page
 
 
 @pytest.mark.parametrize(
-    "verb", ["predict", "generate", "evaluate", "report", "data", "data list", "data check", "data show", "data fetch"]
+    "verb",
+    [
+        *["predict", "generate", "evaluate", "export", "report"],
+        *["data", "data list", "data check", "data show", "data fetch"],
+    ],
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert status_of(*verb.split(), "--help") == 0

@@ -59,6 +59,13 @@ def checkpoint_blocks(network: nn.Module) -> nn.Module:
     return network
 
 
+def forget_checkpointing(network: nn.Module) -> None:
+    """Let the blocks of a network keep their activations again: a graph of it is recorded, or it only predicts."""
+    for module in network.modules():
+        if isinstance(vars(module).get("forward"), _Recomputed):
+            del module.forward
+
+
 def _find_blocks(module: nn.Module) -> Iterator[nn.Module]:
     contains_blocks = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
     for child in module.children():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
+from genseg_betty.commands.export import EXPORT
 from genseg_betty.commands.judging import (
     make_checks,
     require_generator,
@@ -44,6 +45,7 @@ VERBS = {
     "predict": "masks for images or folders of images",
     "generate": "synthetic image-mask pairs",
     "evaluate": "score a Run on other data",
+    "export": "the segmenter as ONNX, PyTorch, TorchScript or a bundle of MONAI",
     "report": "one HTML page about one or more Runs",
     "data": "data sets: list, check, show or fetch them",
     "search": "hyper-parameters that validate best, proposed by Optuna",
@@ -205,6 +207,7 @@ _COMMANDS: dict[str, Action] = {
     "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
     "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
     "evaluate": ("Score a Run on data that it was not trained on.", _add_evaluate_arguments, _evaluate_run),
+    "export": EXPORT,
     "report": REPORT,
     "search": ("Search for the values of keys that validate best.", add_search_arguments, search_values),
     "runs": ("The Runs in a folder: state, step, scores, age.", add_runs_arguments, list_runs),
