@@ -51,12 +51,12 @@ ROWS = [
     {"build", "trust"},
     {"levels", "semisupervised", "inference", "nnunet"},
     {"report", "export"},
-    {"training"},
+    {"training", "interactive"},
     {"methods"},
     {"commands", "sweep", "cli"},
     {"__main__", "__init__"},
 ]
-MODEL_FREE = {"report", "tracking", "run", "config", "commands", "cli"}
+MODEL_FREE = {"report", "tracking", "run", "config", "commands", "cli", "interactive"}
 MODELS = {"generators", "backbones", "build", "levels", "semisupervised", "methods", "training", "inference", "export"}
 
 

@@ -3,7 +3,8 @@
 Example:
     import genseg_betty as gs
 
-    run = gs.train(["dataset=folder", "dataset.root=scans", "backbone=unet"])
+    run = gs.train(dataset="folder", root="scans", backbone="unet")
+    run.results["test"]
     predict = gs.load(run.path)
     mask = predict(image)
 """
@@ -14,15 +15,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.plotting import forget_unknown_backend
 from genseg_betty.ranks import quiet_unless_first
 from genseg_betty.search_path import installed_packages_only
 
 if TYPE_CHECKING:
     from genseg_betty.inference import Predictor
-    from genseg_betty.run import Run
+    from genseg_betty.interactive import TrainedRun
 
-__all__ = ["__version__", "load", "train"]
+__all__ = ["Interrupted", "UserError", "__version__", "load", "report", "train"]
 __version__ = version("genseg-betty")
 
 forget_unknown_backend()  # before anything imports matplotlib
@@ -30,8 +32,8 @@ forget_unknown_backend()  # before anything imports matplotlib
 
 def train(
     overrides: Sequence[str] | Mapping[str, Any] = (), config_dir: str | Path | None = None, **keys: Any
-) -> "Run":
-    """Train one Run, or go on with it where it was left.
+) -> "TrainedRun":
+    """Train one Run, or go on with it where it was left; returns what came of it.
 
     Args:
         overrides: the same as on the command line, `["dataset=isic", "trainer.iterations=500"]`, or a dictionary.
@@ -55,9 +57,29 @@ def train(
         require_dataset_folders(config)  # told at once: what follows imports PyTorch
         require_card(config.device)
 
+        from genseg_betty.interactive import TrainedRun
         from genseg_betty.methods import train as train_method
 
-        return train_method(config)
+        return TrainedRun.open(train_method(config).path)
+
+
+def report(
+    runs: Sequence[str | Path], out: str | Path = "report.html", against: str | None = None, metric: str | None = None
+) -> Path:
+    """Write one page about one Run or several, with tables and figures beside it; returns the page.
+
+    Args:
+        runs: run directories.
+        out: the page; its tables and figures are written beside it, as `genseg report` does.
+        against: name of the method that all others are compared with.
+        metric: the score that is compared, such as "dice" or "hd95".
+
+    Raises:
+        UserError: no Run among them, or `out` cannot be written.
+    """
+    from genseg_betty.report import build_report
+
+    return build_report([Path(run) for run in runs], Path(out), against, metric, has_figures=True)
 
 
 def load(path: str | Path, device: str = "auto", trust: bool = False) -> "Predictor":
