@@ -35,6 +35,7 @@ ROWS = [
     },
     {"signals", "streams", "plotting"},
     {"config", "run"},
+    {"report"},
     {"multilevel"},
     {
         "data",
@@ -50,7 +51,6 @@ ROWS = [
     },
     {"build", "trust"},
     {"levels", "semisupervised", "inference", "nnunet"},
-    {"report"},
     {"training"},
     {"methods"},
     {"commands", "sweep", "cli"},

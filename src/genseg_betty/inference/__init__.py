@@ -4,18 +4,22 @@ from genseg_betty.inference.evaluate import (
     Evaluation,
     evaluate_dataset,
     evaluate_folders,
-    score_cases,
+    evaluate_prediction_folders,
+    evaluate_predictions,
 )
 from genseg_betty.inference.generate import generate
 from genseg_betty.inference.predict import predict_paths
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.saved_networks import load
+from genseg_betty.inference.scoring import score_cases
 
 __all__ = [
     "Evaluation",
     "Predictor",
     "evaluate_dataset",
     "evaluate_folders",
+    "evaluate_prediction_folders",
+    "evaluate_predictions",
     "generate",
     "load",
     "predict_paths",
