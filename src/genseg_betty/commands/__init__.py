@@ -10,9 +10,9 @@ from pathlib import Path
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
 from genseg_betty.commands.evaluate import EVALUATE
+from genseg_betty.commands.generate import GENERATE
 from genseg_betty.commands.judging import (
     make_checks,
-    require_generator,
     require_inputs,
     require_output_folder,
     require_runs,
@@ -25,7 +25,6 @@ from genseg_betty.commands.shared import (
     add_trust,
     choose_action,
     count_things,
-    parse_positive,
     run_action,
 )
 from genseg_betty.commands.sweep import ACTIONS as SWEEP_ACTIONS
@@ -74,19 +73,6 @@ def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trained", metavar="RUN", type=Path, help=f"{RUN_HELP}, trained with a generator")
-    parser.add_argument("--count", type=parse_positive, required=True, help="number of pairs")
-    parser.add_argument("--out", type=Path, required=True, help="new or empty folder for images/ and masks/")
-    parser.add_argument(
-        "--format", choices=("folder", "nnunet"), default="folder", help="what dataset=folder reads, or nnU-Net"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
-    parser.add_argument("--strongest", action="store_true", help="use each cell's strongest operation alone")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
-    add_trust(parser)
-
-
 def _predict_masks(options: argparse.Namespace) -> None:
     make_checks(
         lambda: require_runs([options.trained]),
@@ -99,21 +85,6 @@ def _predict_masks(options: argparse.Namespace) -> None:
     written = predict_paths(options.trained, options.paths, options.out, options.device, trust=options.trust)
     masks = count_things(written, "mask")
     say(f"{masks} in {options.out}")
-
-
-def _generate_pairs(options: argparse.Namespace) -> None:
-    make_checks(
-        lambda: require_runs([options.trained]),
-        lambda: require_generator(options.trained),
-        lambda: require_output_folder(options.out),
-        lambda: require_card(options.device),
-    )
-    from genseg_betty.inference import generate
-
-    run, count, out = options.trained, options.count, options.out
-    generate(run, count, out, options.format, options.seed, options.strongest, options.device, trust=options.trust)
-    pairs = count_things(range(count), "pair")
-    say(f"{pairs} in {out}")
 
 
 def _add_completion_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +100,7 @@ def _print_script(options: argparse.Namespace) -> None:
 _TABLES: dict[str, dict[str, Action]] = {"data": DATA_ACTIONS, "sweep": SWEEP_ACTIONS}
 _COMMANDS: dict[str, Action] = {
     "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
-    "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
+    "generate": GENERATE,
     "evaluate": EVALUATE,
     "report": REPORT,
     "search": ("Search for the values of keys that validate best.", add_search_arguments, search_values),

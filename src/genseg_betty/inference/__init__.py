@@ -1,13 +1,15 @@
 """What a trained Run is good for: masks for new images, scores on other data, synthetic image-mask pairs."""
 
 from genseg_betty.inference.evaluate import (
-    Evaluation,
+    evaluate,
     evaluate_dataset,
     evaluate_folders,
     evaluate_prediction_folders,
     evaluate_predictions,
 )
+from genseg_betty.inference.evaluation import Evaluation
 from genseg_betty.inference.generate import generate
+from genseg_betty.inference.pair_record import Generation, PairRecord
 from genseg_betty.inference.predict import predict_paths
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.saved_networks import load
@@ -15,7 +17,10 @@ from genseg_betty.inference.scoring import score_cases
 
 __all__ = [
     "Evaluation",
+    "Generation",
+    "PairRecord",
     "Predictor",
+    "evaluate",
     "evaluate_dataset",
     "evaluate_folders",
     "evaluate_prediction_folders",

@@ -5,13 +5,14 @@ content of its image wherever that turns up again.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 
+from genseg_betty.config import load_dataset_config
+from genseg_betty.config.python_values import override_lines
 from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.inspect.check import places_of
 from genseg_betty.data.places import note_of_turned
@@ -19,61 +20,16 @@ from genseg_betty.data.source.case import Case, Sample
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.splits import Splits, unseen_cases
 from genseg_betty.errors import UserError
-from genseg_betty.inference.case_pictures import draw_panels
-from genseg_betty.inference.evaluation_files import name_evaluation, write_evaluation
+from genseg_betty.inference.evaluation import Evaluation, ScoredCases, finish_evaluation
+from genseg_betty.inference.evaluation_files import name_evaluation
 from genseg_betty.inference.given_masks import pair_given_masks
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.recorded import passive_dataset, read_splits
 from genseg_betty.inference.saved_networks import load
 from genseg_betty.inference.scored_folders import compose_folders, name_classes, open_masks, require_folders
-from genseg_betty.inference.scoring import Predict, predict_case, require_some_case, score_cases, score_predictions
-from genseg_betty.metrics.intervals import Intervals, find_class_intervals, find_intervals
-from genseg_betty.report.evaluation_page import EvaluatedScores, WorstCase, build_evaluation_page, list_worst_cases
+from genseg_betty.inference.scoring import predict_case, require_some_case, score_cases, score_predictions
 from genseg_betty.run import Run
-from genseg_betty.run.names import CONSTANT, DICE, DISTANCE_UNIT
-from genseg_betty.run.tables import encode_table
 from genseg_betty.terminal import print_notes
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean scores over `cases` cases of `dataset`, as `summarise_cases` has them.
-
-    Args:
-        per_case: the CSV with one row a case.
-        page: the HTML file with the scores, how they are spread, and the worst cases in pictures.
-        distance_unit: of `hd95` and `assd`, mm or px; None where the cases have none in common.
-        classes: the means of each of several foreground classes.
-        intervals: score -> low and high end of the 95 % interval of its mean over cases, see `find_intervals`.
-        class_intervals: the same of each of several foreground classes.
-        notes: what the user should know of the cases, a sentence each.
-        constant_prediction: the class that all predictions are of; None where they show several.
-    """
-
-    dataset: str
-    cases: int
-    dice: float
-    jaccard: float
-    per_case: Path
-    page: Path
-    precision: float
-    recall: float
-    hd95: float | None
-    assd: float | None
-    surface_dice: float | None
-    distance_unit: str | None
-    surface_tolerance: float | None
-    undefined_distances: int
-    classes: dict[str, dict[str, float | None]]
-    intervals: Intervals
-    class_intervals: dict[str, Intervals]
-    notes: list[str] = field(default_factory=list)
-    constant_prediction: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The object that `genseg evaluate --json` prints."""
-        found = {**asdict(self), "per_case": str(self.per_case), "page": str(self.page)}
-        return {key: value for key, value in found.items() if key != CONSTANT or value}
 
 
 def evaluate_dataset(
@@ -102,7 +58,7 @@ def evaluate_dataset(
     _tell_of_places(predictor, dataset, cases)
     rows, summary = score_cases(predictor, dataset, cases)
     name = opened.path.name
-    scored = _Scored(
+    scored = ScoredCases(
         subject=f"Run {name}",
         dataset=dataset,
         rows=rows,
@@ -112,7 +68,7 @@ def evaluate_dataset(
     )
     of_other = name_evaluation(name, dataset)
     places = [(opened.path, name_evaluation("", dataset)), (Path(), of_other)]
-    return _finish_evaluation(scored, [(Path(out), of_other)] if out else places)
+    return finish_evaluation(scored, [(Path(out), of_other)] if out else places)
 
 
 def evaluate_folders(
@@ -179,75 +135,8 @@ def _evaluate_given_masks(
 
     rows, summary = score_predictions(dataset, given.cases, predict)
     name = Path(predictions).resolve().name
-    scored = _Scored(f"masks in {name}", dataset, rows, summary, predict, given.notes)
-    return _finish_evaluation(scored, [(Path(out or ""), name_evaluation(name, dataset))])
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Whose masks were scored on which dataset, with what outcome."""
-
-    subject: str
-    dataset: Dataset
-    rows: list[dict[str, Any]]
-    summary: dict[str, Any]
-    predict: Predict
-    notes: list[str]
-
-
-def _finish_evaluation(scored: _Scored, places: Sequence[tuple[Path, str]]) -> Evaluation:
-    """Find the intervals, draw the worst cases, and write table and page to the first of the places that takes them."""
-    dataset, summary = scored.dataset, scored.summary
-    unit = summary[DISTANCE_UNIT]
-    intervals = find_intervals(scored.rows, unit)
-    class_intervals = find_class_intervals(scored.rows, unit, dataset.classes[1:])
-    page = build_evaluation_page(
-        EvaluatedScores(
-            subject=scored.subject,
-            dataset=dataset.name,
-            summary=summary,
-            rows=scored.rows,
-            intervals=intervals,
-            class_intervals=class_intervals,
-            notes=scored.notes,
-        ),
-        _draw_worst(scored),
-    )
-    per_case, page_file = write_evaluation(places, encode_table(scored.rows), page)
-    return Evaluation(
-        dataset=dataset.name,
-        per_case=per_case,
-        page=page_file,
-        intervals=intervals,
-        class_intervals=class_intervals,
-        notes=scored.notes,
-        **summary,
-    )
-
-
-def _draw_worst(scored: _Scored) -> list[WorstCase]:
-    """The cases with the lowest Dice in pictures, the worst first; they are predicted a second time.
-
-    Images are left out where the masks alone are known.
-    """
-    by_id = {case.id: case for case in scored.dataset.cases}
-    worst = []
-    for row in list_worst_cases(scored.rows):
-        case = by_id[row["id"]]
-        sample, indices = scored.predict(case)
-        panels = draw_panels(sample, indices, shows_errors=True)
-        has_image = case.image not in case.masks
-        worst.append(
-            WorstCase(
-                id=case.id,
-                dice=row[DICE],
-                slice=panels.slice,
-                image=panels.image if has_image else None,
-                truth=panels.truth,
-                prediction=panels.prediction,
-            )
-        )
-    return worst
+    scored = ScoredCases(f"masks in {name}", dataset, rows, summary, predict, given.notes)
+    return finish_evaluation(scored, [(Path(out or ""), name_evaluation(name, dataset))])
 
 
 def _note_unscored(count: int) -> list[str]:
@@ -280,3 +169,52 @@ def _tell_of_places(predictor: Predictor, dataset: Dataset, cases: list[Case]) -
     orientations = [places.orientations.get(case.id) for case in cases]
     print_notes(places.notes())
     print_notes(note_of_turned(dataset.name, orientations, predictor.preprocessing.orientation))
+
+
+def evaluate(
+    run: Path | str | None = None,
+    dataset: str | None = None,
+    *,
+    images: Path | str | None = None,
+    masks: Path | str | None = None,
+    predictions: Path | str | None = None,
+    out: Path | str | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    config_dir: Path | str | None = None,
+    **keys: Any,
+) -> Evaluation:
+    """Score a Run on labelled images that it has not learned from, or masks that were made elsewhere.
+
+    Args:
+        run: directory of a Run; None with `predictions`.
+        dataset: name of a data set, whose further `keys` may be given, such as root=DIR and n_test=50.
+        images: instead of a data set a folder of images.
+        masks: and the folder of their masks, same stems.
+        predictions: a folder of masks to score instead of those of a Run; `images` are for the page alone then.
+        out: folder for the table and the page; None: the Run, of `predictions` the current folder.
+        device: auto, cpu or cuda.
+        trust: that of `load`.
+        config_dir: a folder of your own YAML files, laid out as conf/.
+
+    Raises:
+        UserError: for arguments that do not say what is scored against what, and as the functions above.
+    """
+    lines = override_lines({}, keys, ())
+    folders = [None if folder is None else Path(folder) for folder in (images, masks, predictions, out)]
+    images, masks, predictions, out = folders
+    has_pair = images is not None and masks is not None
+    if predictions is not None and run is None and dataset is None and masks is not None:
+        return evaluate_prediction_folders(predictions, masks, images, lines, out)
+    if run is not None and predictions is None and dataset is None and has_pair and not lines:
+        return evaluate_folders(run, images, masks, device, trust, out)
+    if dataset is None or (run is None) == (predictions is None) or images is not None or masks is not None:
+        raise UserError(
+            "evaluate takes a Run or predictions=DIR, and either a data set with its keys or images=DIR and masks=DIR "
+            "(with predictions masks=DIR alone will do)"
+        )
+    config = load_dataset_config(dataset, config_dir=config_dir, overrides=lines)
+    if predictions is not None:
+        return evaluate_predictions(predictions, config, out)
+    assert run is not None  # one of the two is given
+    return evaluate_dataset(run, config, device, trust, out)
