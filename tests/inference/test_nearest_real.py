@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genseg_betty.augment import Augmentation
 from genseg_betty.inference.mask_moves import replay_move
-from genseg_betty.inference.nearest_real import COPY, find_nearest, make_thumbnails
+from genseg_betty.inference.nearest_real import COPY, find_nearest, make_moved_thumbnail, make_thumbnails
 
 SIZE = (96, 80)
 
@@ -32,7 +32,7 @@ def test_other_images_are_far_and_copies_near(frame: bool) -> None:
     real = [draw_image(seed, frame=frame) for seed in range(5)]
     thumbnails = make_thumbnails(real)
     for seed in range(10, 14):
-        assert find_nearest(draw_image(seed, frame=frame), thumbnails, None).distance > 0.4
+        assert find_nearest(draw_image(seed, frame=frame), thumbnails).distance > 0.4
     noise = torch.from_numpy(np.random.default_rng(0).normal(0, 0.05, SIZE)).float()
     copies = {
         "same": real[3],
@@ -43,7 +43,7 @@ def test_other_images_are_far_and_copies_near(frame: bool) -> None:
     if frame:
         copies.pop("darker")  # its frame is black no longer: nobody's frame is
     for name, copy in copies.items():
-        found = find_nearest(copy, thumbnails, None)
+        found = find_nearest(copy, thumbnails)
         assert (found.index, found.is_moved) == (3, False), name
         assert found.distance < COPY / 2, name
 
@@ -57,20 +57,21 @@ def test_a_copy_that_moved_with_its_mask_is_found(recipe: dict, size: tuple[int,
         move = replay_move(Augmentation(**recipe), seed, size)
         assert move is not None
         copy = move.move_values(real[2][None] + 1, "bilinear")[0] - 1
-        found = find_nearest(copy.float(), thumbnails, move)
+        moved = make_moved_thumbnail(real[2], move)
+        found = find_nearest(copy.float(), thumbnails, 2, moved)
         assert (found.index, found.is_moved) == (2, True)
         assert found.distance < COPY
-        assert find_nearest(draw_image(30 + seed, size), thumbnails, move).distance > 0.3
+        assert find_nearest(draw_image(30 + seed, size), thumbnails, 2, moved).distance > 0.3
 
 
 def test_a_copy_shifted_and_stretched_a_little_is_found() -> None:
     thumbnails = make_thumbnails([draw_image(seed) for seed in range(5)])
     trimmed = draw_image(1)[:, 3:93, 2:77]
-    found = find_nearest(trimmed, thumbnails, None)
+    found = find_nearest(trimmed, thumbnails)
     assert found.index == 1
     assert found.distance < COPY
 
 
 def test_a_flat_image_is_no_copy() -> None:
     thumbnails = make_thumbnails([draw_image(seed) for seed in range(2)])
-    assert find_nearest(torch.zeros(1, *SIZE), thumbnails, None).distance > 0.9
+    assert find_nearest(torch.zeros(1, *SIZE), thumbnails).distance > 0.9

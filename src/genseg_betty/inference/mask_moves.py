@@ -35,16 +35,9 @@ class MaskMove:
     bend: float | None = None
 
     def move_values(self, values: Tensor, mode: str) -> Tensor:
-        """Values [B, C, *] moved as the mask was, of this or another number of pixels; 0 outside of the old frame."""
-        count, size = len(values), tuple(values.shape[2:])
-        moves = normalise_moves(self.matrix[None], self.size).expand(count, -1, -1)
-        displacements = self.displacements
-        if displacements is not None and size != self.size:
-            channels_first = displacements.movedim(-1, 1)
-            kind = "bilinear" if len(size) == 2 else "trilinear"
-            scaled = torch.nn.functional.interpolate(channels_first, size, mode=kind, align_corners=True)
-            displacements = scaled.movedim(1, -1)
-        return resample_values(values, moves, displacements, mode, "zeros")
+        """Values [B, C, *] moved as the mask was; 0 outside of the old frame."""
+        moves = normalise_moves(self.matrix[None], self.size).expand(len(values), -1, -1)
+        return resample_values(values, moves, self.displacements, mode, "zeros")
 
     def describe(self) -> dict[str, str | float]:
         """The columns of a table of pairs.

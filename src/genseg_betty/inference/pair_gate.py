@@ -11,7 +11,7 @@ from torch import Tensor
 from genseg_betty.data.formats.place import affine_from_orientation
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
-from genseg_betty.inference.nearest_real import Thumbnails, find_nearest, make_thumbnails
+from genseg_betty.inference.nearest_real import Thumbnails, find_nearest, make_moved_thumbnail, make_thumbnails
 from genseg_betty.inference.pair_draws import DrawnPair, PairDraws
 from genseg_betty.inference.pair_files import to_intensities, to_training_units
 from genseg_betty.inference.predictor import Predictor
@@ -84,7 +84,12 @@ class PairGate:
 
     def measure_pair(self, drawn: DrawnPair, draws: PairDraws) -> PairQuality:
         """The figures of a pair. Raises UserError where the judge cannot read its image."""
-        nearest = find_nearest(drawn.image, self._take_thumbnails(draws, drawn.number), drawn.move)
+        moved = None
+        if drawn.move is not None:
+            whole = self.real[drawn.source]
+            own = whole if drawn.cut is None else drawn.cut.take_part(whole, fill=-1)
+            moved = make_moved_thumbnail(own, drawn.move)
+        nearest = find_nearest(drawn.image, self._take_thumbnails(draws, drawn.number), drawn.source, moved)
         agreement = self.judge.measure_agreement(drawn.image, drawn.mask.numpy())
         return PairQuality(agreement, nearest.distance, nearest.index, nearest.is_moved)
 
