@@ -1,7 +1,6 @@
 """The quality figures of synthetic pairs, what is dropped for them, and the files that tell of it."""
 
 import csv
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -139,7 +138,7 @@ def test_a_search_for_better_pairs_ends(
     plain_run: Run, memorise: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memorise("case_0", "case_3")
-    monkeypatch.setattr(sys.modules[generate.__module__], "MOST_IN_A_ROW", 3)
+    monkeypatch.setattr("genseg_betty.inference.pair_selection.MOST_IN_A_ROW", 3)
     made = generate(plain_run.path, 30, tmp_path / "out")
     assert not made.is_complete
     assert 0 < len(made.kept) < 30

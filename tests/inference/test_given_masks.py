@@ -223,7 +223,7 @@ def test_the_page_shows_scores_and_the_worst_cases(bright_run: Run, config: Dict
         "Run run on folder",
         f"{found.dice:.3f}",
         "95 % interval",
-        "4 labelled cases there are not scored",
+        "4 of 6 labelled cases there are not scored",
     ):
         assert expected in page
     worst = min(read_rows(found).values(), key=lambda row: float(row["dice"]))["id"]

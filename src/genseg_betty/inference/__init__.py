@@ -9,7 +9,7 @@ from genseg_betty.inference.evaluate import (
 )
 from genseg_betty.inference.evaluation import Evaluation
 from genseg_betty.inference.generate import generate
-from genseg_betty.inference.pair_record import Generation, PairRecord
+from genseg_betty.inference.pair_record import GeneratedPairs, PairRecord
 from genseg_betty.inference.predict import predict_paths
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.saved_networks import load
@@ -17,7 +17,7 @@ from genseg_betty.inference.scoring import score_cases
 
 __all__ = [
     "Evaluation",
-    "Generation",
+    "GeneratedPairs",
     "PairRecord",
     "Predictor",
     "evaluate",

@@ -64,7 +64,7 @@ def evaluate_dataset(
         rows=rows,
         summary=summary,
         predict=lambda case: predict_case(predictor, dataset, case),
-        notes=_note_unscored(len(dataset.cases) - len(cases)),
+        notes=_note_unscored(len(cases), len(dataset.cases), dataset_config.get("n_test")),
     )
     of_other = name_evaluation(name, dataset)
     places = [(opened.path, name_evaluation("", dataset)), (Path(), of_other)]
@@ -139,12 +139,16 @@ def _evaluate_given_masks(
     return finish_evaluation(scored, [(Path(out or ""), name_evaluation(name, dataset))])
 
 
-def _note_unscored(count: int) -> list[str]:
-    if not count:
+def _note_unscored(scored: int, labelled: int, n_test: int | None) -> list[str]:
+    """A sentence about the labelled cases that are not scored; nothing where all are."""
+    others = labelled - scored
+    if not others:
         return []
+    if scored == n_test:
+        return [f"{scored} of {labelled} labelled cases are scored, for n_test={n_test}"]
     return [
-        f"{count} labelled cases there are not scored: the Run learned from them, from others of their patients or "
-        "from copies of them, or n_test leaves them out"
+        f"{others} of {labelled} labelled cases there are not scored: the Run learned from them, from others of their "
+        "patients or from copies of them"
     ]
 
 
@@ -188,33 +192,42 @@ def evaluate(
 
     Args:
         run: directory of a Run; None with `predictions`.
-        dataset: name of a data set, whose further `keys` may be given, such as root=DIR and n_test=50.
-        images: instead of a data set a folder of images.
-        masks: and the folder of their masks, same stems.
+        dataset: name of a data set; `keys` are those of it, such as root=DIR and n_test=50.
+        images: instead of a data set a folder of images, and `masks` that of their masks, same stems.
         predictions: a folder of masks to score instead of those of a Run; `images` are for the page alone then.
         out: folder for the table and the page; None: the Run, of `predictions` the current folder.
-        device: auto, cpu or cuda.
-        trust: that of `load`.
-        config_dir: a folder of your own YAML files, laid out as conf/.
+        device, trust, config_dir: those of `load`, and a folder of your own YAML files, laid out as conf/.
 
     Raises:
         UserError: for arguments that do not say what is scored against what, and as the functions above.
     """
     lines = override_lines({}, keys, ())
-    folders = [None if folder is None else Path(folder) for folder in (images, masks, predictions, out)]
-    images, masks, predictions, out = folders
-    has_pair = images is not None and masks is not None
-    if predictions is not None and run is None and dataset is None and masks is not None:
-        return evaluate_prediction_folders(predictions, masks, images, lines, out)
-    if run is not None and predictions is None and dataset is None and has_pair and not lines:
-        return evaluate_folders(run, images, masks, device, trust, out)
-    if dataset is None or (run is None) == (predictions is None) or images is not None or masks is not None:
+    target = None if out is None else Path(out)
+    _require_source(run, predictions, dataset, (images, masks), lines)
+    if dataset is not None:
+        config = load_dataset_config(dataset, config_dir=config_dir, overrides=lines)
+        if run is not None:
+            return evaluate_dataset(run, config, device, trust, target)
+        return evaluate_predictions(Path(predictions or ""), config, target)
+    if predictions is not None:
+        pictures = None if images is None else Path(images)
+        return evaluate_prediction_folders(Path(predictions), Path(masks or ""), pictures, lines, target)
+    return evaluate_folders(run or "", Path(images or ""), Path(masks or ""), device, trust, target)
+
+
+def _require_source(
+    run: object, predictions: object, dataset: object, folders: tuple[object, object], lines: list[str]
+) -> None:
+    """Raise UserError unless it is clear whose masks are scored, and against which."""
+    images, masks = folders
+    by_folders = masks is not None and (images is not None or run is None)
+    is_clear = (run is None) != (predictions is None)
+    if dataset is None:
+        is_clear = is_clear and by_folders and not (lines and run is not None)
+    else:
+        is_clear = is_clear and images is None and masks is None
+    if not is_clear:
         raise UserError(
             "evaluate takes a Run or predictions=DIR, and either a data set with its keys or images=DIR and masks=DIR "
             "(with predictions masks=DIR alone will do)"
         )
-    config = load_dataset_config(dataset, config_dir=config_dir, overrides=lines)
-    if predictions is not None:
-        return evaluate_predictions(predictions, config, out)
-    assert run is not None  # one of the two is given
-    return evaluate_dataset(run, config, device, trust, out)

@@ -4,7 +4,6 @@ An augmentation keeps nothing of what it draws. It draws its geometry first and 
 seed gives the same move.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +84,7 @@ def _find_rotation(linear: np.ndarray, scale: float, is_mirrored: bool) -> float
     turned = to_right_and_up @ linear @ to_right_and_up.T / scale
     if is_mirrored:
         turned = turned @ np.diag([-1.0, 1.0])
-    return _round(math.degrees(math.atan2(turned[1, 0], turned[0, 0])))
+    return _round(np.degrees(np.arctan2(turned[1, 0], turned[0, 0])))
 
 
 def _round(value: float) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ class Cut:
     def take_part(self, values: Tensor, fill: float = 0) -> Tensor:
         """The part of values [*] or [C, *]."""
         padded = torch.nn.functional.pad(values, self.around, value=fill)
-        return padded[(..., *self.place)]
+        place: tuple[Any, ...] = (..., *self.place)
+        return padded[place]
 
     @property
     def start(self) -> list[int]:

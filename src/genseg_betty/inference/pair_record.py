@@ -58,7 +58,7 @@ class PairRecord:
 
 
 @dataclass(frozen=True)
-class Generation:
+class GeneratedPairs:
     """What `generate` wrote.
 
     Args:

@@ -7,25 +7,12 @@ import numpy as np
 from PIL import Image
 
 from genseg_betty.report.case_scores import describe_test_set
-from genseg_betty.report.elements import build_element, build_figure, build_heading, build_note, build_table
+from genseg_betty.report.elements import build_element, build_heading, build_note, escape_text, frame_table
 from genseg_betty.report.page_frame import frame_page
-from genseg_betty.report.panels import LEGEND, draw_error, embed_panel, find_side
+from genseg_betty.report.panels import LEGEND, draw_error, find_side, show_panels
 from genseg_betty.report.values import NONE
 from genseg_betty.report.wording import format_score, name_score
-from genseg_betty.run.names import (
-    ASSD,
-    CASES,
-    CLASSES,
-    CONSTANT,
-    DICE,
-    DISTANCE_UNIT,
-    HD95,
-    SCORES,
-    SURFACE_DICE,
-    SURFACE_TOLERANCE,
-    TEST_SCORES,
-    UNDEFINED_DISTANCES,
-)
+from genseg_betty.run import names
 
 MOST_PICTURED = 6
 """So many of the worst cases are shown."""
@@ -78,17 +65,17 @@ class WorstCase(NamedTuple):
 
 def list_worst_cases(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of the cases to show, the lowest Dice first."""
-    scored = [row for row in rows if row[DICE] is not None]
-    return sorted(scored, key=lambda row: (row[DICE], row["id"]))[:MOST_PICTURED]
+    scored = [row for row in rows if row[names.DICE] is not None]
+    return sorted(scored, key=lambda row: (row[names.DICE], row["id"]))[:MOST_PICTURED]
 
 
 def build_evaluation_page(scores: EvaluatedScores, worst: Sequence[WorstCase]) -> str:
     """The whole page."""
     title = f"{scores.subject} on {scores.dataset}"
-    count = scores.summary[CASES]
+    count = scores.summary[names.CASES]
     body = build_heading(title, "h1")
     body += build_note(f"{count} {'case' if count == 1 else 'cases'}, each scored at the size of its own mask", "lead")
-    constant = scores.summary.get(CONSTANT)
+    constant = scores.summary.get(names.CONSTANT)
     if constant:
         body += build_note(f"Every predicted mask is all {constant}.", "notice")
     for note in scores.notes:
@@ -104,7 +91,7 @@ def build_evaluation_page(scores: EvaluatedScores, worst: Sequence[WorstCase]) -
 def _build_cards(scores: EvaluatedScores) -> str:
     """Dice and Jaccard in large letters."""
     cards = ""
-    for score in SCORES:
+    for score in names.SCORES:
         content = build_heading(name_score(score), "h3")
         content += build_element("div", format_score(scores.summary[score]), "value")
         span = scores.intervals[score]
@@ -116,63 +103,68 @@ def _build_cards(scores: EvaluatedScores) -> str:
 
 def _build_scores(scores: EvaluatedScores) -> str:
     """Every mean with its interval, over all foreground classes and of each of several."""
-    classes = scores.summary[CLASSES]
-    columns = ["score", "mean", "95 % interval", "cases"]
-    rows: list[list[Any]] = []
-    for score in TEST_SCORES:
-        rows.append(_list_cells(scores, score, scores.summary, scores.intervals, score))
-    content = build_heading("Scores") + build_table(columns, rows)
-    for name, means in classes.items():
+    rows = [_build_row(scores, score, scores.summary, scores.intervals, score) for score in names.TEST_SCORES]
+    content = build_heading("Scores") + _frame_rows(rows)
+    for name, means in scores.summary[names.CLASSES].items():
         spans = scores.class_intervals[name]
-        rows = [_list_cells(scores, score, means, spans, f"{score}_{name}") for score in TEST_SCORES]
-        content += build_heading(name, "h3") + build_table(columns, rows)
+        rows = [_build_row(scores, score, means, spans, f"{score}_{name}") for score in names.TEST_SCORES]
+        content += build_heading(name, "h3") + _frame_rows(rows)
     for note in _list_notes(scores):
         content += build_note(note)
     return content
 
 
-def _list_cells(
+def _frame_rows(rows: Sequence[str]) -> str:
+    """The table of scores; its numbers stay on one line."""
+    head = build_element("th", "score")
+    for title in ("mean", "95 % interval", "cases"):
+        head += build_element("th", title, "score")
+    return frame_table(build_element("tr", head), "".join(rows))
+
+
+def _build_row(
     scores: EvaluatedScores, score: str, means: Mapping[str, Any], intervals: Mapping[str, Span], column: str
-) -> list[Any]:
-    """The cells of a score: its name with the unit, mean, interval, and how many cases have it."""
+) -> str:
+    """A score: its name with the unit, mean, interval, and how many cases have it."""
     values = [row[column] for row in scores.rows if row[column] is not None]
-    return [
-        _name_with_unit(score, scores.summary),
-        format_score(means[score]),
-        format_span(intervals[score]),
-        len(values),
-    ]
+    digits = 2 if score in (names.HD95, names.ASSD) else 3
+    mean = NONE if means[score] is None else f"{means[score]:.{digits}f}"
+    name = escape_text(_name_with_unit(score, scores.summary))
+    row = build_element("th", name, scope="row")
+    for text in (mean, format_span(intervals[score], digits), str(len(values))):
+        row += build_element("td", text, "score")
+    return build_element("tr", row)
 
 
 def _name_with_unit(score: str, summary: Mapping[str, Any]) -> str:
-    name, unit = name_score(score), summary[DISTANCE_UNIT]
-    if unit and score in (HD95, ASSD):
+    name, unit = name_score(score), summary[names.DISTANCE_UNIT]
+    if unit and score in (names.HD95, names.ASSD):
         return f"{name}, {unit}"
-    if unit and score == SURFACE_DICE:
-        return f"{name} within {summary[SURFACE_TOLERANCE]:g} {unit}"
+    if unit and score == names.SURFACE_DICE:
+        return f"{name} within {summary[names.SURFACE_TOLERANCE]:g} {unit}"
     return name
 
 
-def format_span(span: Span) -> str:
+def format_span(span: Span, digits: int = 3) -> str:
     """An interval as a page writes it; a dash for none."""
     if span is None:
         return NONE
     low, high = span
-    return f"{low:.3f} to {high:.3f}"
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def _list_notes(scores: EvaluatedScores) -> list[str]:
     """What the table does not say by itself."""
     summary = scores.summary
     notes = [INTERVAL_NOTE]
-    if summary[CASES] < FEW_CASES:
+    if summary[names.CASES] < FEW_CASES:
         notes.append(FEW_NOTE)
-    if summary[UNDEFINED_DISTANCES]:
+    if summary[names.UNDEFINED_DISTANCES]:
         notes.append(
-            f"{summary[UNDEFINED_DISTANCES]} distances are undefined, as only one of truth and prediction shows the "
-            "class; they are left out of the means of distances."
+            f"{summary[names.UNDEFINED_DISTANCES]} distances are undefined, as only one of truth and prediction shows "
+            "the class; they are left out of the means of distances."
         )
-    if summary[DISTANCE_UNIT] is None:
+    if summary[names.DISTANCE_UNIT] is None:
         notes.append("No mean distance: some cases state their spacing in mm, others state none.")
     return notes
 
@@ -183,15 +175,11 @@ def _show_worst(worst: Sequence[WorstCase]) -> str:
     shown = ""
     for case in worst:
         error = draw_error(np.asarray(case.truth), np.asarray(case.prediction))
-        panels = {"image": case.image, "truth": case.truth, "prediction": case.prediction, "error": error}
-        row = ""
-        for name, picture in panels.items():
-            if picture is not None:
-                embedded = embed_panel(picture, side, f"{name} of {case.id}")
-                row += build_element("span", embedded + build_element("small", name))
+        panels = {"image": case.image} if case.image is not None else {}
+        panels |= {"truth": case.truth, "prediction": case.prediction, "error": error}
         slice_shown = "" if case.slice is None else f", slice {case.slice + 1}"
         caption = f"{case.id}{slice_shown}, Dice {format_score(case.dice)}"
-        shown += build_figure(caption, build_element("div", row, "panels"))
+        shown += show_panels(panels, side, case.id, caption)
     if not shown:
         return ""
     return build_heading("Worst cases") + build_note(LEGEND) + shown
