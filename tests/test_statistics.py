@@ -9,8 +9,10 @@ from scipy import stats
 
 from genseg_betty.errors import UserError
 from genseg_betty.statistics import (
+    Interval,
     Numbers,
     bootstrap_difference,
+    bootstrap_mean,
     compare_signed_ranks,
     correct_by_holm,
     paired_t_test,
@@ -125,6 +127,25 @@ def test_bootstrap_holds_the_true_difference_95_times_in_100(seeds: int, cases: 
         found = bootstrap_difference(draw_differences(random, seeds, cases, spread), 500)
         hits += found.low <= 0.02 <= found.high
     assert 0.91 <= hits / 300 <= 0.98
+
+
+@pytest.mark.parametrize(("cases", "share"), [(5, 0.83), (20, 0.92), (40, 0.94)])
+def test_intervals_of_few_cases_are_too_narrow(cases: int, share: float) -> None:
+    """How often they hold the true mean of skewed scores, as the documentation says."""
+    random = np.random.default_rng(1)
+    hits = 0
+    for _ in range(400):
+        found = bootstrap_difference(random.beta(9, 2, (1, cases)), 500)
+        hits += found.low <= 9 / 11 <= found.high
+    assert hits / 400 == pytest.approx(share, abs=0.04)
+
+
+def test_the_interval_of_a_mean_is_of_two_cases_or_more() -> None:
+    assert bootstrap_mean([0.5]) is None
+    assert bootstrap_mean([]) is None
+    assert bootstrap_mean([0.5, 0.5, 0.5]) == Interval(0.5, 0.5)
+    found = bootstrap_mean([0.2, 0.8])
+    assert found == Interval(0.2, 0.8)  # a quarter of the resamples holds one case alone
 
 
 def find_p_by_signs(differences: list[float]) -> float:

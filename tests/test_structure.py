@@ -35,6 +35,7 @@ ROWS = [
     },
     {"signals", "streams", "plotting"},
     {"config", "run"},
+    {"report"},
     {"multilevel"},
     {
         "data",
@@ -50,8 +51,8 @@ ROWS = [
     },
     {"build", "trust"},
     {"levels", "semisupervised", "inference", "nnunet"},
-    {"report", "export"},
-    {"training", "interactive"},
+    {"export", "interactive"},
+    {"training"},
     {"methods"},
     {"commands", "sweep", "cli"},
     {"__main__", "__init__"},

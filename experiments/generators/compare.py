@@ -107,7 +107,7 @@ def main() -> None:
         run = Run.open(path)
         results, name = json.loads((path / "results.json").read_text()), run.config.generator.name
         with tempfile.TemporaryDirectory() as folder:
-            pairs = generate(path, COUNT, Path(folder) / "pairs")
+            pairs = generate(path, COUNT, Path(folder) / "pairs", gate=False).out
             fidelity = evaluate_folders(arguments.judge, pairs / "images", pairs / "masks").dice
             drawn = features(judge, [read_image(image) for image in sorted((pairs / "images").iterdir())])
         renderer = Renderer(run, data.preprocessing, False, torch.device("cpu"))

@@ -105,7 +105,7 @@ def _test_without_spread(difference: float, n: int) -> PairedTest:
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval of a difference."""
+    """A 95 % interval of a mean, or of a difference of means."""
 
     low: float
     high: float
@@ -136,6 +136,17 @@ def bootstrap_difference(differences: Numbers, resamples: int = RESAMPLES) -> In
     found = np.percentile(np.concatenate(means), TAILS)
     low, high = np.round(found, DECIMALS)
     return Interval(float(low), float(high))
+
+
+def bootstrap_mean(scores: Sequence[float]) -> Interval | None:
+    """The percentile interval of the mean of some cases' scores, over resampled cases; None of fewer than two.
+
+    The draws are seeded, so the same scores have the same interval. It tells how far another draw of as many cases
+    could move the mean, and nothing of other hospitals or of another training. Of few cases it is too narrow.
+    """
+    if len(scores) < 2:
+        return None
+    return bootstrap_difference(np.array([scores], dtype=np.float64))
 
 
 def _draw_weights(random: np.random.Generator, items: int, resamples: int) -> Numbers:

@@ -115,6 +115,9 @@ def test_full_errors_on_request(toys: Any, methods: Calls, monkeypatch: pytest.M
         (["generate", "run", "--count", "0", "--out", "x"], 2, "expected 1 or more, found 0"),
         (["generate", "run", "--count", "x", "--out", "x"], 2, "expected 1 or more, found x"),
         (["evaluate", "run"], 1, "give either --dataset NAME, or --images DIR and --masks DIR"),
+        (["evaluate", "--dataset", "isic"], 1, "give a RUN; --predictions DIR scores masks that were made elsewhere"),
+        (["evaluate", "run", "--predictions", "x", "--masks", "y"], 1, "leave out run, or --predictions"),
+        (["evaluate", "--predictions", "x", "--images", "y"], 1, "give either --dataset NAME, or --masks DIR"),
         (["evaluate", "run", "--dataset", "isic", "--images", "x"], 1, "give either --dataset NAME"),
         (["evaluate", "run", "--images", "x", "--masks", "y"], 1, "No such folder: "),
         (["predict", "nowhere", "b.png", "c.png", "--out", "m"], 1, "b.png and c.png: no such file or folder"),
@@ -252,11 +255,24 @@ def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("places")
-def test_generate(monkeypatch: pytest.MonkeyPatch) -> None:
-    inference = stand_in(monkeypatch, "genseg_betty.inference", "generate")
+def test_generate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    made = SimpleNamespace(
+        kept=[1, 2, 3], asked=3, table=Path("pairs/pairs.csv"), sheet=None, is_complete=True, describe=list
+    )
+    inference = stand_in(monkeypatch, "genseg_betty.inference", "generate", answer=made)
     assert status_of("generate", "run", "--count", "3", "--out", "pairs", "--format", "folder") == 0
     arguments = (Path("run"), 3, Path("pairs"), "folder", 0, False, "auto")
-    assert inference.calls == [("generate", arguments, {"trust": False})]
+    assert inference.calls == [("generate", arguments, {"trust": False, "judge": None, "gate": True})]
+    words = ("--judge", "a", "--min-agreement", "0.8", "--min-distance", "0")
+    made.is_complete, made.asked = False, 4
+    assert status_of("generate", "run", "--count", "4", "--out", "pairs", *words) == 1
+    keywords = {"trust": False, "judge": Path("a"), "gate": True, "min_agreement": 0.8, "min_distance": 0.0}
+    assert inference.calls[1][2] == keywords
+    found = capsys.readouterr()
+    assert "3 pairs in pairs\neach draw: pairs/pairs.csv\n" in found.out
+    assert "1 of 4 pairs are missing" in found.err
+    assert status_of("generate", "run", "--count", "3", "--out", "pairs", "--no-gate", "--min-distance", "0") == 1
+    assert "--no-gate measures nothing" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -267,7 +283,8 @@ def inference(monkeypatch: pytest.MonkeyPatch, places: Path) -> Calls:
         "distance_unit": "mm", "surface_tolerance": 2.0, "undefined_distances": 0, "classes": {},
     }  # fmt: skip
     answer = SimpleNamespace(**scores, to_dict=lambda: scores)
-    return stand_in(monkeypatch, "genseg_betty.inference", "evaluate_dataset", "evaluate_folders", answer=answer)
+    names = ("evaluate_dataset", "evaluate_folders", "evaluate_predictions", "evaluate_prediction_folders")
+    return stand_in(monkeypatch, "genseg_betty.inference", *names, answer=answer)
 
 
 def test_evaluate_a_dataset(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,12 +297,42 @@ def test_evaluate_a_dataset(inference: Calls, capsys: pytest.CaptureFixture[str]
 
 def test_evaluate_folders(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("evaluate", "--images", "i", "--masks", "m", "run") == 0
-    assert inference.calls == [("evaluate_folders", (Path("run"), Path("i"), Path("m"), "auto"), {"trust": False})]
+    arguments = (Path("run"), Path("i"), Path("m"), "auto")
+    assert inference.calls == [("evaluate_folders", arguments, {"trust": False, "out": None})]
     assert capsys.readouterr().out.splitlines() == [
         "nlm_mc: 138 cases, Dice 0.8400, Jaccard 0.7300",
         "precision 0.900, recall 0.800, surface Dice 0.750 (within 2 mm)",
         "HD95 3.50 mm, ASSD 1.25 mm",
         "per case: run/a.csv",
+    ]
+
+
+def test_evaluate_masks_made_elsewhere(inference: Calls) -> None:
+    """Without a Run: the first word is a key where it is none."""
+    assert status_of("evaluate", "--predictions", "b", "--masks", "m", "--out", "i") == 0
+    arguments = (Path("b"), Path("m"), None, [])
+    assert inference.calls == [("evaluate_prediction_folders", arguments, {"out": Path("i")})]
+    words = ("--dataset", "nlm_mc", "--predictions", "b", "root=mc", "n_test=5")
+    assert status_of("evaluate", *words) == 0
+    _, (name, (folder, config), keywords) = inference.calls
+    assert (name, folder, keywords) == ("evaluate_predictions", Path("b"), {"out": None})
+    assert (config.name, config.root, config.n_test) == ("nlm_mc", "mc", 5)
+
+
+def test_evaluate_shows_intervals(inference: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"intervals": {"dice": (0.81, 0.86), "hd95": None}, "notes": ["one"], "page": "run/a.html"}
+    inference.answer = SimpleNamespace(**inference.answer.to_dict(), page="run/a.html")
+    found = vars(inference.answer) | more
+    inference.answer.to_dict = lambda: found
+    assert status_of("evaluate", "--images", "i", "--masks", "m", "run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "nlm_mc: 138 cases, Dice 0.8400 [0.8100, 0.8600], Jaccard 0.7300"
+    assert lines[2:] == [
+        "HD95 3.50 mm, ASSD 1.25 mm",
+        "[low, high]: 95 % interval of the mean over the cases, by bootstrap",
+        "note: one",
+        "per case: run/a.csv",
+        "page: run/a.html",
     ]
 
 

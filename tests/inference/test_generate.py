@@ -33,7 +33,7 @@ def plain_run(config: DictConfig, make_run: Callable[..., Run]) -> Run:
 
 
 def test_pairs_are_a_dataset_of_the_folder_kind(run: Run, tmp_path: Path) -> None:
-    out = generate(run.path, 5, tmp_path / "synthetic")
+    out = generate(run.path, 5, tmp_path / "synthetic").out
     dataset = open_dataset(load_dataset_config("folder", root=out))
     assert [case.id for case in dataset.cases] == ["0000", "0001", "0002", "0003", "0004"]
     assert dataset.label_values == (0, 255)
@@ -52,8 +52,10 @@ def test_pairs_of_masks_in_colour_are_in_colour(
         Image.fromarray(mask[:, :, None] // 255 * np.uint8([9, 80, 255])).save(data_root / "masks" / name)
     config.dataset.labels = colours
     coloured = replace(preprocessing, label_values=tuple(map(tuple, colours.values())))
-    run = make_run(states={"predictor": {"preprocessing": coloured.to_dict()}})
-    out = generate(run.path, 2, tmp_path / "synthetic")
+    state = make_run("plain").load_checkpoint("predictor")
+    assert state is not None
+    run = make_run(states={"predictor": {**state, "preprocessing": coloured.to_dict()}})
+    out = generate(run.path, 2, tmp_path / "synthetic").out
     labels = "labels={background: [0, 0, 0], lesion: [9, 80, 255]}"
     dataset = open_dataset(load_dataset_config("folder", root=out, overrides=[labels]))
     assert [set(np.unique(dataset.load(case).mask)) for case in dataset.cases] == [{0, 1}, {0, 1}]
@@ -76,14 +78,14 @@ def test_the_same_seed_gives_the_same_pairs_and_more_of_them(run: Run, tmp_path:
 
 
 def test_masks_are_those_of_the_training_part(plain_run: Run, data_root: Path, tmp_path: Path) -> None:
-    masks = pixels(generate(plain_run.path, 6, tmp_path / "out") / "masks").values()
+    masks = pixels(generate(plain_run.path, 6, tmp_path / "out").out / "masks").values()
     trained = pixels(data_root / "masks")
     names = [next(name for name, truth in trained.items() if (truth == mask).all()) for mask in masks]
     assert set(names[:3]) == set(names[3:]) == {"case_0.png", "case_3.png", "case_4.png"}
 
 
 def test_masks_are_augmented_as_in_training(run: Run, data_root: Path, tmp_path: Path) -> None:
-    masks = pixels(generate(run.path, 6, tmp_path / "out") / "masks").values()
+    masks = pixels(generate(run.path, 6, tmp_path / "out").out / "masks").values()
     trained = pixels(data_root / "masks").values()
     assert not any((truth == mask).all() for truth in trained for mask in masks)
     assert all(200 < (mask == 255).sum() < 400 for mask in masks)
@@ -95,14 +97,14 @@ def test_images_have_the_intensities_of_the_recipe(
     same_weights = {"generator": plain_run.load_checkpoint("generator")}
     config.augment.intensity = {"brightness": {"probability": 1.0, "range": [0.5, 0.5]}}
     dark_run = make_run("dark_run", states=same_weights)
-    dark = pixels(generate(dark_run.path, 2, tmp_path / "dark") / "images")
-    for name, values in pixels(generate(plain_run.path, 2, tmp_path / "plain") / "images").items():
+    dark = pixels(generate(dark_run.path, 2, tmp_path / "dark").out / "images")
+    for name, values in pixels(generate(plain_run.path, 2, tmp_path / "plain").out / "images").items():
         np.testing.assert_allclose(dark[name], values / 2.0, atol=0.76)
 
 
 @pytest.mark.parametrize("strongest", [False, True])
 def test_images_are_the_generators(plain_run: Run, config: DictConfig, tmp_path: Path, strongest: bool) -> None:
-    out = generate(plain_run.path, 2, tmp_path / "out", strongest=strongest)
+    out = generate(plain_run.path, 2, tmp_path / "out", strongest=strongest).out
     state = plain_run.load_checkpoint("generator")
     final = plain_run.load_checkpoint("generator_strongest")
     assert state is not None
@@ -122,8 +124,8 @@ def test_images_are_the_generators(plain_run: Run, config: DictConfig, tmp_path:
 
 
 def test_the_strongest_operations_make_other_images(plain_run: Run, tmp_path: Path) -> None:
-    mixed = pixels(generate(plain_run.path, 1, tmp_path / "mixed") / "images")
-    strongest = pixels(generate(plain_run.path, 1, tmp_path / "strongest", strongest=True) / "images")
+    mixed = pixels(generate(plain_run.path, 1, tmp_path / "mixed").out / "images")
+    strongest = pixels(generate(plain_run.path, 1, tmp_path / "strongest", strongest=True).out / "images")
     assert (mixed["0000.png"] != strongest["0000.png"]).any()
 
 

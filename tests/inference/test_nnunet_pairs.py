@@ -24,7 +24,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_nnunet_validates_on_real_pairs_and_plans_by_them_alone(run: Run, tmp_path: Path) -> None:
-    out = generate(run.path, 2, tmp_path / "out", format="nnunet")
+    out = generate(run.path, 2, tmp_path / "out", format="nnunet").out
     validation = ["real_validation_0000"]
     for name, train in ((REAL, TRAIN), (MIXED, [*TRAIN, *SYNTHETIC])):
         cases = sorted([*train, *validation])
@@ -47,8 +47,8 @@ def test_nnunet_validates_on_real_pairs_and_plans_by_them_alone(run: Run, tmp_pa
 
 def test_nnunet_gets_the_pairs_that_a_folder_gets(run: Run, data_root: Path, tmp_path: Path) -> None:
     """Real files of the size trained at come out as they are; labels are 0 and 1 where the files hold 0 and 255."""
-    folder = generate(run.path, 2, tmp_path / "folder")
-    out = generate(run.path, 2, tmp_path / "out", format="nnunet") / "nnUNet_raw" / MIXED
+    folder = generate(run.path, 2, tmp_path / "folder").out
+    out = generate(run.path, 2, tmp_path / "out", format="nnunet").out / "nnUNet_raw" / MIXED
     pairs = {f"synthetic_000{index}": (folder, f"000{index}") for index in (0, 1)}
     pairs |= dict(zip(TRAIN, [(data_root, f"case_{index}") for index in (0, 3, 4)], strict=True))
     for case, (root, stem) in pairs.items():

@@ -14,7 +14,7 @@ from PIL import Image
 from genseg_betty.config import compose
 from genseg_betty.data.loading import DataBundle, load_data
 from genseg_betty.errors import UserError
-from genseg_betty.inference.evaluate import score_cases
+from genseg_betty.inference.scoring import score_cases
 from genseg_betty.nnunet.export import ExportedCases, export_cases
 from genseg_betty.nnunet.predicted_masks import PredictedMasks
 from nnunet.pairs import SIDE, write_pictures, write_volumes

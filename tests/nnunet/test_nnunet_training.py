@@ -186,7 +186,7 @@ def test_nnunet_checks_each_kind_of_file(kind: str, tmp_path: Path, monkeypatch:
 def test_nnunet_trains_on_generated_pairs_by_the_commands_that_are_told(tmp_path: Path) -> None:
     steps = ["trainer.iterations=2", "trainer.warmup_iterations=1", "trainer.finetune_iterations=1", "ood=[]"]
     run = train([*TINY, *steps, "method=separate", "dataset.n_labelled=6", f"run_dir={tmp_path / 'run'}"])
-    out = generate(run.path, 3, tmp_path / "out", format="nnunet")
+    out = generate(run.path, 3, tmp_path / "out", format="nnunet").out
     text = (out / "README.md").read_text(encoding="utf-8")
     commands = re.search(r"```bash\n(.*?)```", text, flags=re.S)
     assert commands is not None

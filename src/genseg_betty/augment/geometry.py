@@ -55,9 +55,9 @@ class Geometry:
         return faults
 
     def draw_normalised(self, count: int, size: Sequence[int]) -> Tensor:
-        """Draw one move for each of `count` images of this size: [count, n, n + 1], see `_normalise_moves`."""
+        """Draw one move for each of `count` images of this size: [count, n, n + 1], see `normalise_moves`."""
         matrices = self.draw_moves(count, *size)
-        return _normalise_moves(matrices, size)
+        return normalise_moves(matrices, size)
 
     def draw_moves(self, count: int, *size: int) -> Tensor:
         """Matrices [count, n + 1, n + 1], float64: (row, column, 1) of a result's pixel -> that of its source.
@@ -143,7 +143,7 @@ def _is_chosen(random: np.random.RandomState, probability: float) -> bool:
     return probability == 1 or random.rand() < probability
 
 
-def _normalise_moves(matrices: Tensor, size: Sequence[int]) -> Tensor:
+def normalise_moves(matrices: Tensor, size: Sequence[int]) -> Tensor:
     """Matrices in pixels [B, n + 1, n + 1] -> in the coordinates of `affine_grid`, -1..1 and x first: [B, n, n + 1].
 
     This runs on the CPU, where the matrices are drawn: MONAI's own transform would do it on the GPU, and wait for it.

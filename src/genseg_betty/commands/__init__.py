@@ -5,46 +5,38 @@ once.
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
+from genseg_betty.commands.evaluate import EVALUATE
 from genseg_betty.commands.export import EXPORT
+from genseg_betty.commands.generate import GENERATE
 from genseg_betty.commands.judging import (
     make_checks,
-    require_generator,
     require_inputs,
     require_output_folder,
-    require_pair_folders,
     require_runs,
 )
 from genseg_betty.commands.report import REPORT
 from genseg_betty.commands.shared import (
+    DEVICES,
     RUN_HELP,
     Action,
-    add_config_dir,
-    add_json,
     add_trust,
     choose_action,
     count_things,
-    load_present_dataset,
-    parse_positive,
     run_action,
 )
 from genseg_betty.commands.sweep import ACTIONS as SWEEP_ACTIONS
 from genseg_betty.commands.sweep import add_runs_arguments, add_search_arguments, list_runs, search_values
 from genseg_betty.config.machine import require_card
-from genseg_betty.errors import UserError
 from genseg_betty.terminal import say
 
 VERBS = {
     "predict": "masks for images or folders of images",
     "generate": "synthetic image-mask pairs",
-    "evaluate": "score a Run on other data",
+    "evaluate": "score a Run on other data, or masks made elsewhere",
     "export": "the segmenter as ONNX, PyTorch, TorchScript or a bundle of MONAI",
     "report": "one HTML page about one or more Runs",
     "data": "data sets: list, check, show or fetch them",
@@ -53,7 +45,6 @@ VERBS = {
     "sweep": "the trainings of a sweep: how far they are, or go on with those that are not finished",
     "completion": "a script by which bash, zsh or fish completes commands, options and keys",
 }
-DEVICES = ("auto", "cpu", "cuda")
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -92,33 +83,6 @@ def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trained", metavar="RUN", type=Path, help=f"{RUN_HELP}, trained with a generator")
-    parser.add_argument("--count", type=parse_positive, required=True, help="number of pairs")
-    parser.add_argument("--out", type=Path, required=True, help="new or empty folder for images/ and masks/")
-    parser.add_argument(
-        "--format", choices=("folder", "nnunet"), default="folder", help="what dataset=folder reads, or nnU-Net"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other pairs (default 0)")
-    parser.add_argument("--strongest", action="store_true", help="use each cell's strongest operation alone")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
-    add_trust(parser)
-
-
-def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
-    parser.add_argument("--dataset", metavar="NAME", help="a data set that `genseg data list` names")
-    parser.add_argument(
-        "keys", metavar="KEY=VALUE", nargs="*", default=[], help="keys of it, such as root=DIR n_test=50"
-    )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="instead of --dataset: folder of images")
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="and the folder of their masks, same stems")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
-    add_trust(parser)
-    add_json(parser)
-    add_config_dir(parser)
-
-
 def _predict_masks(options: argparse.Namespace) -> None:
     make_checks(
         lambda: require_runs([options.trained]),
@@ -131,65 +95,6 @@ def _predict_masks(options: argparse.Namespace) -> None:
     written = predict_paths(options.trained, options.paths, options.out, options.device, trust=options.trust)
     masks = count_things(written, "mask")
     say(f"{masks} in {options.out}")
-
-
-def _generate_pairs(options: argparse.Namespace) -> None:
-    make_checks(
-        lambda: require_runs([options.trained]),
-        lambda: require_generator(options.trained),
-        lambda: require_output_folder(options.out),
-        lambda: require_card(options.device),
-    )
-    from genseg_betty.inference import generate
-
-    run, count, out = options.trained, options.count, options.out
-    generate(run, count, out, options.format, options.seed, options.strongest, options.device, trust=options.trust)
-    pairs = count_things(range(count), "pair")
-    say(f"{pairs} in {out}")
-
-
-def _evaluate_run(options: argparse.Namespace) -> None:
-    _require_one_source(options)
-    run, images, masks = options.trained, options.images, options.masks
-    folders = [folder for folder in (images, masks) if folder is not None]
-    configs: list[Any] = []
-
-    def load_config() -> None:
-        if options.dataset:
-            configs.append(load_present_dataset(options))
-
-    make_checks(
-        lambda: require_runs([run]),
-        lambda: require_pair_folders(folders),
-        load_config,
-        lambda: require_card(options.device),
-    )
-    with redirect_stdout(sys.stderr):
-        from genseg_betty.inference import evaluate_dataset, evaluate_folders
-        from genseg_betty.metrics.scores import describe_scores
-
-        if configs:
-            result = evaluate_dataset(run, configs[0], options.device, trust=options.trust)
-        else:
-            result = evaluate_folders(run, images, masks, options.device, trust=options.trust)
-    if options.json:
-        print(json.dumps(result.to_dict()))
-    else:
-        scores = f"Dice {result.dice:.4f}, Jaccard {result.jaccard:.4f}"
-        lines = [f"{result.dataset}: {result.cases} cases, {scores}", *describe_scores(result.to_dict())]
-        lines.append(f"per case: {result.per_case}")
-        say("\n".join(lines))
-
-
-def _require_one_source(options: argparse.Namespace) -> None:
-    """Raise UserError unless either a data set or a folder of images and one of masks is given."""
-    given = [folder for folder in (options.images, options.masks) if folder is not None]
-    expected = 0 if options.dataset else 2
-    if len(given) != expected:
-        raise UserError("evaluate: give either --dataset NAME, or --images DIR and --masks DIR together")
-    if options.keys and not options.dataset:
-        keys = " ".join(options.keys)
-        raise UserError(f"evaluate: {keys} belongs to --dataset NAME, which is not given")
 
 
 def _add_completion_arguments(parser: argparse.ArgumentParser) -> None:
@@ -205,8 +110,8 @@ def _print_script(options: argparse.Namespace) -> None:
 _TABLES: dict[str, dict[str, Action]] = {"data": DATA_ACTIONS, "sweep": SWEEP_ACTIONS}
 _COMMANDS: dict[str, Action] = {
     "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
-    "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
-    "evaluate": ("Score a Run on data that it was not trained on.", _add_evaluate_arguments, _evaluate_run),
+    "generate": GENERATE,
+    "evaluate": EVALUATE,
     "export": EXPORT,
     "report": REPORT,
     "search": ("Search for the values of keys that validate best.", add_search_arguments, search_values),

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from genseg_betty.search_path import installed_packages_only
 
+DEVICES = ("auto", "cpu", "cuda")
 RUN_HELP = "directory of a Run, such as outputs/phantom-unet-…"
 Action = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]
 """A description, what adds the arguments, and what does the work; it returns the exit status, None for 0."""

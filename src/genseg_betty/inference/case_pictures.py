@@ -1,17 +1,17 @@
-"""Pictures of a few test cases: the image, its true mask and the predicted one, at the size of the mask."""
+"""Pictures of test cases: the image, its true mask and the predicted one, at the size of the mask."""
 
 import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from genseg_betty.data.inspect.tiles import choose_slice, make_pixels
 from genseg_betty.data.intensities import is_eight_bit
-from genseg_betty.data.source.case import Case
+from genseg_betty.data.source.case import Case, Sample
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.files import atomic_write
 from genseg_betty.inference.predictor import Predictor
@@ -53,29 +53,53 @@ def keep_pictures(
     return kept
 
 
+class Panels(NamedTuple):
+    """The pictures of a case; those of its masks are palette images whose values are the classes.
+
+    `slice` is the one that is shown of a volume, from 0; None of an image.
+    """
+
+    image: Image.Image
+    truth: Image.Image
+    prediction: Image.Image
+    slice: int | None = None
+
+
+def draw_panels(sample: Sample, prediction: np.ndarray, shows_errors: bool = False) -> Panels:
+    """Draw a case with its true mask and the class indices [*] predicted for it.
+
+    Of a volume the slice with the most foreground in its true mask is shown, with `shows_errors` that with the most
+    wrong voxels.
+    """
+    image, truth = sample.image, sample.mask
+    assert truth is not None
+    eight_bit = is_eight_bit(image)
+    index = None
+    if truth.ndim == 3:
+        wrong = truth != prediction
+        index = choose_slice(wrong if shows_errors and wrong.any() else truth)
+        image, truth, prediction = image[index], truth[index], prediction[index]
+    return Panels(
+        image=Image.fromarray(make_pixels(image, eight_bit)),
+        truth=_paint_mask(truth),
+        prediction=_paint_mask(prediction),
+        slice=index,
+    )
+
+
 def _draw_case(
     folder: Path, test_set: str, chosen: PicturedCase, predictor: Predictor, dataset: Dataset, case: Case
 ) -> PicturedCase:
-    """Write the panels of a case; of a volume the slice with the most foreground in its true mask."""
+    """Write the panels of a case."""
     sample = dataset.load(case)
-    assert sample.mask is not None
-    image, truth = sample.image, sample.mask
-    scaled = predictor.preprocessing.in_units_of_training(image, dataset.scale([case]))
+    scaled = predictor.preprocessing.in_units_of_training(sample.image, dataset.scale([case]))
     prediction = predictor(scaled, sample.spacing, sample.affine)
-    eight_bit = is_eight_bit(image)
-    if truth.ndim == 3:
-        index = choose_slice(truth)
-        image, truth, prediction = image[index], truth[index], prediction[index]
-        chosen = chosen._replace(slice=index)
-    panels = {
-        IMAGE: Image.fromarray(make_pixels(image, eight_bit)),
-        TRUTH: _paint_mask(truth),
-        PREDICTION: _paint_mask(prediction),
-    }
-    for panel, picture in panels.items():
+    panels = draw_panels(sample, prediction)
+    pictures = {IMAGE: panels.image, TRUTH: panels.truth, PREDICTION: panels.prediction}
+    for panel, picture in pictures.items():
         content = _encode_picture(picture)
         atomic_write(folder / name_panel(test_set, chosen.name, panel), content)
-    return chosen
+    return chosen._replace(slice=panels.slice)
 
 
 def _paint_mask(mask: np.ndarray) -> Image.Image:

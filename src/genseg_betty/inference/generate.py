@@ -1,36 +1,45 @@
 """Synthetic image-mask pairs from a trained Run: masks of its training set, augmented and rendered.
 
-GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside the real pairs, as files.
+GenSeg, Eq. 2: M̂ = augmented M, Î = G(M̂, A); what the segmenter saw beside the real pairs, as files: NNNN.png, of
+volumes NNNN.nii.gz. Beside them lie pairs.csv, which says where each comes from and how good it is, and a contact
+sheet.
+
+The masks take turns in a seeded order, each augmented anew. Sizes are those the Run trained at; masks hold the label
+values or colours of the training files; volumes have the training data's orientation. The generator is in eval mode: no
+dropout. Image and mask of a pair appear together, the mask last. Draws that are dropped are made up for by further
+ones, until so many in a row were dropped (see `pair_selection`); then there are fewer pairs than asked for.
 """
 
-import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
-from genseg_betty.augment import Augmentation
 from genseg_betty.build import build_augmentation
-from genseg_betty.data.batches import StepSampler, foreground_of, patch_at
-from genseg_betty.data.cases import open_dataset
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.source.case import Sample
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_below
-from genseg_betty.files import TEMPORARY, remove_leftovers
-from genseg_betty.inference.nnunet_pairs import write_nnunet_pairs
-from genseg_betty.inference.pair_files import FOLDERS, Pairs, write_folder_pairs
-from genseg_betty.inference.recorded import passive_dataset, read_splits
+from genseg_betty.files import TEMPORARY, atomic_write, remove_leftovers
+from genseg_betty.inference.nearest_real import COPY
+from genseg_betty.inference.nnunet_pairs import name_synthetic, write_nnunet_pairs
+from genseg_betty.inference.pair_draws import PairDraws
+from genseg_betty.inference.pair_files import FOLDERS, choose_stems, write_folder_pairs
+from genseg_betty.inference.pair_gate import PairGate, load_judge
+from genseg_betty.inference.pair_record import (
+    SHEET,
+    TABLE,
+    GeneratedPairs,
+    encode_records,
+)
+from genseg_betty.inference.pair_selection import PairSelection
+from genseg_betty.inference.pair_sheet import choose_shown, save_pair_sheet
+from genseg_betty.inference.recorded import read_splits
 from genseg_betty.inference.renderer import Renderer
 from genseg_betty.inference.saved_networks import saved_preprocessing, trained_segmenter
-from genseg_betty.randomness import derived_seed, seeded
+from genseg_betty.inference.training_samples import read_training_samples
 from genseg_betty.run import Run
-from genseg_betty.terminal import say
 from genseg_betty.trust import building_from
 
 FORMATS = ("folder", "nnunet")
@@ -46,76 +55,116 @@ def generate(
     strongest: bool = False,
     device: str = "auto",
     trust: bool = False,
-) -> Path:
-    """Write `count` pairs out/images/NNNN.png and out/masks/NNNN.png, of volumes NNNN.nii.gz; returns `out`.
+    *,
+    judge: Path | str | None = None,
+    min_agreement: float = 0.0,
+    min_distance: float = COPY,
+    gate: bool = True,
+) -> GeneratedPairs:
+    """Write `count` pairs into `out`/images and `out`/masks, and beside them pairs.csv and sheet.png.
 
-    `dataset=folder dataset.root=OUT` reads them. With `format` nnunet they become a data set of nnU-Net beside the real
-    pairs, see `nnunet_pairs`. The masks take turns in a seeded order, each augmented anew;
-    a larger count with the same seed begins with the same pairs. Sizes are those the Run trained at; masks
-    hold the label values or colours of the training files; volumes have the training data's orientation. The
-    generator is in eval mode: no dropout. `strongest` renders with the strongest operation of every searched cell
-    alone. Image and mask of a pair appear together, the mask last. `trust` is that of `load`. Raises UserError for a
-    Run without a generator, for training data that are gone, and for an `out` that is not empty or cannot be written.
+    Args:
+        format: folder, which `dataset=folder` reads, or nnunet: data sets of nnU-Net, see `nnunet_pairs`.
+        seed: a larger count with the same seed begins with the same pairs.
+        strongest: render with the strongest operation of every searched cell alone.
+        device, trust: those of `load`.
+        judge: a Run whose segmenter measures how far images show what their masks say; None: the Run's own.
+        min_agreement: pairs of a smaller Dice with the judge's mask are dropped.
+        min_distance: pairs nearer than that to a real training image are dropped as copies, see `nearest_real`.
+        gate: whether pairs are measured at all; without it nothing is dropped, and there is no sheet.
+
+    Raises:
+        UserError: for a Run without a generator, training data that are gone, an `out` that is not empty or cannot be
+            written, a judge that cannot judge these images, and where no draw is kept.
     """
-    out = Path(out)
-    _check_arguments(count, out, format)
-    opened = Run.open(run)
-    checkpoint = trained_segmenter(opened)
-    preprocessing = saved_preprocessing(opened, checkpoint)
-    with building_from(opened, opened.config, BUILT, trust):
-        renderer = Renderer(opened, preprocessing, strongest, resolve_device(device))
-        augment = build_augmentation(opened.config, preprocessing.spacing)
-    parts = ("train", "validation") if format == "nnunet" else ("train",)
-    real = _read_training_samples(opened, preprocessing, parts)
+    _check_arguments(count, Path(out), format, min_agreement, min_distance)
+    order = _Order(Run.open(run), count, Path(out), format, seed, strongest, device, trust)
+    return _fill_order(order, _Limits(judge, min_agreement, min_distance) if gate else None)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be written where."""
+
+    run: Run
+    count: int
+    out: Path
+    format: str
+    seed: int
+    strongest: bool
+    device: str
+    trust: bool
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """By whom pairs are judged, and which are dropped."""
+
+    judge: Path | str | None
+    min_agreement: float
+    min_distance: float
+
+
+def _fill_order(order: _Order, limits: _Limits | None) -> GeneratedPairs:
+    """Draw the pairs and write all files; None: nothing is measured."""
+    run = order.run
+    checkpoint = trained_segmenter(run)
+    preprocessing = saved_preprocessing(run, checkpoint)
+    with building_from(run, run.config, BUILT, order.trust):
+        renderer = Renderer(run, preprocessing, order.strongest, resolve_device(order.device))
+        augment = build_augmentation(run.config, preprocessing.spacing)
+    judge = load_judge(run, preprocessing, limits.judge, order.device, order.trust) if limits else None
+    parts = ("train", "validation") if order.format == "nnunet" else ("train",)
+    real = read_training_samples(run, preprocessing, parts)
     masks = [_prepare_mask(sample, preprocessing) for sample in real["train"]]
-    pairs = _draw_pairs(masks, preprocessing.image_size, count, seed, renderer, augment)
-    if format == "nnunet":
-        write_nnunet_pairs(out, pairs, real, preprocessing, str(opened.config.dataset.get("modality")))
+    drawing = PairSelection(
+        draws=PairDraws(masks, preprocessing.image_size, order.seed, renderer, augment),
+        ids=read_splits(run).train,
+        count=order.count,
+        stems=name_synthetic if order.format == "nnunet" else choose_stems(order.count),
+    )
+    if limits is not None and judge is not None:
+        images = [preprocessing.image(sample.image, sample.spacing) for sample in real["train"]]
+        drawing.gate = PairGate(judge, images, limits.min_agreement, limits.min_distance)
+
+    pairs = drawing.draw_some()
+    if order.format == "nnunet":
+        write_nnunet_pairs(order.out, pairs, real, preprocessing, str(run.config.dataset.get("modality")))
     else:
-        write_folder_pairs(out, pairs, count, preprocessing)
-    return out
+        write_folder_pairs(order.out, pairs, order.count, preprocessing)
+    return _write_records(order.out, drawing, run, preprocessing)
 
 
-def _draw_pairs(
-    masks: list[Tensor], size: tuple[int, ...], count: int, seed: int, renderer: Renderer, augment: Augmentation
-) -> Pairs:
-    """Image and mask of each pair. Each draws from a seed of its own, so that a larger count begins alike."""
-    order = StepSampler(len(masks), 1, seed)
-    for index in track(range(count), description="generate", console=Console(stderr=True)):
-        chosen = int(order.indices(index))
-        with seeded(derived_seed(seed, "generate", index)):
-            mask = _fit_mask(masks[chosen], size, seed, index)
-            image, mask = renderer(augment.mask(mask[None]))
-            image = augment.image(image[None])[0]
-        yield image, mask.numpy()
+def _write_records(out: Path, drawing: PairSelection, run: Run, preprocessing: Preprocessing) -> GeneratedPairs:
+    """Write pairs.csv and, with a gate, sheet.png. Raises UserError where that fails."""
+    records = drawing.records
+    try:
+        atomic_write(out / TABLE, encode_records(records, run.path.name, drawing.draws.seed), sync=False)
+    except OSError as error:
+        raise UserError(f"Cannot write {out / TABLE}: {error.strerror or error}") from error
+    gate = drawing.gate
+    if gate is None:
+        return GeneratedPairs(out, out / TABLE, None, drawing.count, records=records)
+    generation = GeneratedPairs(out, out / TABLE, out / SHEET, drawing.count, gate.judge.title, records)
+    kept = generation.kept
+    shown = choose_shown(kept)
+    summary = [f"{len(kept)} pairs; {len(shown)} shown, those nearest to a real image first", *generation.describe()]
+    title = f"Synthetic pairs of {run.path.name}"
+    save_pair_sheet(out / SHEET, title, summary, shown, drawing.draws, gate.real, preprocessing.classes)
+    return generation
 
 
-def _fit_mask(mask: Tensor, size: tuple[int, ...], seed: int, index: int) -> Tensor:
-    """A mask of the generator's size; of a volume a patch, with background around it where it is smaller."""
-    if tuple(mask.shape) == size:
-        return mask
-
-    # `pad` takes a width before and a width behind for each axis, the last axis first.
-    around: list[int] = []
-    for side, wanted in zip(reversed(mask.shape), reversed(size), strict=True):
-        missing = max(wanted - side, 0)
-        before = missing // 2
-        around += [before, missing - before]
-    padded = torch.nn.functional.pad(mask, around)
-
-    source = torch.Generator()
-    source.manual_seed(derived_seed(seed, "patch", index))
-    patch = patch_at(padded.shape, foreground_of(padded), size, source)
-    return padded[patch]
-
-
-def _check_arguments(count: int, out: Path, format: str) -> None:
+def _check_arguments(count: int, out: Path, format: str, min_agreement: float, min_distance: float) -> None:
     """Raise UserError with all that is wrong with the arguments of `generate`."""
     faults = []
     if format not in FORMATS:
         faults.append(f"format is {format!r}; expected {' or '.join(FORMATS)}")
     if count < 1:
         faults.append(f"count is {count}; expected 1 or more")
+    if not 0 <= min_agreement <= 1:
+        faults.append(f"min_agreement is {min_agreement:g}; expected a Dice from 0 to 1")
+    if not 0 <= min_distance <= 2:
+        faults.append(f"min_distance is {min_distance:g}; expected a distance from 0 to 2")
     if out.exists() and not out.is_dir():
         faults.append(f"out {out} is a file; expected a folder")
     elif (held := _find_file(out)) is not None:
@@ -136,41 +185,7 @@ def _find_file(out: Path) -> Path | None:
     return None
 
 
-def _read_training_samples(run: Run, preprocessing: Preprocessing, parts: Sequence[str]) -> dict[str, list[Sample]]:
-    """The cases of these parts in the training data's orientation, read again from what the Run was trained on.
-
-    Where they lie is for the Run to say, so the screen tells it; nothing is read outside of that folder.
-    """
-    splits = read_splits(run)
-    root = splits.root if splits.root and splits.root.is_dir() else None
-    config = passive_dataset(run, root)
-    if config.root:
-        say(f"masks: those that the Run was trained on, from {config.root} as it says", file=sys.stderr)
-    found = {}
-    try:
-        for part in parts:
-            samples = _read_cases(config, getattr(splits, part))
-            found[part] = [sample.in_orientation(preprocessing.orientation) for sample in samples]
-    except UserError as error:
-        raise UserError(
-            f"Generating needs the masks that the Run at {run.path} was trained on, and they are gone from "
-            f"{splits.root or 'their folder'}: put them back there, or point $GENSEG_DATA at them.\n"
-            f"{error}"
-        ) from error
-    return found
-
-
 def _prepare_mask(sample: Sample, preprocessing: Preprocessing) -> Tensor:
     """The mask int64 [*] of a training case as the generator takes it."""
     assert sample.mask is not None  # the sample of a labelled case
     return preprocessing.mask(sample.mask, sample.spacing)
-
-
-def _read_cases(config: DictConfig, ids: list[str]) -> list[Sample]:
-    """Read the cases of these ids; raises UserError where a case is missing or cannot be read."""
-    dataset = open_dataset(config)
-    cases = {case.id: case for case in dataset.cases}
-    missing = [name for name in ids if name not in cases]
-    if missing or not ids:
-        raise UserError(f"missing cases: {', '.join(missing) or 'splits.json names none'}")
-    return [dataset.load(cases[name]) for name in ids]

@@ -114,8 +114,13 @@ def _prepare_real(part: str, samples: Sequence[Sample], preprocessing: Preproces
         yield f"real_{part}_{number:04}", keep_channels(image, preprocessing), mask.numpy()
 
 
+def name_synthetic(number: int) -> str:
+    """The name of a pair that the generator drew."""
+    return f"synthetic_{number:04}"
+
+
 def _prepare_synthetic(pairs: Pairs, preprocessing: Preprocessing) -> Iterator[Case]:
     """Pairs that the generator drew."""
     for number, (drawn, mask) in enumerate(pairs):
         image = to_intensities(drawn, preprocessing)
-        yield f"synthetic_{number:04}", keep_channels(image, preprocessing), mask
+        yield name_synthetic(number), keep_channels(image, preprocessing), mask

@@ -20,18 +20,18 @@ FEWEST_DIGITS = 4  # of the number in a file's name
 
 
 def write_folder_pairs(out: Path, pairs: Pairs, count: int, preprocessing: Preprocessing) -> None:
-    """Write `count` pairs; raises UserError where they cannot be written."""
-    name_file = _choose_names(count, preprocessing.spatial_dims)
+    """Write the pairs, at most `count`; raises UserError where they cannot be written."""
+    find_stem = choose_stems(count)
+    ending = "png" if preprocessing.spatial_dims == 2 else "nii.gz"
     for index, (image, mask) in enumerate(pairs):
-        _write_pair(out, name_file(index), image, mask, preprocessing)
+        _write_pair(out, f"{find_stem(index)}.{ending}", image, mask, preprocessing)
 
 
-def _choose_names(count: int, spatial_dims: int) -> Callable[[int], str]:
-    """A function from a pair's number to its file name, such as 0012.png: as many digits as the highest one needs."""
+def choose_stems(count: int) -> Callable[[int], str]:
+    """A function from a pair's number to the stem of its files, such as 0012: as many digits as the highest needs."""
     highest = str(count - 1)
     digits = max(FEWEST_DIGITS, len(highest))
-    ending = "png" if spatial_dims == 2 else "nii.gz"
-    return lambda index: f"{index:0{digits}d}.{ending}"
+    return lambda index: f"{index:0{digits}d}"
 
 
 def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
@@ -52,6 +52,15 @@ def to_intensities(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
         return np.clip(levels, 0, 65535).astype(np.uint16)
     levels = np.round(unit * 255)
     return levels.astype(np.uint8)
+
+
+def to_training_units(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """What `to_intensities` gives, in the intensities of the training files, whose window 8-bit pictures lack."""
+    window = preprocessing.intensity
+    if window is None or pixels.dtype != np.uint8:
+        return pixels
+    low, high = window
+    return (low + pixels / 255 * (high - low)).astype(np.float32)
 
 
 def keep_channels(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

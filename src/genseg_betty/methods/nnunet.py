@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from genseg_betty.data.loading import DataBundle
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
-from genseg_betty.inference.evaluate import score_cases
+from genseg_betty.inference.scoring import score_cases
 from genseg_betty.nnunet.budget import FULL_EPOCH, StepPlan, choose_budget
 from genseg_betty.nnunet.commands import require_nnunet
 from genseg_betty.nnunet.export import ExportedCases, export_cases

@@ -124,16 +124,28 @@ def _name_constant(cases: Sequence[CaseScores], classes: Sequence[str]) -> dict[
 def describe_scores(summary: Mapping[str, Any]) -> list[str]:
     """Lines for the screen, of what stands in a summary beside Dice and Jaccard."""
     lines = [f"every prediction is all {summary[CONSTANT]}"] if summary.get(CONSTANT) else []
-    lines += [f"precision {summary[PRECISION]:.3f}, recall {summary[RECALL]:.3f}"]
+    lines += [f"precision {write_mean(summary, PRECISION)}, recall {write_mean(summary, RECALL)}"]
     unit = summary[DISTANCE_UNIT]
     if unit is None:
         lines.append("no mean distance: some cases state their spacing in mm, others state none")
     else:
-        lines[-1] += f", surface Dice {summary[SURFACE_DICE]:.3f} (within {summary[SURFACE_TOLERANCE]:g} {unit})"
+        surface_dice = write_mean(summary, SURFACE_DICE)
+        lines[-1] += f", surface Dice {surface_dice} (within {summary[SURFACE_TOLERANCE]:g} {unit})"
         lines.append(_describe_distances(summary))
     for name, scores in summary[CLASSES].items():
-        lines.append(f"{name}: Dice {scores[DICE]:.3f}, Jaccard {scores[JACCARD]:.3f}")
+        found = {**scores, "intervals": summary.get("class_intervals", {}).get(name, {})}
+        lines.append(f"{name}: Dice {write_mean(found, DICE)}, Jaccard {write_mean(found, JACCARD)}")
     return lines
+
+
+def write_mean(summary: Mapping[str, Any], score: str, digits: int = 3) -> str:
+    """A mean, and behind it its interval if the summary has one: 0.843 [0.821, 0.862]."""
+    span = summary.get("intervals", {}).get(score)
+    written = f"{summary[score]:.{digits}f}"
+    if span is None:
+        return written
+    low, high = span
+    return f"{written} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _describe_distances(summary: Mapping[str, Any]) -> str:
@@ -142,7 +154,7 @@ def _describe_distances(summary: Mapping[str, Any]) -> str:
     undefined = summary[UNDEFINED_DISTANCES]
     described = "no HD95 and no ASSD"
     if summary[HD95] is not None:
-        described = f"HD95 {summary[HD95]:.2f} {unit}, ASSD {summary[ASSD]:.2f} {unit}"
+        described = f"HD95 {write_mean(summary, HD95, 2)} {unit}, ASSD {write_mean(summary, ASSD, 2)} {unit}"
     if undefined:
         described += f"; {undefined} undefined, as only one of truth and prediction shows the class"
     return described

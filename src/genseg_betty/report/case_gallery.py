@@ -6,7 +6,6 @@ from PIL.Image import Image
 
 from genseg_betty.report.elements import (
     build_element,
-    build_figure,
     build_heading,
     build_note,
     escape_text,
@@ -14,7 +13,7 @@ from genseg_betty.report.elements import (
 )
 from genseg_betty.report.groups import Group
 from genseg_betty.report.method_names import name_methods
-from genseg_betty.report.panels import LEGEND, embed_panel, find_side, read_panels
+from genseg_betty.report.panels import LEGEND, embed_panel, find_side, read_panels, show_panels
 from genseg_betty.report.record import Record, find_case_scores
 from genseg_betty.report.score_columns import ScoreColumn
 from genseg_betty.report.values import NONE
@@ -46,14 +45,11 @@ def show_own_cases(record: Record, test_set: str, side: int) -> str:
     scores = find_case_scores(record, test_set, DICE)
     shown = ""
     for case in _list_own(record.pictures.get(test_set, [])):
-        panels = ""
-        for name, picture in read_panels(record.path, test_set, case).items():
-            shown_panel = embed_panel(picture, side, f"{name} of {case.id}")
-            panels += build_element("span", shown_panel + build_element("small", name))
+        panels = read_panels(record.path, test_set, case)
         if panels:
             roles = " and ".join(role for role in OWN if role in case.roles)
             caption = f"{test_set}, {roles} case: {_name_case(case)}, Dice {format_score(scores.get(case.id))}"
-            shown += build_figure(caption, build_element("div", panels, "panels"))
+            shown += show_panels(panels, side, case.id, caption)
     return shown + build_note(LEGEND) if shown else ""
 
 

@@ -25,15 +25,15 @@ def describe_cases(record: Record, side: int) -> str:
         cases = record.cases[name]
         scored = [case for case in cases if case.get(DICE) is not None]
         if scored:
-            parts += _describe_test_set(name, scored)
+            parts += describe_test_set(name, scored)
             parts += show_own_cases(record, name, side)
         else:
             parts += build_note(f"{name}: no cases", "missing")
     return parts
 
 
-def _describe_test_set(name: str, cases: list[Case]) -> str:
-    """The spread of Dice beside the worst cases, and below them the classes."""
+def describe_test_set(name: str, cases: list[Case]) -> str:
+    """The spread of the Dice of some cases beside the worst of them, and below them the classes."""
     dice = [case[DICE] for case in cases]
     caption = f"{name}: cases by Dice, {len(cases)} in all"
     columns = build_figure(caption, draw_histogram(name, dice))

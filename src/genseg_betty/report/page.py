@@ -1,8 +1,6 @@
 """The report page: scores first, then pictures, then all that is behind them. Nothing is loaded from afar."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
 from genseg_betty.report.case_gallery import count_own_cases
@@ -11,21 +9,13 @@ from genseg_betty.report.contrasts import Contrast
 from genseg_betty.report.elements import build_element, build_heading, build_note, escape_text
 from genseg_betty.report.groups import Group
 from genseg_betty.report.lead import build_lead
+from genseg_betty.report.page_frame import frame_page
 from genseg_betty.report.panels import find_side
 from genseg_betty.report.record import Record, find_test_scores
 from genseg_betty.report.run_section import build_notices, build_run_section
 from genseg_betty.report.values import as_number
 from genseg_betty.report.wording import format_score
 from genseg_betty.run.names import DICE, JACCARD
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-PAGE = (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    "<title>{title} · GenSeg report</title><style>{style}</style></head>\n"
-    "<body>{body}{footer}</body></html>\n"
-)
 
 
 def build_page(records: Sequence[Record], groups: Sequence[Group], contrasts: Sequence[Contrast]) -> str:
@@ -34,15 +24,7 @@ def build_page(records: Sequence[Record], groups: Sequence[Group], contrasts: Se
         title, body = records[0].name, _build_single(records[0])
     else:
         title, body = f"{len(records)} Runs", build_comparison(records, groups, contrasts)
-    style = files("genseg_betty.report").joinpath("page.css")
-    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return PAGE.format(
-        policy=POLICY,
-        title=escape_text(title),
-        style=style.read_text(encoding="utf-8"),
-        body=body,
-        footer=build_note(f"GenSeg report, written {written}."),
-    )
+    return frame_page(title, body)
 
 
 def _build_single(record: Record) -> str:

@@ -1,13 +1,14 @@
 """The pictures of a test case on a page: image, truth, prediction, and where they differ. No model draws them anew."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from genseg_betty.report.elements import UNREADABLE, read_picture, tag_picture
+from genseg_betty.report.elements import UNREADABLE, build_element, build_figure, read_picture, tag_picture
 from genseg_betty.run.pictures import IMAGE, PANELS, PicturedCase, name_panel
 
 SIDES = {8: 1024, 32: 512, 128: 256}
@@ -72,6 +73,15 @@ def draw_error(truth: Indices, prediction: Indices) -> Image.Image:
     picture = Image.fromarray(error).convert("P")
     picture.putpalette([level for colour in COLOURS.values() for level in colour])
     return picture
+
+
+def show_panels(panels: Mapping[str, Image.Image], side: int, id: str, caption: str) -> str:
+    """The panels of a case side by side below a caption, each with its name; `side`: pixels of the longer side."""
+    shown = ""
+    for name, picture in panels.items():
+        embedded = embed_panel(picture, side, f"{name} of {id}")
+        shown += build_element("span", embedded + build_element("small", name))
+    return build_figure(caption, build_element("div", shown, "panels"))
 
 
 def embed_panel(picture: Image.Image, side: int, caption: str) -> str:

@@ -24,6 +24,7 @@ OWNED = (
     "results.json",
     "test-*.csv",
     "evaluate-*.csv",
+    "evaluate-*.html",
     "tracking.json",
     "report.html",
     "report.csv",

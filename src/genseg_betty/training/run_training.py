@@ -20,8 +20,8 @@ from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.faults import list_first
 from genseg_betty.files import file_label, is_full
 from genseg_betty.inference.case_pictures import keep_pictures
-from genseg_betty.inference.evaluate import score_cases
 from genseg_betty.inference.predictor import Predictor
+from genseg_betty.inference.scoring import score_cases
 from genseg_betty.joint_batch import ask_first, joined_processes, require_even_shares
 from genseg_betty.memory import reuse_freed
 from genseg_betty.ranks import is_first

@@ -22,9 +22,14 @@ Entry = tuple[str, Colour]  # of the legend: a class and its colour
 Place = tuple[int, int]  # pixels from the left, and line from 0
 
 
-def compose_sheet(title: str, summary: Sequence[str], legend: Sequence[Entry], tiles: Sequence[Tile]) -> Image.Image:
-    """The sheet of these tiles, row by row; `summary` are the lines beneath the title."""
-    columns = _count_columns(len(tiles))
+def compose_sheet(
+    title: str, summary: Sequence[str], legend: Sequence[Entry], tiles: Sequence[Tile], columns: int | None = None
+) -> Image.Image:
+    """The sheet of these tiles, row by row; `summary` are the lines beneath the title.
+
+    There are as many `columns`; None: as many as make it about as wide as high.
+    """
+    columns = columns or _count_columns(len(tiles))
     rows = -(-len(tiles) // columns)
     width = max(columns, LEAST_COLUMNS) * COLUMN
     text_width = width - GAP

@@ -86,7 +86,7 @@ def _draw_case(dataset: Dataset, case: Case, colours: Sequence[Colour]) -> Tile:
         mask = mask[index]
         size = f"{size}, slice {index + 1}"
     return Tile(
-        picture=_draw_picture(image, mask, eight_bit, colours),
+        picture=draw_picture(image, mask, eight_bit, colours),
         lines=(case.id, size, _describe_share(share)),
         share=share,
         id=case.id,
@@ -101,7 +101,7 @@ def choose_slice(mask: np.ndarray) -> int:
     return int(areas.argmax())
 
 
-def _draw_picture(image: np.ndarray, mask: np.ndarray, eight_bit: bool, colours: Sequence[Colour]) -> Image.Image:
+def draw_picture(image: np.ndarray, mask: np.ndarray, eight_bit: bool, colours: Sequence[Colour]) -> Image.Image:
     """The image [H, W, C] with the outlines of its mask [H, W], fitted into a square."""
     height, width = mask.shape
     scale = BOX / max(height, width)
