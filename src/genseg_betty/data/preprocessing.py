@@ -13,7 +13,7 @@ from genseg_betty.data.formats import Header
 from genseg_betty.data.formats.place import is_proper, orientation_of
 from genseg_betty.data.formats.turns import Turn, turn_to
 from genseg_betty.data.intensities import find_percentiles, match_channels, measure_images, sample_values
-from genseg_betty.data.resampling import resampled_size, resize
+from genseg_betty.data.resampling import list_parts, resampled_size, resize, resize_part
 from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.data.source.label_values import LabelValue
 from genseg_betty.errors import UserError
@@ -137,10 +137,12 @@ class Preprocessing:
 
     def restore(self, logits: Tensor, shape: Sequence[int]) -> np.ndarray:
         """Logits [num_outputs, *grid] -> int64 class indices of `shape`, linearly; > 0 or argmax."""
-        full = resize(logits.detach().float().cpu(), shape)
-        is_binary = len(full) == 1
-        indices = full[0] > 0 if is_binary else full.argmax(dim=0)
-        return indices.long().numpy()
+        planes = logits.detach().float().cpu()
+        indices = np.empty(shape, dtype=np.int64)
+        for start, stop in list_parts(len(planes), shape):
+            full = resize_part(planes, shape, start, stop)
+            indices[start:stop] = choose_classes(full).numpy()
+        return indices
 
     @property
     def colours(self) -> tuple[tuple[int, int, int], ...]:
@@ -169,6 +171,13 @@ class Preprocessing:
         """The inverse of `to_dict`."""
         converted = {key: _convert_sequences(value, list, tuple) for key, value in values.items()}
         return cls(**converted)
+
+
+def choose_classes(logits: Tensor) -> Tensor:
+    """Logits [num_outputs, *] -> class indices [*] int64; a single output is that of the second class."""
+    if len(logits) == 1:
+        return (logits[0] > 0).long()
+    return logits.argmax(dim=0)
 
 
 def image_size_of(value: Any) -> tuple[int, ...]:
