@@ -16,13 +16,14 @@ from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
 from genseg_betty.commands.judging import (
     make_checks,
     require_generator,
-    require_inputs,
     require_output_folder,
     require_pair_folders,
     require_runs,
 )
+from genseg_betty.commands.predict import PREDICT
 from genseg_betty.commands.report import REPORT
 from genseg_betty.commands.shared import (
+    DEVICES,
     RUN_HELP,
     Action,
     add_config_dir,
@@ -51,7 +52,6 @@ VERBS = {
     "sweep": "the trainings of a sweep: how far they are, or go on with those that are not finished",
     "completion": "a script by which bash, zsh or fish completes commands, options and keys",
 }
-DEVICES = ("auto", "cpu", "cuda")
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -72,14 +72,6 @@ def print_completions(words: Sequence[str], train: argparse.ArgumentParser) -> i
     candidates = complete_word(int(cursor), line, train, verbs)
     print("\n".join(candidates))
     return 0
-
-
-def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
-    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="image or folder of images")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the masks: PNG, same stem and size")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
-    add_trust(parser)
 
 
 def _add_generate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,20 +99,6 @@ def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     add_json(parser)
     add_config_dir(parser)
-
-
-def _predict_masks(options: argparse.Namespace) -> None:
-    make_checks(
-        lambda: require_runs([options.trained]),
-        lambda: require_inputs(options.paths),
-        lambda: require_output_folder(options.out),
-        lambda: require_card(options.device),
-    )
-    from genseg_betty.inference import predict_paths
-
-    written = predict_paths(options.trained, options.paths, options.out, options.device, trust=options.trust)
-    masks = count_things(written, "mask")
-    say(f"{masks} in {options.out}")
 
 
 def _generate_pairs(options: argparse.Namespace) -> None:
@@ -194,7 +172,7 @@ def _print_script(options: argparse.Namespace) -> None:
 
 _TABLES: dict[str, dict[str, Action]] = {"data": DATA_ACTIONS, "sweep": SWEEP_ACTIONS}
 _COMMANDS: dict[str, Action] = {
-    "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
+    "predict": PREDICT,
     "generate": ("Synthetic image-mask pairs from a Run's generator.", _add_generate_arguments, _generate_pairs),
     "evaluate": ("Score a Run on data that it was not trained on.", _add_evaluate_arguments, _evaluate_run),
     "report": REPORT,

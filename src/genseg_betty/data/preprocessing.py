@@ -141,7 +141,7 @@ class Preprocessing:
         indices = np.empty(shape, dtype=np.int64)
         for start, stop in list_parts(len(planes), shape):
             full = resize_part(planes, shape, start, stop)
-            indices[start:stop] = choose_classes(full).numpy()
+            indices[start:stop] = decide_classes(full).numpy()
         return indices
 
     @property
@@ -173,7 +173,7 @@ class Preprocessing:
         return cls(**converted)
 
 
-def choose_classes(logits: Tensor) -> Tensor:
+def decide_classes(logits: Tensor) -> Tensor:
     """Logits [num_outputs, *] -> class indices [*] int64; a single output is that of the second class."""
     if len(logits) == 1:
         return (logits[0] > 0).long()

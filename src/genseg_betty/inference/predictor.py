@@ -22,6 +22,7 @@ from genseg_betty.inference.prediction.windows import Windows
 from genseg_betty.inference.recorded import FLOAT_BYTES
 
 WHITE = 255  # of an 8-bit image
+OTHER_SCALE = "the image holds values"  # begins the warning of intensities that were not trained on
 WARNED_FROM = 5  # frames from a warning up to whoever calls a Predictor
 
 
@@ -144,7 +145,7 @@ class Predictor:
         has_fractions = high <= 1 and bool((values % 1 != 0).any())
         if low < 0 or high > WHITE or has_fractions:
             warnings.warn(
-                f"the image holds values from {low:g} to {high:g}, but this Run was trained on 8-bit images "
+                f"{OTHER_SCALE} from {low:g} to {high:g}, but this Run was trained on 8-bit images "
                 "and takes 0 for black and 255 for white: rescale the image for a sensible mask",
                 stacklevel=WARNED_FROM,
             )

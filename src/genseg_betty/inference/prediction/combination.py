@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genseg_betty.data.preprocessing import choose_classes
+from genseg_betty.data.preprocessing import decide_classes
 from genseg_betty.data.resampling import list_parts, resize_part
 
 EIGHT_BIT = 255
@@ -61,7 +61,7 @@ def combine_logits(
     for start, stop in list_parts(classes, shape):
         resized = [resize_part(logits, shape, start, stop) for logits in members]
         chances = _average_probabilities(resized)
-        labels = choose_classes(resized[0]) if len(resized) == 1 else chances.argmax(dim=0)
+        labels = decide_classes(resized[0]) if len(resized) == 1 else chances.argmax(dim=0)
         winning = chances.gather(0, labels[None]).flatten().double()
         flat = labels.flatten()
         counts += torch.bincount(flat, minlength=classes)

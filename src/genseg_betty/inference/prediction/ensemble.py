@@ -1,5 +1,7 @@
 """One or several trained Runs as one: they read the same image, and the mean of their probabilities decides."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from genseg_betty.inference.prediction.combination import Combined, combine_logi
 from genseg_betty.inference.predictor import Predictor
 
 HALF_BYTES = 2  # of float16
+ADDRESS = re.compile(r"0x[0-9a-f]+")  # in the printed form of a network, another one each time
 
 
 class Ensemble:
@@ -41,6 +44,18 @@ class Ensemble:
     def preprocessing(self) -> Preprocessing:
         """That of the first Run, whose classes and label values are those of all."""
         return self.predictors[0].preprocessing
+
+    def compute_digest(self) -> str:
+        """SHA-256 of what decides about masks: networks, weights, preprocessing and flips."""
+        digest = hashlib.sha256(f"flips {self.flips}".encode())
+        for predictor in self.predictors:
+            network = predictor.network
+            layers = ADDRESS.sub("", repr(network))
+            digest.update(f"{predictor.preprocessing.to_dict()} {layers}".encode())
+            for name, values in network.state_dict().items():
+                digest.update(name.encode())
+                digest.update(values.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def predict_file(
         self, path: Path, probabilities: bool = False, uncertainty: bool = False

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genseg_betty.backbones.sliding import slide
-from genseg_betty.device import free_memory
+from genseg_betty.device import free_memory, is_out_of_memory
 from genseg_betty.errors import UserError
 
 LARGEST_BATCH = 4  # windows on a GPU; more make it no faster
@@ -48,7 +48,9 @@ class Windows:
             try:
                 logits = slide(self.network, image.to(place), self.window, self.batch_size, self.device)
                 return logits.float().to(CPU)
-            except (MemoryError, torch.OutOfMemoryError) as error:
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 fault = error
             # The failed attempt has been left, so that its tensors are free by now.
             if self.batch_size > 1:
