@@ -124,7 +124,7 @@ def test_results_tell_of_each_image(bright_run: Run, tmp_path: Path) -> None:
     assert good.classes["foreground"].unit == "pixels"
     assert bad.mask is None
     assert bad.failure
-    again, _ = predict_images(bright_run.path, [tmp_path / "in"], tmp_path / "out", overlay=True)
+    again, _ = predict_images([bright_run], str(tmp_path / "in"), tmp_path / "out", overlay=True)
     assert again == replace(good, kept=True)
 
 
@@ -262,6 +262,15 @@ def test_rows_of_other_masks_stay_as_long_as_these(bright_run: Run, tmp_path: Pa
     (out / "a.png").unlink()
     predict_paths(bright_run.path, [tmp_path / "b.png"], out)
     assert [row["case"] for row in rows(out)] == ["b", "c"]
+
+
+def test_an_edited_table_makes_masks_again(bright_run: Run, tmp_path: Path) -> None:
+    image, out = save(tmp_path / "x.png"), tmp_path / "out"
+    (first,) = predict_images(bright_run, image, out)
+    text = (out / "predict.csv").read_text()
+    (out / "predict.csv").write_text(text.replace(",pixels,", ",pixels,much "))
+    assert predict_images(bright_run, image, out)[0].kept is False
+    assert predict_images(bright_run, image, out) == [replace(first, kept=True, seconds=pytest.approx(0, abs=99))]
 
 
 def test_a_foreign_table_is_not_replaced(bright_run: Run, tmp_path: Path) -> None:

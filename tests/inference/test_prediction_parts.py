@@ -11,6 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from genseg_betty.backbones.sliding import slide
+from genseg_betty.data import preprocessing as preprocessing_module
+from genseg_betty.data import resampling
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.data.resampling import list_parts, resize, resize_part
 from genseg_betty.device import is_out_of_memory
@@ -35,6 +37,27 @@ def test_parts_make_the_whole(grid: tuple[int, ...], size: tuple[int, ...], most
     joined = torch.cat(parts, dim=1)
     torch.testing.assert_close(joined, resize(planes, size), rtol=0, atol=1e-5)
     assert len(parts) > 1 or torch.equal(joined, resize(planes, size))
+
+
+@pytest.mark.parametrize("shape", [(97, 33, 3), (9, 33, 4), (50, 20, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("intensity", [(0.0, 255.0), None])
+def test_a_large_image_is_read_in_parts(
+    shape: tuple[int, ...], channels: int, intensity: tuple[float, float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = Preprocessing((16, 20), channels, intensity, ("background", "lung"), (0, 1))
+    image = np.random.default_rng(4).integers(0, 256, shape).astype(np.float32)
+    whole = reading.image(image)
+    monkeypatch.setattr(preprocessing_module, "LARGE", 1)
+    monkeypatch.setattr(resampling, "PART", 300)
+    torch.testing.assert_close(reading.image(image), whole, rtol=0, atol=1e-6)
+
+
+def test_a_large_mask_is_restored_in_parts(bright: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (300, 200)).astype(np.float32)
+    whole = bright(image)
+    monkeypatch.setattr(preprocessing_module, "list_parts", lambda channels, size: list_parts(channels, size, 1000))
+    assert (bright(image) != whole).mean() < 1e-3
 
 
 @pytest.mark.parametrize("outputs", [1, 4])

@@ -1,5 +1,6 @@
 """From a file's intensities to the network's and back; fixed on the training images and kept in the Run."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,8 +13,8 @@ from torch import Tensor
 from genseg_betty.data.formats import Header
 from genseg_betty.data.formats.place import is_proper, orientation_of
 from genseg_betty.data.formats.turns import Turn, turn_to
-from genseg_betty.data.intensities import find_percentiles, match_channels, measure_images, sample_values
-from genseg_betty.data.resampling import list_parts, resampled_size, resize, resize_part
+from genseg_betty.data.intensities import find_percentiles, match_channels, measure_images, sample_values, take_pixels
+from genseg_betty.data.resampling import LARGE, list_parts, resampled_size, resize, resize_large, resize_part
 from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.data.source.label_values import LabelValue
 from genseg_betty.errors import UserError
@@ -115,12 +116,24 @@ class Preprocessing:
         [H, W] or [H, W, C], of volumes [D, H, W] or [D, H, W, C]; `spacing` is theirs in mm. C may be 1, 3, or 2 and 4
         with alpha, which is dropped; gray is repeated, colour becomes luma.
         """
-        pixels = _take_pixels(array, self.spatial_dims)
-        pixels = match_channels(pixels, self.channels)
-        low, high = self.intensity or find_percentiles([sample_values(pixels.numpy())])
-        pixels = ((pixels - low) / (high - low) * 2 - 1).clamp(-1, 1)
-        grid = self.grid(pixels.shape[1:], spacing)
-        return resize(pixels, grid).clamp(-1, 1)
+        pixels = take_pixels(array, self.spatial_dims)
+        window = self.intensity
+        if window is None:
+            window = find_percentiles([sample_values(match_channels(pixels, self.channels).numpy())])
+        sides = pixels.shape[:-1]
+        grid = self.grid(sides, spacing)
+        if self.channels * math.prod(sides) <= LARGE:
+            return resize(self._rescale(pixels, window), grid).clamp(-1, 1)
+
+        # Of a large image no more than a part is there as the network's channels at a time.
+        planes = (self.channels, *sides)
+        return resize_large(lambda first, last: self._rescale(pixels[first:last], window), planes, grid).clamp(-1, 1)
+
+    def _rescale(self, pixels: Tensor, window: tuple[float, float]) -> Tensor:
+        """Intensities [*, C] as [channels, *] in [-1, 1]; those of the window's ends become -1 and 1."""
+        low, high = window
+        planes = match_channels(pixels, self.channels)
+        return ((planes - low) / (high - low) * 2 - 1).clamp(-1, 1)
 
     def mask(self, labels: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
         """Class indices [H, W] or [D, H, W] -> [*grid] int64: the class that covers most of each new pixel's area.
@@ -217,22 +230,6 @@ def _require_affine(affine: np.ndarray) -> None:
             f"the affine is {np.shape(affine)} {numbers}; expected [4, 4] finite numbers whose "
             "axes span space, as nibabel's image.affine"
         )
-
-
-def _take_pixels(array: np.ndarray, dims: int) -> Tensor:
-    """An image or volume as float32 with its channels last. Raises UserError for what is none."""
-    pixels = torch.from_numpy(np.array(array, dtype=np.float32))
-    if pixels.ndim == dims:
-        pixels = pixels[..., None]
-    has_axes = pixels.ndim == dims + 1 and 0 not in pixels.shape
-    if not has_axes or pixels.shape[-1] not in (1, 2, 3, 4):
-        kind, expected = "a volume", "[D, H, W], [D, H, W, 1] or [D, H, W, 3]"
-        if dims == 2:
-            kind, expected = "an image", "[H, W], [H, W, 1] or [H, W, 3]"
-        raise UserError(f"found {kind} of shape {array.shape}; expected {expected}")
-    if not torch.isfinite(pixels).all():
-        raise UserError("the image holds NaN or infinite intensities; expected finite numbers")
-    return pixels
 
 
 def _convert_sequences(value: Any, old: type[list] | type[tuple], new: Callable[[Iterable[Any]], Any]) -> Any:

@@ -1,12 +1,13 @@
 """Images and volumes on another grid."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LARGE = 2**27  # values from which an image is brought to the network's size a part at a time
 PART = 2**25  # values of the largest part of an image that is resized at once: 128 MiB as float32
 
 
@@ -60,10 +61,27 @@ def resize_part(planes: Tensor, size: Sequence[int], start: int, stop: int) -> T
     """
     if (start, stop) == (0, size[0]):
         return resize(planes, size)
-    first, weights = _weigh_sources(planes.shape[1], size[0], start, stop)
+    return _resize_rows(lambda first, last: planes[:, first:last], planes.shape[1], size, start, stop)
+
+
+def resize_large(take: Callable[[int, int], Tensor], shape: Sequence[int], size: Sequence[int]) -> Tensor:
+    """As `resize`, of planes [C, *] of `shape` that are not there as a whole: `take(first, last)` makes rows of them.
+
+    About PART of their values are there at a time.
+    """
+    rows = max(1, size[0] * PART // math.prod(shape))
+    parts = []
+    for start in range(0, size[0], rows):
+        stop = min(start + rows, size[0])
+        parts.append(_resize_rows(take, shape[1], size, start, stop))
+    return torch.cat(parts, dim=1)
+
+
+def _resize_rows(take: Callable[[int, int], Tensor], count: int, size: Sequence[int], start: int, stop: int) -> Tensor:
+    """Rows `start` to `stop` of the resized planes, which have `count` rows before."""
+    first, weights = _weigh_sources(count, size[0], start, stop)
     last = first + weights.shape[1]
-    sources = planes[:, first:last]
-    across = resize(sources, (last - first, *size[1:]))
+    across = resize(take(first, last), (last - first, *size[1:]))
     mixed = torch.tensordot(weights, across, dims=([1], [1]))  # [stop - start, C, *]
     return mixed.movedim(1, 0)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from genseg_betty.data.formats import Header, write_mask, write_volume
+from genseg_betty.data.formats import Header, content_digest, write_mask, write_volume
 from genseg_betty.data.formats.place import orientation_of
 from genseg_betty.data.places import note_of_turned
 from genseg_betty.device import is_out_of_memory
@@ -31,15 +31,17 @@ from genseg_betty.inference.prediction.table import PredictionTable, Row, digest
 from genseg_betty.inference.prediction_jobs import Job, note_of_files_beside_slices, notes_of_earlier_files, plan_jobs
 from genseg_betty.inference.saved_networks import load
 from genseg_betty.progress import Progress
+from genseg_betty.run import Run
 from genseg_betty.terminal import print_notes
 
+AnyRun = Run | Path | str
 PHASE = "predict"
 NO_MEMORY = "it does not fit into the memory that is left: scale it down, crop it, or use a larger machine"
 
 
 def predict_images(
-    run: Path | str | Sequence[Path | str],
-    paths: Sequence[Path | str],
+    run: AnyRun | Sequence[AnyRun],
+    paths: Path | str | Sequence[Path | str],
     out: Path | str,
     *,
     device: str = "auto",
@@ -58,7 +60,7 @@ def predict_images(
     never are, nothing is written outside `out`, and each file is there as a whole or not at all.
 
     Args:
-        run: directory of a Run; of several the mean of their probabilities decides.
+        run: a Run or its directory; of several the mean of their probabilities decides.
         paths: image files, and folders that are searched with their subfolders.
         device: auto, cpu or cuda.
         trust: that of `load`, for all Runs.
@@ -73,14 +75,15 @@ def predict_images(
     ensemble = _load_runs(run, device, trust, tta)
     volumes = ensemble.preprocessing.spatial_dims == 3
     endings = {name: ending for name, ending in choose_endings(volumes).items() if asked[name]}
-    jobs = plan_jobs([Path(path) for path in paths], out, volumes, endings)
+    inputs = [paths] if isinstance(paths, Path | str) else paths
+    jobs = plan_jobs([Path(path) for path in inputs], out, volumes, endings)
     remove_leftovers([out, *(file.parent for job in jobs for file in job.files.values())])
     work = _Work(out, ensemble, jobs, PredictionTable(out), _digest_options(ensemble, endings))
     return work.predict_all()
 
 
 def predict_paths(
-    run: Path | str | Sequence[Path | str],
+    run: AnyRun | Sequence[AnyRun],
     paths: list[Path],
     out: Path,
     device: str = "auto",
@@ -101,12 +104,13 @@ def predict_paths(
     return written
 
 
-def _load_runs(run: Path | str | Sequence[Path | str], device: str, trust: bool, tta: bool) -> Ensemble:
-    runs = [run] if isinstance(run, Path | str) else list(run)
-    if not runs:
+def _load_runs(run: AnyRun | Sequence[AnyRun], device: str, trust: bool, tta: bool) -> Ensemble:
+    named = [run] if isinstance(run, AnyRun) else list(run)
+    if not named:
         raise UserError("Nothing was predicted: no Run was named")
-    predictors = [load(path, device, trust) for path in runs]
-    return Ensemble(predictors, [str(path) for path in runs], flips=tta)
+    places = [one.path if isinstance(one, Run) else one for one in named]
+    predictors = [load(place, device, trust) for place in places]
+    return Ensemble(predictors, [str(place) for place in places], flips=tta)
 
 
 def _digest_options(ensemble: Ensemble, endings: dict[str, str]) -> str:
@@ -155,9 +159,11 @@ class _Work:
         kept = {}
         for job in self.jobs:
             rows = self.table.find_rows(job.case)
-            record = rows[0]["record"] if rows else ""
-            if record and record == digest_files(self.key, job.image, job.files):
-                kept[job.case] = self._read_result(job, rows, kept=True)
+            if not rows or not job.mask.exists():
+                continue
+            with suppress(OSError, UserError, ValueError):  # what cannot be read, or read back, is made again
+                if rows[0]["record"] == digest_files(self.key, content_digest(job.image), job.files):
+                    kept[job.case] = self._read_result(job, rows, kept=True)
         return kept
 
     def _predict_job(self, job: Job, orientations: list[str | None], doubts: list[tuple[str, str]]) -> PredictedImage:
@@ -189,6 +195,7 @@ class _Work:
         """Predict one image and write its files, the mask last; returns its header and its rows of the table."""
         preprocessing = self.ensemble.preprocessing
         asked = job.extras
+        content = content_digest(job.image)  # before it is read: an image that changes meanwhile is predicted again
         header, image, combined = self.ensemble.predict_file(job.image, PROBABILITIES in asked, UNCERTAINTY in asked)
         write_extras(asked, job.image, image, header.spacing, combined)
         values = preprocessing.to_file_values(combined.labels)
@@ -201,7 +208,7 @@ class _Work:
         mask = job.mask.relative_to(self.out).as_posix()
         seconds = time.monotonic() - start
         rows = make_rows(job.case, mask, preprocessing.classes, header, combined, seconds)
-        record = digest_files(self.key, job.image, job.files)
+        record = digest_files(self.key, content, job.files)
         return header, self.table.replace_rows(job.case, [{**row, "record": record} for row in rows])
 
     def _read_result(self, job: Job, rows: list[Row], kept: bool = False) -> PredictedImage:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from genseg_betty.data.inspect.tiles import choose_slice, make_pixels
 from genseg_betty.data.intensities import is_eight_bit
@@ -16,8 +16,8 @@ SLICES = 9
 COLUMNS = 3
 GAP = 4
 FILL = 0.3  # of a class's colour inside its outline
-THICK = 512  # pixels of the shorter side from which outlines are two pixels wide
-INK = (255, 255, 255)
+THICK = 200  # pixels of the shorter side from which outlines are two pixels wide and lie in a dark line
+INK, CASING = (255, 255, 255), (0, 0, 0)
 Colour = tuple[int, int, int]
 
 
@@ -59,7 +59,9 @@ def _draw_slices(
         picture = Image.fromarray(slice_pixels).resize(size, Image.Resampling.BICUBIC)
         mask = Image.fromarray(labels[index].astype(np.int32)).resize(size, Image.Resampling.NEAREST)
         cell = Image.fromarray(_paint_classes(np.array(picture), np.asarray(mask), colours))
-        ImageDraw.Draw(cell).text((3, 2), f"{index + 1}", fill=INK, font=ImageFont.load_default())
+        ImageDraw.Draw(cell).text(
+            (3, 2), f"{index + 1}", fill=INK, font=ImageFont.load_default(), stroke_width=1, stroke_fill=CASING
+        )
         cells.append(cell)
     return _lay_cells(cells, size)
 
@@ -100,7 +102,11 @@ def _lay_cells(cells: Sequence[Image.Image], size: tuple[int, int]) -> Image.Ima
 def _paint_classes(pixels: np.ndarray, labels: np.ndarray, colours: Sequence[Colour]) -> np.ndarray:
     """Pixels uint8 [H, W, 3] with each class of labels [H, W] filled faintly and outlined along its inner border."""
     painted = pixels.copy()
-    wide = 2 if min(labels.shape) >= THICK else 1
+    is_large = min(labels.shape) >= THICK
+    wide = 2 if is_large else 1
+    if is_large:
+        covered = labels > 0
+        painted[binary_dilation(covered) & ~covered] = CASING
     for index, colour in enumerate(colours, start=1):
         region = labels == index
         if not region.any():

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genseg_betty.data.formats import content_digest
 from genseg_betty.errors import UserError
 from genseg_betty.files import atomic_write, bounded_read, file_sha256
 from genseg_betty.run.tables import encode_table
@@ -72,13 +71,10 @@ class PredictionTable:
         atomic_write(self.path, encode_table(rows, COLUMNS), sync=False)
 
 
-def digest_files(key: str, image: Path, files: Mapping[str, Path]) -> str | None:
-    """The record of an image: of `key`, its content and the files made of it; None where one of them is not there."""
-    try:
-        parts = [key, content_digest(image).hex()]
-        parts += [f"{name} {file_sha256(file)}" for name, file in sorted(files.items())]
-    except (OSError, UserError):
-        return None
+def digest_files(key: str, content: bytes, files: Mapping[str, Path]) -> str:
+    """The record of an image: of `key`, the digest of its content and the files made of it. Raises OSError."""
+    parts = [key, content.hex()]
+    parts += [f"{name} {file_sha256(file)}" for name, file in sorted(files.items())]
     text = "\n".join(parts)
     return hashlib.sha256(text.encode()).hexdigest()[:RECORD_DIGITS]
 
