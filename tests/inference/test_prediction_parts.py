@@ -48,7 +48,7 @@ def test_a_large_image_is_read_in_parts(
     reading = Preprocessing((16, 20), channels, intensity, ("background", "lung"), (0, 1))
     image = np.random.default_rng(4).integers(0, 256, shape).astype(np.float32)
     whole = reading.image(image)
-    monkeypatch.setattr(preprocessing_module, "LARGE", 1)
+    monkeypatch.setattr(resampling, "LARGE", 1)
     monkeypatch.setattr(resampling, "PART", 300)
     torch.testing.assert_close(reading.image(image), whole, rtol=0, atol=1e-6)
 

@@ -95,3 +95,10 @@ def take_pixels(array: np.ndarray, dims: int) -> Tensor:
     if not torch.isfinite(pixels).all():
         raise UserError("the image holds NaN or infinite intensities; expected finite numbers")
     return pixels
+
+
+def normalise_pixels(pixels: Tensor, channels: int, window: tuple[float, float]) -> Tensor:
+    """Intensities [*, C] as [channels, *] in [-1, 1]; those of the window's ends become -1 and 1."""
+    low, high = window
+    planes = match_channels(pixels, channels)
+    return ((planes - low) / (high - low) * 2 - 1).clamp(-1, 1)

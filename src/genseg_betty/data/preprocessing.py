@@ -1,8 +1,8 @@
 """From a file's intensities to the network's and back; fixed on the training images and kept in the Run."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +13,15 @@ from torch import Tensor
 from genseg_betty.data.formats import Header
 from genseg_betty.data.formats.place import is_proper, orientation_of
 from genseg_betty.data.formats.turns import Turn, turn_to
-from genseg_betty.data.intensities import find_percentiles, match_channels, measure_images, sample_values, take_pixels
-from genseg_betty.data.resampling import LARGE, list_parts, resampled_size, resize, resize_large, resize_part
+from genseg_betty.data.intensities import (
+    find_percentiles,
+    match_channels,
+    measure_images,
+    normalise_pixels,
+    sample_values,
+    take_pixels,
+)
+from genseg_betty.data.resampling import list_parts, resampled_size, resize, resize_part, resize_rows
 from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.data.source.label_values import LabelValue
 from genseg_betty.errors import UserError
@@ -117,23 +124,10 @@ class Preprocessing:
         with alpha, which is dropped; gray is repeated, colour becomes luma.
         """
         pixels = take_pixels(array, self.spatial_dims)
-        window = self.intensity
-        if window is None:
-            window = find_percentiles([sample_values(match_channels(pixels, self.channels).numpy())])
+        window = self.intensity or find_percentiles([sample_values(match_channels(pixels, self.channels).numpy())])
         sides = pixels.shape[:-1]
-        grid = self.grid(sides, spacing)
-        if self.channels * math.prod(sides) <= LARGE:
-            return resize(self._rescale(pixels, window), grid).clamp(-1, 1)
-
-        # Of a large image no more than a part is there as the network's channels at a time.
-        planes = (self.channels, *sides)
-        return resize_large(lambda first, last: self._rescale(pixels[first:last], window), planes, grid).clamp(-1, 1)
-
-    def _rescale(self, pixels: Tensor, window: tuple[float, float]) -> Tensor:
-        """Intensities [*, C] as [channels, *] in [-1, 1]; those of the window's ends become -1 and 1."""
-        low, high = window
-        planes = match_channels(pixels, self.channels)
-        return ((planes - low) / (high - low) * 2 - 1).clamp(-1, 1)
+        take = partial(_normalise_rows, pixels, self.channels, window)
+        return resize_rows(take, (self.channels, *sides), self.grid(sides, spacing)).clamp(-1, 1)
 
     def mask(self, labels: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
         """Class indices [H, W] or [D, H, W] -> [*grid] int64: the class that covers most of each new pixel's area.
@@ -230,6 +224,10 @@ def _require_affine(affine: np.ndarray) -> None:
             f"the affine is {np.shape(affine)} {numbers}; expected [4, 4] finite numbers whose "
             "axes span space, as nibabel's image.affine"
         )
+
+
+def _normalise_rows(pixels: Tensor, channels: int, window: tuple[float, float], first: int, last: int) -> Tensor:
+    return normalise_pixels(pixels[first:last], channels, window)
 
 
 def _convert_sequences(value: Any, old: type[list] | type[tuple], new: Callable[[Iterable[Any]], Any]) -> Any:

@@ -61,23 +61,25 @@ def resize_part(planes: Tensor, size: Sequence[int], start: int, stop: int) -> T
     """
     if (start, stop) == (0, size[0]):
         return resize(planes, size)
-    return _resize_rows(lambda first, last: planes[:, first:last], planes.shape[1], size, start, stop)
+    return _mix_rows(lambda first, last: planes[:, first:last], planes.shape[1], size, start, stop)
 
 
-def resize_large(take: Callable[[int, int], Tensor], shape: Sequence[int], size: Sequence[int]) -> Tensor:
-    """As `resize`, of planes [C, *] of `shape` that are not there as a whole: `take(first, last)` makes rows of them.
+def resize_rows(take: Callable[[int, int], Tensor], shape: Sequence[int], size: Sequence[int]) -> Tensor:
+    """As `resize`, of planes [C, *] of `shape` that `take(first, last)` makes some rows, or slices, of at a time.
 
-    About PART of their values are there at a time.
+    All at once up to LARGE values; above that about PART of them are there at a time, and it is equal but for rounding.
     """
+    if math.prod(shape) <= LARGE:
+        return resize(take(0, shape[1]), size)
     rows = max(1, size[0] * PART // math.prod(shape))
     parts = []
     for start in range(0, size[0], rows):
         stop = min(start + rows, size[0])
-        parts.append(_resize_rows(take, shape[1], size, start, stop))
+        parts.append(_mix_rows(take, shape[1], size, start, stop))
     return torch.cat(parts, dim=1)
 
 
-def _resize_rows(take: Callable[[int, int], Tensor], count: int, size: Sequence[int], start: int, stop: int) -> Tensor:
+def _mix_rows(take: Callable[[int, int], Tensor], count: int, size: Sequence[int], start: int, stop: int) -> Tensor:
     """Rows `start` to `stop` of the resized planes, which have `count` rows before."""
     first, weights = _weigh_sources(count, size[0], start, stop)
     last = first + weights.shape[1]

@@ -53,17 +53,15 @@ def predict_images(
 ) -> list[PredictedImage]:
     """Predict image files and folders with one Run, or with several at once; returns what became of each image.
 
-    A mask has the stem and the size of its image. Images (turned upright as their EXIF tag says) become PNG with a
-    palette whose indices are the label values of the training files, gray where these need 16 bits. Volumes become
-    NIfTI on the voxels of the input and in its place, whichever way they are stored. out/predict.csv has a row for each
+    A mask has the stem and the size of its image (turned upright as its EXIF tag says) and the label values of the
+    training files: a PNG with a palette, of volumes NIfTI in the place of the input. out/predict.csv has a row for each
     image and class. Masks of an earlier call are kept if Runs, options and image are the same, else replaced; inputs
     never are, nothing is written outside `out`, and each file is there as a whole or not at all.
 
     Args:
         run: a Run or its directory; of several the mean of their probabilities decides.
         paths: image files, and folders that are searched with their subfolders.
-        device: auto, cpu or cuda.
-        trust: that of `load`, for all Runs.
+        device, trust: those of `load`, for all Runs.
         tta: average over the mirror images of each image too (4 of an image, 8 of a volume).
         overlay, probabilities, uncertainty: whether the files of `prediction.case_files` are written beside the masks.
 
