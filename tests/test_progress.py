@@ -61,6 +61,17 @@ def test_plain_lines_come_every_ten_seconds_and_at_phase_ends(
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_step_may_have_a_name(off_terminal: tuple[io.StringIO, Clock, Callable[..., Progress]]) -> None:
+    stream, clock, _ = off_terminal
+    with Progress({"predict": 9}, stream=stream, clock=clock, unit="image") as progress:
+        for step, seconds in enumerate((0.0, 20.0, 0.5), start=0):
+            clock.now += seconds
+            progress.step("predict", step, {})
+        clock.now += 20.0
+        progress.step("predict", 3, {})
+    assert "predict 1/9  20.0 s/image  2:40 left" in stream.getvalue()
+
+
 def test_skipped_steps_are_told(off_terminal: tuple[io.StringIO, Clock, Callable[..., Progress]]) -> None:
     stream, _, make = off_terminal
     with make({"joint": 2}) as progress:

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import genseg_betty
 from genseg_betty.cli import main
@@ -55,9 +56,15 @@ def test_an_error_about_a_strangers_file_prints_harmless(tmp_path: Path, capsys:
     assert r"run\x1b[8m" in printed.err
 
 
-def test_what_pydicom_says_of_each_slice_is_left_out() -> None:
+def test_what_pydicom_says_of_each_slice_and_pillow_of_large_pictures_is_left_out() -> None:
     with warnings.catch_warnings(record=True) as found, harmless_warnings():
         warnings.warn_explicit("Unknown encoding", UserWarning, "charset.py", 1, module="pydicom.charset")
+        warnings.warn_explicit(
+            "Image size (9 pixels) exceeds limit of 8 pixels, could be decompression bomb DOS attack.",
+            Image.DecompressionBombWarning,
+            "Image.py",
+            1,
+        )
         warnings.warn_explicit("all else", UserWarning, "other.py", 1, module="other")
     assert [str(warning.message) for warning in found] == ["all else"]
 

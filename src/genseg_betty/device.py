@@ -111,3 +111,10 @@ def _read_container_memory() -> float:
         most = float((group / "memory.max").read_text())
         return most - float((group / "memory.current").read_text())
     return math.inf
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: of a GPU, of NumPy, or of PyTorch in main memory, which has no type of error for it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -39,6 +39,7 @@ class Progress:
         totals: steps of each phase, in their order.
         done: steps of each phase done before (a continued Run).
         stream: where to draw; stderr unless given. A bar if it is a terminal.
+        unit: what a step is called in the speed.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Progress:
         done: Mapping[str, int] | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        unit: str = "step",
     ) -> None:
         done = done or {}
         self._totals: dict[str, int] = {}
@@ -56,6 +58,7 @@ class Progress:
                 self._totals[phase] = total
                 self._done[phase] = done.get(phase, 0)
         self._clock = clock
+        self._unit = unit
 
         # A terminal gets a bar that is drawn anew; any other stream gets lines.
         stream = stream or sys.stderr
@@ -168,7 +171,7 @@ class Progress:
         if last <= first or end <= start:
             return "…"
         rate = (last - first) / (end - start)
-        speed = _write_speed(rate)
+        speed = _write_speed(rate, self._unit)
         steps_left = self._totals[self._phase] - self._done[self._phase]
         if steps_left <= 0:
             return speed
@@ -176,10 +179,10 @@ class Progress:
         return f"{speed}  {duration} left"
 
 
-def _write_speed(rate: float) -> str:
+def _write_speed(rate: float, unit: str) -> str:
     if rate >= 1:
-        return f"{rate:.1f} steps/s"
-    return f"{1 / rate:.1f} s/step"
+        return f"{rate:.1f} {unit}s/s"
+    return f"{1 / rate:.1f} s/{unit}"
 
 
 def write_duration(seconds: float) -> str:

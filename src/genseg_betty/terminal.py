@@ -56,7 +56,8 @@ def print_notes(notes: Iterable[object]) -> None:
 def harmless_warnings() -> Iterator[None]:
     """Show the warnings of a block as harmless text; our own, which are meant for users, without a line of code.
 
-    Those of pydicom are left out: they come once for each slice, and our readers refuse what cannot be read rightly.
+    Those of pydicom are left out: they come once for each slice, and our readers refuse what cannot be read rightly. So
+    is Pillow's of large pictures: our readers bound them.
     """
     usual = warnings.formatwarning
     ours = str(Path(__file__).parent)
@@ -72,6 +73,7 @@ def harmless_warnings() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pydicom")
+            warnings.filterwarnings("ignore", "Image size .* could be decompression bomb")
             yield
     finally:
         warnings.formatwarning = usual

@@ -255,6 +255,19 @@ def test_predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("places")
+def test_predict_with_several_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    inference = stand_in(monkeypatch, "genseg_betty.inference", "predict_paths", answer=[])
+    words = ["--run", "a", "--run", "b", "--tta", "--overlay", "--probabilities", "--uncertainty"]
+    assert status_of("predict", "run", "a.png", "--out", "m", *words) == 0
+    arguments = ([Path("run"), Path("a"), Path("b")], [Path("a.png")], Path("m"), "auto")
+    chosen = dict.fromkeys(["tta", "overlay", "probabilities", "uncertainty"], True)
+    assert inference.calls == [("predict_paths", arguments, {"trust": False, **chosen})]
+    assert capsys.readouterr().out == "0 masks in m\n"
+    assert status_of("predict", "run", "a.png", "--out", "m", "--run", "i", "--run", "nowhere") == 1
+    assert "there is no Run in" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("places")
 def test_generate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     made = SimpleNamespace(
         kept=[1, 2, 3], asked=3, table=Path("pairs/pairs.csv"), sheet=None, is_complete=True, describe=list

@@ -85,7 +85,7 @@ def test_folders_keep_their_structure(bright_run: Run, tmp_path: Path) -> None:
     (images / "notes.txt").write_text("no image")
     single = save(tmp_path / "single.png")
     written = predict_paths(bright_run.path, [images, single, single, images], out)
-    assert files(out) == {"x.png", "north/x.png", "north/deep/y.png", "single.png"}
+    assert files(out) == {"x.png", "north/x.png", "north/deep/y.png", "single.png", "predict.csv"}
     assert len(written) == 4
 
 
@@ -143,10 +143,10 @@ def test_an_output_folder_inside_the_input_is_not_read(bright_run: Run, tmp_path
     save(images / "x.png")
     for _ in range(2):
         predict_paths(bright_run.path, [images], images / "masks")
-    assert files(images) == {"x.png", "masks/x.png"}
+    assert files(images) == {"x.png", "masks/x.png", "masks/predict.csv"}
 
 
-def test_masks_of_an_earlier_call_are_made_again_and_others_are_named(
+def test_masks_of_an_earlier_call_are_kept_unless_they_were_changed_and_others_are_named(
     bright_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
@@ -159,7 +159,8 @@ def test_masks_of_an_earlier_call_are_made_again_and_others_are_named(
     save(out / "north" / "z.png")
     predict_paths(bright_run.path, [images], out)
     told = capsys.readouterr().err
-    assert f"note: 2 of 3 masks are in {out} already and are made again\n" in told
+    assert f"note: 1 of 3 masks are in {out} already, made of the same images, and are kept\n" in told
+    assert f"note: 1 of 3 masks are in {out} already and are made again\n" in told
     assert f"note: {out} keeps files that are no masks of this call: north/z.png\n" in told
     with Image.open(out / "x.png") as mask:
         assert mask.size == (48, 40)
@@ -180,7 +181,7 @@ def test_a_full_disk_ends_the_work_at_the_first_mask_that_does_not_fit(
     monkeypatch.setattr(predict, "write_mask", fill)
     with pytest.raises(UserError, match=r"out \(No space left on device\): 1 of 3 are there, each of them whole"):
         predict_paths(bright_run.path, [tmp_path / "images"], tmp_path / "out")
-    assert files(tmp_path / "out") == {"a.png"}
+    assert files(tmp_path / "out") == {"a.png", "predict.csv"}
 
 
 def test_all_refusals_come_at_once_and_before_any_work(bright_run: Run, tmp_path: Path) -> None:
@@ -250,7 +251,7 @@ def test_unreadable_images_stop_no_other(bright_run: Run, tmp_path: Path) -> Non
     assert f"2 of 4 images failed; the other 2 masks are in {out}" in message
     assert str(images / "b.png") in message
     assert str(images / "d.png") in message
-    assert files(out) == {"a.png", "c.png"}
+    assert files(out) == {"a.png", "c.png", "predict.csv"}
 
 
 def test_failures_of_one_kind_are_one_line(bright_run: Run, tmp_path: Path) -> None:

@@ -6,32 +6,16 @@ once.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from genseg_betty.commands.data import ACTIONS as DATA_ACTIONS
 from genseg_betty.commands.evaluate import EVALUATE
 from genseg_betty.commands.export import EXPORT
 from genseg_betty.commands.generate import GENERATE
-from genseg_betty.commands.judging import (
-    make_checks,
-    require_inputs,
-    require_output_folder,
-    require_runs,
-)
+from genseg_betty.commands.predict import PREDICT
 from genseg_betty.commands.report import REPORT
-from genseg_betty.commands.shared import (
-    DEVICES,
-    RUN_HELP,
-    Action,
-    add_trust,
-    choose_action,
-    count_things,
-    run_action,
-)
+from genseg_betty.commands.shared import Action, choose_action, run_action
 from genseg_betty.commands.sweep import ACTIONS as SWEEP_ACTIONS
 from genseg_betty.commands.sweep import add_runs_arguments, add_search_arguments, list_runs, search_values
-from genseg_betty.config.machine import require_card
-from genseg_betty.terminal import say
 
 VERBS = {
     "predict": "masks for images or folders of images",
@@ -75,28 +59,6 @@ def print_completions(words: Sequence[str], train: argparse.ArgumentParser) -> i
     return 0
 
 
-def _add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
-    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="image or folder of images")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the masks: PNG, same stem and size")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU where there is one")
-    add_trust(parser)
-
-
-def _predict_masks(options: argparse.Namespace) -> None:
-    make_checks(
-        lambda: require_runs([options.trained]),
-        lambda: require_inputs(options.paths),
-        lambda: require_output_folder(options.out),
-        lambda: require_card(options.device),
-    )
-    from genseg_betty.inference import predict_paths
-
-    written = predict_paths(options.trained, options.paths, options.out, options.device, trust=options.trust)
-    masks = count_things(written, "mask")
-    say(f"{masks} in {options.out}")
-
-
 def _add_completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help='in bash and zsh: eval "$(genseg completion …)"')
 
@@ -109,7 +71,7 @@ def _print_script(options: argparse.Namespace) -> None:
 
 _TABLES: dict[str, dict[str, Action]] = {"data": DATA_ACTIONS, "sweep": SWEEP_ACTIONS}
 _COMMANDS: dict[str, Action] = {
-    "predict": ("Masks for images or folders of images.", _add_predict_arguments, _predict_masks),
+    "predict": PREDICT,
     "generate": GENERATE,
     "evaluate": EVALUATE,
     "export": EXPORT,

@@ -12,6 +12,7 @@ from genseg_betty.search_path import installed_packages_only
 
 DEVICES = ("auto", "cpu", "cuda")
 RUN_HELP = "directory of a Run, such as outputs/phantom-unet-…"
+DEVICES = ("auto", "cpu", "cuda")
 Action = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]
 """A description, what adds the arguments, and what does the work; it returns the exit status, None for 0."""
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genseg_betty.errors import UserError
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to gray
 PERCENTILES = (0.5, 99.5)
 SAMPLED = 2**18  # values of one image from which percentiles are taken, evenly spread; all, up to as many
@@ -77,3 +79,26 @@ def match_channels(pixels: Tensor, channels: int) -> Tensor:
     pixels = pixels.movedim(-1, 0)
     sides = pixels.shape[1:]
     return pixels.expand(channels, *sides)
+
+
+def take_pixels(array: np.ndarray, dims: int) -> Tensor:
+    """An image or volume as float32 with its channels last. Raises UserError for what is none."""
+    pixels = torch.from_numpy(np.array(array, dtype=np.float32))
+    if pixels.ndim == dims:
+        pixels = pixels[..., None]
+    has_axes = pixels.ndim == dims + 1 and 0 not in pixels.shape
+    if not has_axes or pixels.shape[-1] not in (1, 2, 3, 4):
+        kind, expected = "a volume", "[D, H, W], [D, H, W, 1] or [D, H, W, 3]"
+        if dims == 2:
+            kind, expected = "an image", "[H, W], [H, W, 1] or [H, W, 3]"
+        raise UserError(f"found {kind} of shape {array.shape}; expected {expected}")
+    if not torch.isfinite(pixels).all():
+        raise UserError("the image holds NaN or infinite intensities; expected finite numbers")
+    return pixels
+
+
+def normalise_pixels(pixels: Tensor, channels: int, window: tuple[float, float]) -> Tensor:
+    """Intensities [*, C] as [channels, *] in [-1, 1]; those of the window's ends become -1 and 1."""
+    low, high = window
+    planes = match_channels(pixels, channels)
+    return ((planes - low) / (high - low) * 2 - 1).clamp(-1, 1)

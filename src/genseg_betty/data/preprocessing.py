@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +13,15 @@ from torch import Tensor
 from genseg_betty.data.formats import Header
 from genseg_betty.data.formats.place import is_proper, orientation_of
 from genseg_betty.data.formats.turns import Turn, turn_to
-from genseg_betty.data.intensities import find_percentiles, match_channels, measure_images, sample_values
-from genseg_betty.data.resampling import resampled_size, resize
+from genseg_betty.data.intensities import (
+    find_percentiles,
+    match_channels,
+    measure_images,
+    normalise_pixels,
+    sample_values,
+    take_pixels,
+)
+from genseg_betty.data.resampling import list_parts, resampled_size, resize, resize_part, resize_rows
 from genseg_betty.data.scale import Scale, rescaled
 from genseg_betty.data.source.label_values import LabelValue
 from genseg_betty.errors import UserError
@@ -115,12 +123,11 @@ class Preprocessing:
         [H, W] or [H, W, C], of volumes [D, H, W] or [D, H, W, C]; `spacing` is theirs in mm. C may be 1, 3, or 2 and 4
         with alpha, which is dropped; gray is repeated, colour becomes luma.
         """
-        pixels = _take_pixels(array, self.spatial_dims)
-        pixels = match_channels(pixels, self.channels)
-        low, high = self.intensity or find_percentiles([sample_values(pixels.numpy())])
-        pixels = ((pixels - low) / (high - low) * 2 - 1).clamp(-1, 1)
-        grid = self.grid(pixels.shape[1:], spacing)
-        return resize(pixels, grid).clamp(-1, 1)
+        pixels = take_pixels(array, self.spatial_dims)
+        window = self.intensity or find_percentiles([sample_values(match_channels(pixels, self.channels).numpy())])
+        sides = pixels.shape[:-1]
+        take = partial(_normalise_rows, pixels, self.channels, window)
+        return resize_rows(take, (self.channels, *sides), self.grid(sides, spacing)).clamp(-1, 1)
 
     def mask(self, labels: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
         """Class indices [H, W] or [D, H, W] -> [*grid] int64: the class that covers most of each new pixel's area.
@@ -137,10 +144,12 @@ class Preprocessing:
 
     def restore(self, logits: Tensor, shape: Sequence[int]) -> np.ndarray:
         """Logits [num_outputs, *grid] -> int64 class indices of `shape`, linearly; > 0 or argmax."""
-        full = resize(logits.detach().float().cpu(), shape)
-        is_binary = len(full) == 1
-        indices = full[0] > 0 if is_binary else full.argmax(dim=0)
-        return indices.long().numpy()
+        planes = logits.detach().float().cpu()
+        indices = np.empty(shape, dtype=np.int64)
+        for start, stop in list_parts(len(planes), shape):
+            full = resize_part(planes, shape, start, stop)
+            indices[start:stop] = decide_classes(full).numpy()
+        return indices
 
     @property
     def colours(self) -> tuple[tuple[int, int, int], ...]:
@@ -169,6 +178,13 @@ class Preprocessing:
         """The inverse of `to_dict`."""
         converted = {key: _convert_sequences(value, list, tuple) for key, value in values.items()}
         return cls(**converted)
+
+
+def decide_classes(logits: Tensor) -> Tensor:
+    """Logits [num_outputs, *] -> class indices [*] int64; a single output is that of the second class."""
+    if len(logits) == 1:
+        return (logits[0] > 0).long()
+    return logits.argmax(dim=0)
 
 
 def image_size_of(value: Any) -> tuple[int, ...]:
@@ -210,20 +226,8 @@ def _require_affine(affine: np.ndarray) -> None:
         )
 
 
-def _take_pixels(array: np.ndarray, dims: int) -> Tensor:
-    """An image or volume as float32 with its channels last. Raises UserError for what is none."""
-    pixels = torch.from_numpy(np.array(array, dtype=np.float32))
-    if pixels.ndim == dims:
-        pixels = pixels[..., None]
-    has_axes = pixels.ndim == dims + 1 and 0 not in pixels.shape
-    if not has_axes or pixels.shape[-1] not in (1, 2, 3, 4):
-        kind, expected = "a volume", "[D, H, W], [D, H, W, 1] or [D, H, W, 3]"
-        if dims == 2:
-            kind, expected = "an image", "[H, W], [H, W, 1] or [H, W, 3]"
-        raise UserError(f"found {kind} of shape {array.shape}; expected {expected}")
-    if not torch.isfinite(pixels).all():
-        raise UserError("the image holds NaN or infinite intensities; expected finite numbers")
-    return pixels
+def _normalise_rows(pixels: Tensor, channels: int, window: tuple[float, float], first: int, last: int) -> Tensor:
+    return normalise_pixels(pixels[first:last], channels, window)
 
 
 def _convert_sequences(value: Any, old: type[list] | type[tuple], new: Callable[[Iterable[Any]], Any]) -> Any:

@@ -10,7 +10,8 @@ from genseg_betty.inference.evaluate import (
 from genseg_betty.inference.evaluation import Evaluation
 from genseg_betty.inference.generate import generate
 from genseg_betty.inference.pair_record import GeneratedPairs, PairRecord
-from genseg_betty.inference.predict import predict_paths
+from genseg_betty.inference.predict import predict_images, predict_paths
+from genseg_betty.inference.prediction.results import PredictedClass, PredictedImage
 from genseg_betty.inference.predictor import Predictor
 from genseg_betty.inference.saved_networks import load
 from genseg_betty.inference.scoring import score_cases
@@ -19,6 +20,8 @@ __all__ = [
     "Evaluation",
     "GeneratedPairs",
     "PairRecord",
+    "PredictedClass",
+    "PredictedImage",
     "Predictor",
     "evaluate",
     "evaluate_dataset",
@@ -27,6 +30,7 @@ __all__ = [
     "evaluate_predictions",
     "generate",
     "load",
+    "predict_images",
     "predict_paths",
     "score_cases",
 ]

@@ -12,14 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genseg_betty.backbones.sliding import slide
 from genseg_betty.data.formats.turns import Turn, turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing, resize
 from genseg_betty.device import free_memory, write_gib
 from genseg_betty.errors import UserError
+from genseg_betty.inference.prediction.combination import to_probabilities
+from genseg_betty.inference.prediction.flips import average_over_flips
+from genseg_betty.inference.prediction.windows import Windows
 from genseg_betty.inference.recorded import FLOAT_BYTES
 
 WHITE = 255  # of an 8-bit image
+OTHER_SCALE = "the image holds values"  # begins the warning of intensities that were not trained on
+WARNED_FROM = 5  # frames from a warning up to whoever calls a Predictor
 
 
 class Predictor:
@@ -38,6 +42,8 @@ class Predictor:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.preprocessing = preprocessing
+        outputs = 1 if self.num_classes == 2 else self.num_classes
+        self._windows = Windows(self.network, preprocessing.image_size, outputs, self.device)
 
     @property
     def num_classes(self) -> int:
@@ -56,53 +62,55 @@ class Predictor:
         `predictor.preprocessing.to_file_values(mask)` gives the label values of the training files (say 0 and
         255), which `genseg predict` writes. Raises UserError for what is no image, NaN and infinity included.
         """
-        image, spacing, turn = self._to_training_orientation(image, spacing, affine)
-        logits = self.logits(image, spacing)
-        indices = self.preprocessing.restore(logits, self._spatial_size(image))
+        logits, turn = self.turned_logits(image, spacing, affine)
+        shape = turned_sides(self._spatial_size(image), turn)
+        indices = self.preprocessing.restore(logits, shape)
         return turned(indices, undone(turn))
 
     def probabilities(
         self, image: np.ndarray, spacing: Sequence[float] | None = None, affine: np.ndarray | None = None
     ) -> np.ndarray:
         """Class probabilities float32 [num_classes, *] at the size of the image; they sum to 1."""
-        image, spacing, turn = self._to_training_orientation(image, spacing, affine)
-        logits = resize(self.logits(image, spacing), self._spatial_size(image))
-        if len(logits) == 1:
-            background = torch.sigmoid(-logits)
-            foreground = torch.sigmoid(logits)
-            chances = torch.cat([background, foreground])
-        else:
-            chances = torch.softmax(logits, dim=0)
+        logits, turn = self.turned_logits(image, spacing, affine)
+        shape = turned_sides(self._spatial_size(image), turn)
+        chances = to_probabilities(resize(logits, shape))
         back = undone(turn)
         return np.stack([turned(plane, back) for plane in chances.numpy()])
 
-    def logits(self, image: np.ndarray, spacing: Sequence[float] | None = None) -> Tensor:
+    def turned_logits(
+        self,
+        image: np.ndarray,
+        spacing: Sequence[float] | None = None,
+        affine: np.ndarray | None = None,
+        flips: bool = False,
+    ) -> tuple[Tensor, Turn | None]:
+        """Logits [num_outputs, *] at the size of the network in the training data's orientation, and what turned the
+        image to it (None: nothing). Arguments are those of a call; `flips` those of `logits`."""
+        self._require_spacing(spacing)
+        turn = self.preprocessing.turn(self._spatial_size(image), affine)
+        if turn is not None:
+            image = turned(np.asarray(image), turn)
+            spacing = None if spacing is None else turned_sides(spacing, turn)
+        return self.logits(image, spacing, flips), turn
+
+    def logits(self, image: np.ndarray, spacing: Sequence[float] | None = None, flips: bool = False) -> Tensor:
         """Logits [num_outputs, *] at the size of the network, of volumes at its spacing, on the CPU; one output if
-        binary. The image has the training data's orientation."""
+        binary. The image has the training data's orientation. With `flips` their probabilities are the mean over its
+        mirror images."""
         values = _as_intensities(image)
         self._require_memory(self._spatial_size(image), spacing)
         network_input = self.preprocessing.image(values, spacing)
-        batch = network_input[None].to(self.device)
+        batch = network_input[None]
         self._warn_of_scale(values)
         with torch.inference_mode(), repeatable():
-            if self.preprocessing.spatial_dims == 2:
-                logits = self.network(batch)
-            else:
-                logits = slide(self.network, batch, self.preprocessing.image_size)
-            return logits[0].float().cpu()
+            logits = average_over_flips(self._infer, batch) if flips else self._infer(batch)
+        return logits[0]
 
-    def _to_training_orientation(
-        self, image: np.ndarray, spacing: Sequence[float] | None, affine: np.ndarray | None
-    ) -> tuple[np.ndarray, Sequence[float] | None, Turn | None]:
-        """The image and its spacing in the training data's orientation, and what brought it there."""
-        self._require_spacing(spacing)
-        turn = self.preprocessing.turn(self._spatial_size(image), affine)
-        if turn is None:
-            return image, spacing, None
-        turned_image = turned(np.asarray(image), turn)
-        if spacing is not None:
-            spacing = turned_sides(spacing, turn)
-        return turned_image, spacing, turn
+    def _infer(self, batch: Tensor) -> Tensor:
+        """Logits [1, num_outputs, *] of an image [1, C, *] of the network's size, or of a volume of any, on the CPU."""
+        if self.preprocessing.spatial_dims == 3:
+            return self._windows(batch)
+        return self.network(batch.to(self.device)).float().cpu()
 
     def _require_spacing(self, spacing: Sequence[float] | None) -> None:
         """Raise UserError unless there is a positive distance for each axis, or none is given."""
@@ -134,12 +142,12 @@ class Predictor:
             return
         low = float(values.min())
         high = float(values.max())
-        has_fractions = bool((values % 1 != 0).any())
-        if low < 0 or high > WHITE or (high <= 1 and has_fractions):
+        has_fractions = high <= 1 and bool((values % 1 != 0).any())
+        if low < 0 or high > WHITE or has_fractions:
             warnings.warn(
-                f"the image holds values from {low:g} to {high:g}, but this Run was trained on 8-bit images "
+                f"{OTHER_SCALE} from {low:g} to {high:g}, but this Run was trained on 8-bit images "
                 "and takes 0 for black and 255 for white: rescale the image for a sensible mask",
-                stacklevel=4,
+                stacklevel=WARNED_FROM,
             )
 
 
@@ -159,7 +167,7 @@ def _as_intensities(image: np.ndarray) -> np.ndarray:
     array = np.asarray(image)
     if array.dtype.kind not in "buif":
         raise UserError(f"found an image of type {array.dtype}; expected bool, integers or floats")
-    values = array.astype(np.float32)
+    values = array.astype(np.float32, copy=False)
     if array.dtype == bool:
         return values * WHITE
     return values

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from genseg_betty.data.formats import read_mask
-from genseg_betty.data.formats.turns import turned, undone
+from genseg_betty.data.formats.turns import turned, turned_sides, undone
 from genseg_betty.data.preprocessing import Preprocessing
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor
@@ -37,8 +37,9 @@ class PredictedMasks(Predictor):
                 "nnU-Net has predicted the Run's validation and test images alone, and this is none of them. Predict "
                 "others with nnUNetv2_predict."
             )
-        turned_image, _, turn = self._to_training_orientation(image, spacing, affine)
-        size = self._spatial_size(turned_image)
+        self._require_spacing(spacing)
+        turn = self.preprocessing.turn(self._spatial_size(image), affine)
+        size = turned_sides(self._spatial_size(image), turn)
         return turned(self._fit_size(read_mask(path), size), undone(turn))
 
     def _fit_size(self, indices: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -42,6 +42,7 @@ __all__ = [
     "unpack",
     "write_mask",
     "write_volume",
+    "write_volume_map",
 ]
 
 READERS: tuple[ModuleType, ...] = (pictures, nifti, metaimage, nrrd, dicom, arrays, raw)
@@ -151,6 +152,18 @@ def write_volume(path: Path, mask: np.ndarray, like: Path) -> None:
 
     A MetaImage or NRRD file that states no place is taken to lie along LPS, as ITK has it; other files along RAS.
     """
+    affine, source = _find_place(like)
+    nifti.write_mask(path, mask, affine, source)
+
+
+def write_volume_map(path: Path, values: np.ndarray, like: Path, slope: float = 1.0) -> None:
+    """Write numbers [D, H, W] or [C, D, H, W], each of which stands for `slope` times itself, as `write_volume`."""
+    affine, source = _find_place(like)
+    nifti.write_map(path, values, slope, affine, source)
+
+
+def _find_place(like: Path) -> tuple[np.ndarray, Path | None]:
+    """The affine of a volume, and the file itself if it is NIfTI, whose header is kept."""
     header = read_header(like)
     reader = _find_reader(like)
     affine = header.affine
@@ -158,7 +171,7 @@ def write_volume(path: Path, mask: np.ndarray, like: Path) -> None:
         orientation = "LPS" if reader in DETACHED else "RAS"
         spacing = header.spacing or (1.0, 1.0, 1.0)
         affine = affine_from_orientation(orientation, spacing)
-    nifti.write_mask(path, mask, affine, like if reader is nifti else None)
+    return affine, like if reader is nifti else None
 
 
 @contextmanager

@@ -57,15 +57,30 @@ def write_image(path: Path, image: np.ndarray, affine: np.ndarray) -> None:
 
 def write_mask(path: Path, mask: np.ndarray, affine: np.ndarray, like: Path | None = None) -> None:
     """Write [D, H, W] labels where the affine says, or with the header of `like` where that is a NIfTI-1 file."""
-    import nibabel
-
     values = np.asarray(mask)
     fits_in_byte = values.max(initial=0) <= 255
     kind = np.uint8 if fits_in_byte else np.uint16
-    fastest_first = values.T.astype(kind)
-    stored = np.ascontiguousarray(fastest_first)
+    _save_values(path, values.T.astype(kind), 1, affine, like)
+
+
+def write_map(path: Path, values: np.ndarray, slope: float, affine: np.ndarray, like: Path | None = None) -> None:
+    """Write numbers [D, H, W], or [C, D, H, W] as the fourth axis, of which each stands for `slope` times itself.
+
+    They lie where `write_mask` puts a mask.
+    """
+    axes = (*range(values.ndim - 3, values.ndim), *range(values.ndim - 3))  # channels behind the others
+    last_channels = values.transpose(axes)
+    fastest_first = last_channels.transpose(2, 1, 0, *range(3, values.ndim))
+    _save_values(path, fastest_first, slope, affine, like)
+
+
+def _save_values(path: Path, values: np.ndarray, slope: float, affine: np.ndarray, like: Path | None) -> None:
+    """Write values [W, H, D, *] as they are, with a header that scales them by `slope`."""
+    import nibabel
+
+    stored = np.ascontiguousarray(values)
     header = None if like is None else open_nifti(like)[0].header
-    # A header of NIfTI-1 is kept as it is but for the values; other masks get a new one.
+    # A header of NIfTI-1 is kept as it is but for the values; others get a new one.
     if type(header) is nibabel.Nifti1Header:
         _drop_unusable_forms(header)
         image = nibabel.Nifti1Image(stored, None, header)
@@ -75,7 +90,7 @@ def write_mask(path: Path, mask: np.ndarray, affine: np.ndarray, like: Path | No
         image = of_size(stored, affine)
         image.header.set_xyzt_units("mm")
     image.header.set_data_dtype(stored.dtype)
-    image.header.set_slope_inter(1, 0)
+    image.header.set_slope_inter(slope, 0)
     nibabel.save(image, path)
 
 

@@ -12,6 +12,7 @@ BLACK = (0, 0, 0)
 WHITE = (255, 255, 255)
 MAX_SHOWN = 8  # indices named in one message
 NO_INDEX = 256  # higher than any
+LOWEST_FOREGROUND = 1  # index
 
 
 def read_palette_labels(image: Image.Image) -> np.ndarray:
@@ -66,10 +67,13 @@ def _require_own_grays(colours: Mapping[int, Colour], used: Sequence[int]) -> No
 
 
 def _require_upright_palette(used: Mapping[Colour, int]) -> None:
-    """Raise ImageError where a mask uses black and white alone of a palette in colour, and white comes first."""
+    """Raise ImageError where a mask uses black and white alone of a palette in colour, and white comes first.
+
+    A mask that is white alone has no black to compare with: its index is read as a label unless that is 0.
+    """
     has_other_colours = bool(used.keys() - {BLACK, WHITE})
     white = used.get(WHITE, NO_INDEX)
-    black = used.get(BLACK, NO_INDEX)
+    black = used.get(BLACK, LOWEST_FOREGROUND)
     if has_other_colours or white >= black:
         return
     message = (
