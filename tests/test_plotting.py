@@ -21,7 +21,7 @@ import pytest
 def test_a_backend_that_is_unknown_does_not_matter(backend: str, kept: str | None) -> None:
     code = (
         "import os, genseg_betty\n"
-        "from genseg_betty.report.figures import MetricSeries, draw_line_chart\n"
+        "from genseg_betty.reporting.figures import MetricSeries, draw_line_chart\n"
         "import genseg_betty.data.inspect.contact_sheet, matplotlib.pyplot\n"
         "assert '<svg' in draw_line_chart('a', [MetricSeries('a', [(0, 1), (1, 2)])])\n"
         "print(os.environ['MPLBACKEND'])"

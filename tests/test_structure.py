@@ -35,7 +35,7 @@ ROWS = [
     },
     {"signals", "streams", "plotting"},
     {"config", "run"},
-    {"report"},
+    {"reporting"},
     {"multilevel"},
     {
         "data",
@@ -51,14 +51,24 @@ ROWS = [
     },
     {"build", "trust"},
     {"levels", "semisupervised", "inference", "nnunet"},
-    {"export", "interactive"},
+    {"exporting", "interactive"},
     {"training"},
     {"methods"},
     {"commands", "sweep", "cli"},
     {"__main__", "__init__"},
 ]
-MODEL_FREE = {"report", "tracking", "run", "config", "commands", "cli", "interactive"}
-MODELS = {"generators", "backbones", "build", "levels", "semisupervised", "methods", "training", "inference", "export"}
+MODEL_FREE = {"reporting", "tracking", "run", "config", "commands", "cli", "interactive"}
+MODELS = {
+    "generators",
+    "backbones",
+    "build",
+    "levels",
+    "semisupervised",
+    "methods",
+    "training",
+    "inference",
+    "exporting",
+}
 
 
 def room(path: Path) -> str:

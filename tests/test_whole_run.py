@@ -15,7 +15,7 @@ import torch
 from genseg_betty.errors import UserError
 from genseg_betty.files import TEMPORARY
 from genseg_betty.lock import LOCK
-from genseg_betty.report.reading import read_record
+from genseg_betty.reporting.reading import read_record
 from genseg_betty.run import Run
 from genseg_betty.run.checksums import SUMS
 from genseg_betty.training.run_training import is_complete

@@ -11,6 +11,7 @@ Example:
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,23 +22,42 @@ from genseg_betty.ranks import quiet_unless_first
 from genseg_betty.search_path import installed_packages_only
 
 if TYPE_CHECKING:
-    from genseg_betty.inference import Predictor
+    from genseg_betty.exporting.run_export import export_run as export
+    from genseg_betty.inference import Predictor, evaluate, generate
+    from genseg_betty.inference import predict_images as predict
     from genseg_betty.interactive import TrainedRun
 
-__all__ = ["Interrupted", "UserError", "__version__", "load", "report", "train"]
+__all__ = [
+    "Interrupted",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "export",
+    "generate",
+    "load",
+    "predict",
+    "report",
+    "train",
+]
 __version__ = version("genseg-betty")
+
+# Functions that are imported when they are first asked for: what they need takes seconds to import.
+_LATE = {
+    "evaluate": ("genseg_betty.inference", "evaluate"),
+    "export": ("genseg_betty.exporting.run_export", "export_run"),
+    "generate": ("genseg_betty.inference", "generate"),
+    "predict": ("genseg_betty.inference", "predict_images"),
+}
 
 forget_unknown_backend()  # before anything imports matplotlib
 
 
-def train(
-    overrides: Sequence[str] | Mapping[str, Any] = (), config_dir: str | Path | None = None, **keys: Any
-) -> "TrainedRun":
+def train(overrides: Sequence[str] | Mapping[str, Any] = (), /, config_dir: Any = None, **keys: Any) -> "TrainedRun":
     """Train one Run, or go on with it where it was left; returns what came of it.
 
     Args:
         overrides: the same as on the command line, `["dataset=isic", "trainer.iterations=500"]`, or a dictionary.
-        config_dir: a folder of your own YAML files, laid out as conf/.
+        config_dir: path of a folder of your own YAML files, laid out as conf/; None without one.
         keys: more of them, as `seed=1, backbone="unet", **{"trainer.iterations": 500}`; `root` is dataset.root.
 
     Raises:
@@ -77,7 +97,7 @@ def report(
     Raises:
         UserError: no Run among them, or `out` cannot be written.
     """
-    from genseg_betty.report import build_report
+    from genseg_betty.reporting import build_report
 
     return build_report([Path(run) for run in runs], Path(out), against, metric, has_figures=True)
 
@@ -93,3 +113,16 @@ def load(path: str | Path, device: str = "auto", trust: bool = False) -> "Predic
         from genseg_betty.inference import load as load_predictor
 
         return load_predictor(path, device, trust)
+
+
+def __getattr__(name: str) -> Any:
+    """A function of `_LATE`. Raises AttributeError for a name that is none."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, function = _LATE[name]
+    with installed_packages_only():
+        return getattr(import_module(module), function)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -351,7 +351,7 @@ def test_evaluate_shows_intervals(inference: Calls, capsys: pytest.CaptureFixtur
 
 @pytest.mark.usefixtures("places")
 def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    report = stand_in(monkeypatch, "genseg_betty.report", "build_report")
+    report = stand_in(monkeypatch, "genseg_betty.reporting", "build_report")
     assert status_of("report", "a", "b", "--out", "page.html") == 0
     assert status_of("report", "a") == 0
     assert report.calls == [

@@ -55,7 +55,7 @@ def test_history_gives_a_metric_over_its_steps(trained: TrainedRun) -> None:
 
 
 def test_a_metric_that_was_not_logged_is_told_with_those_that_were(trained: TrainedRun) -> None:
-    with pytest.raises(gs.UserError, match="validation/dise.*segmentation/segmenter, validation/dice"):
+    with pytest.raises(gs.UserError, match=r"validation/dise.*segmentation/segmenter, validation/dice"):
         trained.history["validation/dise"]
 
 

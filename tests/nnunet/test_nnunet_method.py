@@ -17,8 +17,8 @@ from genseg_betty.methods import nnunet
 from genseg_betty.nnunet.budget import choose_budget
 from genseg_betty.nnunet.project import Project
 from genseg_betty.nnunet.training_log import TrainingLog
-from genseg_betty.report import build_report
-from genseg_betty.report.reading import read_record
+from genseg_betty.reporting import build_report
+from genseg_betty.reporting.reading import read_record
 from nnunet.pairs import write_pictures
 
 PLAN = {"configurations": {"2d": {"batch_size": 13, "patch_size": [48, 64], "architecture": {

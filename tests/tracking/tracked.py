@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from genseg_betty.report import build_report
+from genseg_betty.reporting import build_report
 from genseg_betty.run import Run
 from genseg_betty.run.names import JOINT_PHASE, VALIDATION_PHASE, AlphaName
 from genseg_betty.tracking import Tracker

@@ -14,7 +14,7 @@ import genseg_betty as gs
 from genseg_betty.errors import Interrupted, UserError
 from genseg_betty.inference import evaluate_folders
 from genseg_betty.levels.segmentation import SupervisedSegmentation
-from genseg_betty.report import build_report
+from genseg_betty.reporting import build_report
 from genseg_betty.run.checksums import SUMS
 from genseg_betty.training import run_training as training
 from genseg_betty.training.loop import TrainingLoop

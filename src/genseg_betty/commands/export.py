@@ -9,7 +9,7 @@ from genseg_betty.terminal import say
 
 
 def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
-    from genseg_betty.export.requirements import FORMATS
+    from genseg_betty.exporting.requirements import FORMATS
 
     parser.add_argument("trained", metavar="RUN", type=Path, help=RUN_HELP)
     parser.add_argument(
@@ -29,14 +29,14 @@ def _add_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export_segmenter(options: argparse.Namespace) -> None:
-    from genseg_betty.export.requirements import require_format, require_new
+    from genseg_betty.exporting.requirements import require_format, require_new
 
     make_checks(
         lambda: require_runs([options.trained]),
         lambda: require_new(options.out),
         lambda: require_format(options.format),
     )
-    from genseg_betty.export.run_export import export_run
+    from genseg_betty.exporting.run_export import export_run
 
     exported = export_run(options.trained, options.format, options.out, trust=options.trust)
     difference = exported.written.largest_difference

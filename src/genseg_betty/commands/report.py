@@ -43,15 +43,15 @@ def _report_runs(options: argparse.Namespace) -> None:
     if not are_csv:
         require_some_run(paths)
     if out is None and (are_csv or any(question)):
-        from genseg_betty.report import summarise_runs
+        from genseg_betty.reporting import summarise_runs
 
         say(summarise_runs(paths, *question).rstrip())
     elif out is not None and (are_csv or out.suffix == ".md"):
-        from genseg_betty.report import write_summary
+        from genseg_betty.reporting import write_summary
 
         say(write_summary(paths, out, *question))
     else:
-        from genseg_betty.report import build_report
+        from genseg_betty.reporting import build_report
 
         say(build_report(paths, out or PAGE, *question, has_figures=True))
 

@@ -10,7 +10,7 @@ from genseg_betty.inference.case_pictures import draw_panels
 from genseg_betty.inference.evaluation_files import write_evaluation
 from genseg_betty.inference.scoring import Predict
 from genseg_betty.metrics.intervals import Intervals, find_class_intervals, find_intervals
-from genseg_betty.report.evaluation_page import EvaluatedScores, WorstCase, build_evaluation_page, list_worst_cases
+from genseg_betty.reporting.evaluation_page import EvaluatedScores, WorstCase, build_evaluation_page, list_worst_cases
 from genseg_betty.run.names import CONSTANT, DICE, DISTANCE_UNIT
 from genseg_betty.run.tables import encode_table
 

@@ -5,7 +5,7 @@ from typing import Any, overload
 
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_first
-from genseg_betty.report.elements import build_table
+from genseg_betty.reporting.elements import build_table
 
 Row = dict[str, Any]
 

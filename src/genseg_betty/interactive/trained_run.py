@@ -7,12 +7,12 @@ from typing import Any
 from genseg_betty.errors import UserError
 from genseg_betty.interactive.drawing import Drawing
 from genseg_betty.interactive.history import History
-from genseg_betty.report.curve_figure import draw_training_curves, has_curves
-from genseg_betty.report.elements import build_element, build_heading, build_note, build_table
-from genseg_betty.report.lead import build_lead
-from genseg_betty.report.reading import read_record
-from genseg_betty.report.record import Record, find_test_scores
-from genseg_betty.report.wording import format_score, name_score
+from genseg_betty.reporting.curve_figure import draw_training_curves, has_curves
+from genseg_betty.reporting.elements import build_element, build_heading, build_note, build_table
+from genseg_betty.reporting.lead import build_lead
+from genseg_betty.reporting.reading import read_record
+from genseg_betty.reporting.record import Record, find_test_scores
+from genseg_betty.reporting.wording import format_score, name_score
 from genseg_betty.run import Run
 from genseg_betty.run.names import SCORES
 

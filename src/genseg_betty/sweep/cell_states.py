@@ -7,8 +7,8 @@ from pathlib import Path
 
 from genseg_betty.config.naming import OPEN, name_count
 from genseg_betty.errors import UserError
-from genseg_betty.report.reading import read_record
-from genseg_betty.report.record import Record
+from genseg_betty.reporting.reading import read_record
+from genseg_betty.reporting.record import Record
 from genseg_betty.slurm_job import list_live_jobs
 from genseg_betty.sweep.sweep_file import Cell, CellOutcome, Sweep, read_sweep
 

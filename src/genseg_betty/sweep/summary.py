@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from genseg_betty.errors import UserError
-from genseg_betty.report import build_report, write_summary
-from genseg_betty.report.reading import read_record
-from genseg_betty.report.record import Record, find_test_scores
-from genseg_betty.report.score_columns import list_test_sets
-from genseg_betty.report.values import NONE, as_number
+from genseg_betty.reporting import build_report, write_summary
+from genseg_betty.reporting.reading import read_record
+from genseg_betty.reporting.record import Record, find_test_scores
+from genseg_betty.reporting.score_columns import list_test_sets
+from genseg_betty.reporting.values import NONE, as_number
 from genseg_betty.sweep.cell_states import FINISHED, GOING_ON, CellState, read_states
 from genseg_betty.sweep.sweep_file import Sweep
 from genseg_betty.terminal import align_columns, say

@@ -25,7 +25,7 @@ from genseg_betty.inference.scoring import score_cases
 from genseg_betty.joint_batch import ask_first, joined_processes, require_even_shares
 from genseg_betty.memory import reuse_freed
 from genseg_betty.ranks import is_first
-from genseg_betty.report import build_report
+from genseg_betty.reporting import build_report
 from genseg_betty.run import Run
 from genseg_betty.run.pictures import PICTURES
 from genseg_betty.run.resume import can_continue
