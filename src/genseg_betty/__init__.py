@@ -80,7 +80,8 @@ def train(overrides: Sequence[str] | Mapping[str, Any] = (), /, config_dir: Any 
         from genseg_betty.interactive import TrainedRun
         from genseg_betty.methods import train as train_method
 
-        return TrainedRun.open(train_method(config).path)
+        run = train_method(config)
+        return TrainedRun(run.path, run.config)
 
 
 def report(

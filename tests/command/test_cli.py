@@ -44,7 +44,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, module: str, *names: str, answer: 
 @pytest.fixture
 def methods(monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    return stand_in(monkeypatch, "genseg_betty.methods", "train")
+    trained = SimpleNamespace(path=Path("run"), config={})
+    return stand_in(monkeypatch, "genseg_betty.methods", "train", answer=trained)
 
 
 def status_of(*words: str) -> int:

@@ -10,9 +10,9 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from export.conftest import MakeRun
 from PIL import Image
 
+from exporting.conftest import MakeRun
 from genseg_betty.errors import UserError
 from genseg_betty.exporting.monai_bundle import check_metadata
 from genseg_betty.exporting.recording import draw_images

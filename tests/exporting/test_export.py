@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from export.conftest import CLASSES, MakeRun
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from exporting.conftest import CLASSES, MakeRun
 from genseg_betty.cli import main
 from genseg_betty.errors import UserError
 from genseg_betty.exporting import comparison, onnx_file, requirements

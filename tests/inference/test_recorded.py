@@ -144,7 +144,7 @@ def test_generating_tells_where_it_reads_and_converts_nothing(
     with_dataset: Callable[..., Path], data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = sorted(data_root.rglob("*"))
-    out = generate(with_dataset(convert="echonet", split={"file": "/etc/passwd"}), 1, tmp_path / "out")
+    made = generate(with_dataset(convert="echonet", split={"file": "/etc/passwd"}), 1, tmp_path / "out")
     assert f"masks: those that the Run was trained on, from {data_root} as it says" in capsys.readouterr().err
-    assert len(list((out / "masks").iterdir())) == 1
+    assert len(list((made.out / "masks").iterdir())) == 1
     assert sorted(data_root.rglob("*")) == files
