@@ -81,7 +81,7 @@ def train(overrides: Sequence[str] | Mapping[str, Any] = (), /, config_dir: Any 
         from genseg_betty.methods import train as train_method
 
         run = train_method(config)
-        return TrainedRun(run.path, run.config)
+        return TrainedRun(run.path, run.config, run.resuming)
 
 
 def report(

@@ -44,7 +44,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, module: str, *names: str, answer: 
 @pytest.fixture
 def methods(monkeypatch: pytest.MonkeyPatch) -> Calls:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    trained = SimpleNamespace(path=Path("run"), config={})
+    trained = SimpleNamespace(path=Path("run"), config={}, resuming=False)
     return stand_in(monkeypatch, "genseg_betty.methods", "train", answer=trained)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report.pictured import add_pictures
 
 from genseg_betty.reporting import build_report
+from reporting.pictured import add_pictures
 
 MakeRun = Callable[..., Path]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

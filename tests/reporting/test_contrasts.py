@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from report.test_page import Page, rows_of
 from scipy import stats
 
 from genseg_betty.reporting import build_report
@@ -26,6 +25,7 @@ from genseg_betty.reporting.paired_scores import pair_scores
 from genseg_betty.reporting.reading import read_record
 from genseg_betty.reporting.score_columns import describe_overlaps, list_columns
 from genseg_betty.run import Run
+from reporting.test_page import Page, rows_of
 
 MakeRun = Callable[..., Path]
 Tables = dict[Any, dict[str, float]]

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from report.test_page import Page
 
 from genseg_betty.reporting import build_report
 from genseg_betty.reporting.reading import read_record
 from genseg_betty.run import Run
+from reporting.test_page import Page
 
 GENERATOR = r"pix2pix(?!-)|Generator loss|Discriminator loss|warm-up|warmup_iterations|generator"
 ARCHITECTURE = r"α|hypergradient|cell \d|precondition|arch_every|optimizers\.architecture"

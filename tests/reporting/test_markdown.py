@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report.test_page import Page, rows_of
 
 from genseg_betty.cli import run as run_command
 from genseg_betty.errors import UserError
@@ -17,6 +16,7 @@ from genseg_betty.reporting.reading import read_record
 from genseg_betty.reporting.row_contrasts import find_column
 from genseg_betty.reporting.score_tables import read_score_tables
 from genseg_betty.run import Run
+from reporting.test_page import Page, rows_of
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 MakeRun = Callable[..., Path]

@@ -7,8 +7,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from report.conftest import DATASET
-from report.test_sample_sizes import set_count
 
 from genseg_betty.errors import UserError
 from genseg_betty.reporting import build_report
@@ -17,6 +15,8 @@ from genseg_betty.reporting.groups import group_runs
 from genseg_betty.reporting.latex import escape_latex, write_contrast_table, write_score_table
 from genseg_betty.reporting.reading import read_record
 from genseg_betty.reporting.score_columns import list_columns
+from reporting.conftest import DATASET
+from reporting.test_sample_sizes import set_count
 
 MakeRun = Callable[..., Path]
 

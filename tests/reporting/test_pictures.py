@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report.pictured import SIZE, DrawnDataset, add_pictures, keep
-from report.test_page import Page
 
 from genseg_betty.reporting import build_report
 from genseg_betty.reporting.panels import COLOURS, CONFUSED, MISSED, RIGHT, SURPLUS, draw_error, find_side
 from genseg_betty.reporting.reading import read_record
 from genseg_betty.run.pictures import PICTURES, choose_cases
+from reporting.pictured import SIZE, DrawnDataset, add_pictures, keep
+from reporting.test_page import Page
 
 MakeRun = Callable[..., Path]
 

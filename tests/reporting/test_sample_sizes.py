@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report.conftest import DATASET
-from report.test_page import Page, rows_of
 
 from genseg_betty.reporting import build_report, summarise_runs
 from genseg_betty.reporting.alpha_curves import draw_architecture, find_leader
@@ -18,6 +16,8 @@ from genseg_betty.reporting.record import Record
 from genseg_betty.reporting.sample_sizes import find_size_curves
 from genseg_betty.reporting.score_columns import list_columns
 from genseg_betty.run.names import ARCHITECTURE_PHASE, CONSTANT, AlphaName
+from reporting.conftest import DATASET
+from reporting.test_page import Page, rows_of
 
 MakeRun = Callable[..., Path]
 

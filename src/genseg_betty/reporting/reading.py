@@ -4,6 +4,7 @@ import csv
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,7 @@ def read_or_explain(path: Path) -> Record:
 def read_record(path: Path) -> Record:
     """Read a Run directory. Raises UserError if it is none (no config.yaml), or its config cannot be read whole."""
     run = Run.open(path)
-    absent = [section for section in SECTIONS if section not in run.config]
-    if absent and CONFIG in run.find_changed_files():  # cut off, and YAML all the same
-        raise explain_damage(run.path / CONFIG, f"it has no {', '.join(absent)}")
+    _require_whole_config(run)
     faults: list[str] = []
     status = _read_or_note(faults, STATUS, run.read_status, {})
     results = _read_or_note(faults, "results.json", lambda: run.read_results(checked=False), {})
@@ -102,6 +101,18 @@ def read_record(path: Path) -> Record:
         pictures=_parse_pictures(pictures),
         faults=[*faults, *contradictions, *changes],
     )
+
+
+def _require_whole_config(run: Run) -> None:
+    """Raise UserError for a config.yaml that was cut off and is YAML still: it changed, and a section is gone."""
+    absent = [section for section in SECTIONS if section not in run.config]
+    if not absent:
+        return
+    changed = []
+    with suppress(UserError):  # the checksums cannot be read; that is one of the faults
+        changed = run.find_changed_files()
+    if CONFIG in changed:
+        raise explain_damage(run.path / CONFIG, f"it has no {', '.join(absent)}")
 
 
 def _read_or_note(faults: list[str], what: str, read: Callable[[], Any], otherwise: Any) -> Any:
