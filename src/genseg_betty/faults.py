@@ -33,6 +33,12 @@ def list_examples(names: Sequence[str], most: int = EXAMPLES) -> str:
     return f"{listed} and {last}"
 
 
+def count_things(things: Sequence[object], name: str) -> str:
+    """ "1 mask", "3 masks"."""
+    plural = "" if len(things) == 1 else "s"
+    return f"{len(things)} {name}{plural}"
+
+
 def merge_alike(faults: Sequence[tuple[str, str]], noun: str = "files") -> list[str]:
     """One line for each kind of fault, in the order in which the kinds appear.
 

@@ -130,6 +130,11 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
+def is_hidden(relative: Path) -> bool:
+    """Whether a file is hidden, or a Mac's litter: by any part of its path below the folder that is searched."""
+    return any(part.startswith((".", "__MACOSX")) for part in relative.parts)
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits. Raises OSError."""
     with path.open("rb") as file:

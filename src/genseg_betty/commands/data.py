@@ -12,12 +12,12 @@ from genseg_betty.commands.shared import (
     Action,
     add_config_dir,
     add_json,
-    count_things,
     load_named_dataset,
     load_present_dataset,
     parse_positive,
 )
 from genseg_betty.errors import UserError
+from genseg_betty.faults import count_things
 from genseg_betty.terminal import align_columns, harmless, say
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from genseg_betty.commands.judging import make_checks, require_generator, require_output_folder, require_runs
-from genseg_betty.commands.shared import DEVICES, RUN_HELP, Action, add_trust, count_things, parse_positive
+from genseg_betty.commands.shared import DEVICES, RUN_HELP, Action, add_trust, parse_positive
 from genseg_betty.config.machine import require_card
 from genseg_betty.errors import UserError
+from genseg_betty.faults import count_things
 from genseg_betty.terminal import say
 
 

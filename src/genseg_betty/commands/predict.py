@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from genseg_betty.commands.judging import make_checks, require_inputs, require_output_folder, require_runs
-from genseg_betty.commands.shared import DEVICES, RUN_HELP, Action, add_trust, count_things
+from genseg_betty.commands.shared import DEVICES, RUN_HELP, Action, add_trust
 from genseg_betty.config.machine import require_card
+from genseg_betty.faults import count_things
 from genseg_betty.terminal import say
 
 # Each option and what it does; the names are those of `predict_images` too.

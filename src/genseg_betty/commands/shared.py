@@ -100,12 +100,6 @@ def load_present_dataset(options: argparse.Namespace) -> Any:
     return config
 
 
-def count_things(things: Sequence[Any], name: str) -> str:
-    """ "1 mask", "3 masks"."""
-    plural = "" if len(things) == 1 else "s"
-    return f"{len(things)} {name}{plural}"
-
-
 def parse_positive(text: str) -> int:
     """The type of an argument that counts something."""
     try:

@@ -15,7 +15,7 @@ from genseg_betty.data.inspect.class_counts import require_learnable
 from genseg_betty.data.inspect.default_settings import fitting_patch, needs_per_image_normalisation
 from genseg_betty.data.inspect.fingerprint import Fingerprint, Settings, take_fingerprint
 from genseg_betty.data.network_input import choose_image_size, require_contrast
-from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.preprocessing import Preprocessing, count_outputs
 from genseg_betty.data.source.case import Case
 from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.splits import Splits
@@ -50,7 +50,7 @@ class DataBundle:
     @property
     def num_outputs(self) -> int:
         """Logits a pixel: 1 for binary (sigmoid), else one a class (softmax)."""
-        return 1 if self.num_classes == 2 else self.num_classes
+        return count_outputs(self.num_classes)
 
     @property
     def metric(self) -> str:

@@ -180,6 +180,11 @@ class Preprocessing:
         return cls(**converted)
 
 
+def count_outputs(num_classes: int) -> int:
+    """Logits a pixel: 1 for binary (sigmoid), else one a class (softmax)."""
+    return 1 if num_classes == 2 else num_classes
+
+
 def decide_classes(logits: Tensor) -> Tensor:
     """Logits [num_outputs, *] -> class indices [*] int64; a single output is that of the second class."""
     if len(logits) == 1:

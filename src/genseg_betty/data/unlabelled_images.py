@@ -20,6 +20,7 @@ from genseg_betty.data.split.unlabelled import choose_unlabelled, list_held_out
 from genseg_betty.data.splits import join_copies
 from genseg_betty.data.unlabelled import UnlabelledSet
 from genseg_betty.errors import UserError
+from genseg_betty.files import is_hidden
 
 MOST = 1000  # images, where `unlabelled` gives no number
 
@@ -76,8 +77,7 @@ def _list_folder(folder: Path, like: Dataset, seed: int) -> tuple[Dataset, list[
     names = []
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
-        is_hidden = any(part.startswith((".", "__MACOSX")) for part in relative.parts)
-        if path.is_file() and not is_hidden and is_image_file(path):
+        if path.is_file() and not is_hidden(relative) and is_image_file(path):
             names.append(relative.as_posix())
     name = f"unlabelled images in {folder}"
     cases = [_build_case(folder, relative, name) for relative in shuffled(names, seed)[:MOST]]

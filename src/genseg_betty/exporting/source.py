@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.preprocessing import Preprocessing, count_outputs
 from genseg_betty.errors import UserError
 from genseg_betty.exporting.comparison import Comparison
 from genseg_betty.exporting.graph import FileSegmenter, find_range, simplify_network
@@ -34,8 +34,7 @@ class Exportable:
     @property
     def num_outputs(self) -> int:
         """Channels of the logits."""
-        classes = self.preprocessing.num_classes
-        return 1 if classes == 2 else classes
+        return count_outputs(self.preprocessing.num_classes)
 
     def build_segmenter(self) -> FileSegmenter:
         """What a graph is recorded of: intensities of files -> logits."""

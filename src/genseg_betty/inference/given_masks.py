@@ -17,7 +17,8 @@ from genseg_betty.data.source.dataset import Dataset
 from genseg_betty.data.source.masks import fit_on_image
 from genseg_betty.data.split.parts import order_tested
 from genseg_betty.errors import UserError
-from genseg_betty.faults import list_below, list_examples, merge_alike
+from genseg_betty.faults import count_things, list_below, list_examples, merge_alike
+from genseg_betty.files import is_hidden
 
 MOST_NAMED = 20
 """Files of one kind in a message."""
@@ -71,7 +72,7 @@ def pair_given_masks(folder: Path, dataset: Dataset, n_test: int | None = None) 
     extra = [path.relative_to(folder).as_posix() for path in found.files if path not in taken]
     if extra:
         named = list_examples(extra, MOST_NAMED)
-        sentence = f"{_count(extra, 'mask')} of no case: {named}"
+        sentence = f"{count_things(extra, 'mask')} of no case: {named}"
         notes.append(f"{sentence}. They are not scored")
         faults = [*faults, sentence] if faults else []
     if faults:
@@ -105,8 +106,7 @@ class _Found:
 
 def _is_visible(relative: Path) -> bool:
     """Whether a file is of an image format, and neither hidden nor a Mac's litter."""
-    is_hidden = any(part.startswith((".", "__MACOSX")) for part in relative.parts)
-    return bool(split_name(relative.name)[1]) and not is_hidden
+    return bool(split_name(relative.name)[1]) and not is_hidden(relative)
 
 
 def _list_names(case: Case) -> list[str]:
@@ -144,12 +144,13 @@ def _list_faults(dataset: Dataset, cases: Sequence[Case], files: dict[str, list[
     lines = []
     if missing:
         named = list_examples(missing, MOST_NAMED)
-        lines.append(f"{_count(missing, 'case')} of {len(cases)} without a mask of the same stem: {named}")
+        lines.append(f"{count_things(missing, 'case')} of {len(cases)} without a mask of the same stem: {named}")
     unfitting: list[tuple[str, str]] = []
     for case in cases:
         paths = files[case.id]
         if len(paths) > 1:
-            unfitting.append((case.id, f"has {len(paths)} masks, {list_examples([str(path) for path in paths])}"))
+            named = list_examples([str(path) for path in paths])
+            unfitting.append((case.id, f"has {len(paths)} masks, {named}"))
         elif paths:
             unfitting += _find_misfit(dataset, case, paths[0])
     return lines + merge_alike(unfitting, "masks")
@@ -164,8 +165,3 @@ def _find_misfit(dataset: Dataset, case: Case, mask: Path) -> list[tuple[str, st
         except ImageError as error:
             return [(str(mask), str(error))]
     return []
-
-
-def _count(things: Sequence[object], name: str) -> str:
-    plural = "" if len(things) == 1 else "s"
-    return f"{len(things)} {name}{plural}"

@@ -38,6 +38,10 @@ class MaskMove:
         moves = normalise_moves(self.matrix[None], self.size).expand(len(values), -1, -1)
         return resample_values(values, moves, self.displacements, mode, "zeros")
 
+    def move_image(self, image: Tensor) -> Tensor:
+        """An image [C, *] in [-1, 1] moved as the mask was; black outside of the old frame."""
+        return self.move_values(image[None] + 1, "bilinear")[0] - 1
+
     def describe(self) -> dict[str, str | float]:
         """The columns of a table of pairs.
 
@@ -60,7 +64,9 @@ class MaskMove:
         found |= {name: _round(pixels) for name, pixels in zip(names, shift, strict=True)}
         if self.bend is not None:
             found["bend"] = _round(self.bend)
-        rows = [" ".join(f"{value:.{DIGITS}f}" for value in row) for row in self.matrix[:-1].tolist()]
+        rows = []
+        for row in self.matrix[:-1].tolist():
+            rows.append(" ".join(f"{value:.{DIGITS}f}" for value in row))
         return found | {"move": "; ".join(rows)}
 
 

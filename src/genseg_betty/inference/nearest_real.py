@@ -75,7 +75,7 @@ def make_thumbnails(images: Sequence[Tensor]) -> Thumbnails:
 
 def make_moved_thumbnail(image: Tensor, move: MaskMove) -> Thumbnails:
     """The thumbnail of an image [C, *] in [-1, 1], moved as a mask was; outside of the old frame is no content."""
-    moved = move.move_values(image[None] + 1, "bilinear")[0] - 1
+    moved = move.move_image(image)
     inside = move.move_values(torch.ones_like(image[None, :1]), "bilinear")[0] * 2 - 1
     found = make_thumbnails([moved])
     is_inside = make_thumbnails([inside]).values > 0.99 * WHITE

@@ -85,7 +85,7 @@ def _take_real(
     if cut is not None:
         image, mask = cut.take_part(image, fill=-1), cut.take_part(mask)
     if quality.is_moved and drawn.move is not None:
-        image = drawn.move.move_values(image[None] + 1, "bilinear")[0] - 1
+        image = drawn.move.move_image(image)
         mask = drawn.move.move_values(mask[None, None], "nearest")[0, 0]
     return image, mask
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from genseg_betty.data.formats import content_files, holds_series, holds_volumes, is_image_file, split_name
 from genseg_betty.errors import UserError
 from genseg_betty.faults import list_below, list_examples, merge_alike
+from genseg_betty.files import is_hidden
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _find_images(path: Path, out: Path, volumes: bool) -> list[tuple[Path, Path]
     """Image files at `path`, each with its place below the output folder."""
     if path.is_file():
         return [(path, Path(path.name))]
-    entries = [entry for entry in sorted(path.rglob("*")) if not _is_hidden(entry.relative_to(path))]
+    entries = [entry for entry in sorted(path.rglob("*")) if not is_hidden(entry.relative_to(path))]
 
     # A folder of DICOM slices is one image, and its slices are no images of their own.
     series: set[Path] = set()
@@ -162,10 +163,6 @@ def _last_part(path: Path) -> str:
 
 def _is_one_volume(folder: Path) -> bool:
     return holds_series(folder) and not holds_volumes(folder)
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in relative.parts)
 
 
 def _find_shared_masks(jobs: list[Job]) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from genseg_betty.data.formats.turns import Turn, turned, turned_sides, undone
-from genseg_betty.data.preprocessing import Preprocessing, resize
+from genseg_betty.data.preprocessing import Preprocessing, count_outputs, resize
 from genseg_betty.device import free_memory, write_gib
 from genseg_betty.errors import UserError
 from genseg_betty.inference.prediction.combination import to_probabilities
@@ -42,7 +42,7 @@ class Predictor:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.preprocessing = preprocessing
-        outputs = 1 if self.num_classes == 2 else self.num_classes
+        outputs = count_outputs(self.num_classes)
         self._windows = Windows(self.network, preprocessing.image_size, outputs, self.device)
 
     @property

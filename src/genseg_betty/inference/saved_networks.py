@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from genseg_betty.data.preprocessing import Preprocessing
+from genseg_betty.data.preprocessing import Preprocessing, count_outputs
 from genseg_betty.device import resolve_device
 from genseg_betty.errors import UserError
 from genseg_betty.inference.predictor import Predictor
@@ -67,8 +67,7 @@ def _refuse_foreign_network(run: Run, checkpoint: dict[str, Any]) -> None:
 
 def _require_outputs(outputs: int, classes: int) -> None:
     """Raise ValueError unless there is one output for each class, or a single one for two classes."""
-    expected = 1 if classes == 2 else classes
-    if outputs != expected:
+    if outputs != count_outputs(classes):
         raise ValueError(f"num_outputs is {outputs}, which is not that of {classes} classes")
 
 

@@ -63,7 +63,10 @@ def open_masks(masks: Path, keys: Sequence[str] = ()) -> Dataset:
     tree = Tree(root, ["*.*"])
     names = tree.match("*.*")
     ids = case_ids(names)
-    cases = [Case(ids[name], tree.files[name], (tree.files[name],), ids[name], config.name) for name in names]
+    cases = []
+    for name in names:
+        file, id = tree.files[name], ids[name]
+        cases.append(Case(id, file, (file,), id, config.name))
     if not cases:
         raise UserError(f"{root} holds no mask; expected files of an image format")
     empty = build_from_files(root, config, Pairing(tree))

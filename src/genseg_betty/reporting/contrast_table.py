@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from genseg_betty.faults import count_things
 from genseg_betty.reporting.contrasts import LEVEL, MIN_CASES, MIN_SEEDS, Contrast
 from genseg_betty.reporting.elements import build_note, build_table
 from genseg_betty.reporting.values import NONE
@@ -72,17 +73,12 @@ def _shorten_title(title: str) -> str:
 def _describe_common(contrast: Contrast) -> str:
     """How many cases and seeds there are in common, and how many cases either method has beside them."""
     paired = contrast.paired
-    seeds = _count_things(paired.seeds, "seed")
+    seeds = count_things(paired.seeds, "seed")
     ours, theirs = paired.left_out
     if not paired.cases and ours == theirs == 0:
         return f"cases unknown, {seeds}"
     others = f" ({ours} and {theirs} others)" if ours or theirs else ""
-    return f"{_count_things(paired.cases, 'case')}{others}, {seeds}"
-
-
-def _count_things(things: Sequence[object], noun: str) -> str:
-    count = len(things)
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count_things(paired.cases, 'case')}{others}, {seeds}"
 
 
 def _describe_difference(contrast: Contrast) -> str:

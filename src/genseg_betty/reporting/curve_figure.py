@@ -1,11 +1,10 @@
 """The curves of a training as one figure of its own: the validation scores, and the loss of each level."""
 
-import io
 import math
 
 from genseg_betty.reporting.curves import LOSS_TITLES
 from genseg_betty.reporting.metric_rows import Points
-from genseg_betty.reporting.paper_figures import COLOURS, FORMATS, STYLE, Axes
+from genseg_betty.reporting.paper_figures import STYLE, Axes, draw_lines, encode_figure
 from genseg_betty.reporting.record import Record
 from genseg_betty.reporting.wording import name_score
 from genseg_betty.run.names import SCORES, VALIDATION_PHASE
@@ -14,7 +13,6 @@ COLUMNS = 2
 """Panels side by side."""
 WIDTH, HEIGHT = 3.5, 2.4
 """Inches of a panel."""
-PNG_DPI = 150
 
 
 def has_curves(record: Record) -> bool:
@@ -36,9 +34,7 @@ def draw_training_curves(record: Record, kind: str) -> bytes:
         figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
         for place, (title, curves) in enumerate(panels.items(), start=1):
             _draw_panel(figure.add_subplot(rows, columns, place), title, curves)
-        encoded = io.BytesIO()
-        figure.savefig(encoded, format=kind, metadata=FORMATS.get(kind), dpi=PNG_DPI)
-    return encoded.getvalue()
+        return encode_figure(figure, kind)
 
 
 def _find_panels(record: Record) -> dict[str, dict[str, Points]]:
@@ -53,10 +49,7 @@ def _find_panels(record: Record) -> dict[str, dict[str, Points]]:
 
 
 def _draw_panel(axes: Axes, title: str, curves: dict[str, Points]) -> None:
-    for colour, (name, points) in zip(COLOURS, curves.items(), strict=False):
-        steps = [step for step, _ in points]
-        values = [value for _, value in points]
-        axes.plot(steps, values, color=colour, linewidth=1.0, label=name)
+    draw_lines(axes, curves, width=1.0)
     axes.set_title(title, fontsize="medium", loc="left")
     axes.set_xlabel("step")
     if len(curves) > 1:

@@ -28,6 +28,7 @@ STYLE = {
     "pdf.fonttype": 42,  # fonts that a publisher's checks accept
     "svg.hashsalt": "genseg",  # the same file from the same scores
 }
+PNG_DPI = 150
 FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 WIDTH, HEIGHT = 4.5, 2.8
 """Inches."""
@@ -88,11 +89,17 @@ def _draw_sizes(axes: Axes, curves: Sequence[SizeCurve], title: str) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_validation(axes: Axes, curves: Mapping[str, Points]) -> None:
-    for colour, (score, points) in zip(COLOURS, curves.items(), strict=False):
+def draw_lines(axes: Axes, curves: Mapping[str, Points], width: float) -> None:
+    """A line a curve, named for the legend by its key."""
+    for colour, (name, points) in zip(COLOURS, curves.items(), strict=False):
         steps = [step for step, _ in points]
         values = [value for _, value in points]
-        axes.plot(steps, values, color=colour, linewidth=1.2, label=name_score(score))
+        axes.plot(steps, values, color=colour, linewidth=width, label=name)
+
+
+def _draw_validation(axes: Axes, curves: Mapping[str, Points]) -> None:
+    named = {name_score(score): points for score, points in curves.items()}
+    draw_lines(axes, named, width=1.2)
     axes.set(xlabel="step", ylabel="validation score")
     axes.legend(frameon=False)
 
@@ -106,8 +113,13 @@ def _draw_in_formats(name: str, draw: Callable[[Axes], None], height: float) -> 
     with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.add_subplot())
-        for kind, metadata in FORMATS.items():
-            encoded = io.BytesIO()
-            figure.savefig(encoded, format=kind, metadata=metadata)
-            files[f"{name}.{kind}"] = encoded.getvalue()
+        for kind in FORMATS:
+            files[f"{name}.{kind}"] = encode_figure(figure, kind)
     return files
+
+
+def encode_figure(figure: Any, kind: str) -> bytes:
+    """The file of a figure of matplotlib, svg, pdf or png; without a date, so the same figure gives the same bytes."""
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format=kind, metadata=FORMATS.get(kind), dpi=PNG_DPI)
+    return encoded.getvalue()

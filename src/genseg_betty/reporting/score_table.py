@@ -142,7 +142,8 @@ def _list_constants(group: Group, column: ScoreColumn) -> list[str]:
         if column.holds_run(record):
             constant = find_test_scores(record)[column.test_set].get(CONSTANT)
             if constant:
-                notes.append(f"all {constant}" if len(group.records) == 1 else f"seed {record.seed}: all {constant}")
+                whose = "" if len(group.records) == 1 else f"seed {record.seed}: "
+                notes.append(f"{whose}all {constant}")
     return notes
 
 

@@ -70,7 +70,8 @@ def check_values(fixed: Sequence[str], space: Mapping[str, "BaseDistribution"], 
     for place in range(3):
         values = {key: _list_examples(distribution)[place] for key, distribution in space.items()}
         try:
-            config = compose([*fixed, *(f"{key}={value}" for key, value in values.items())], config_dir)
+            lines = [f"{key}={value}" for key, value in values.items()]
+            config = compose([*fixed, *lines], config_dir)
         except ConfigError as error:
             for problem in error.problems:
                 key = problem.partition("=")[0]

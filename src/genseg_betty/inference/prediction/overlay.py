@@ -72,7 +72,9 @@ def _choose_slices(labels: np.ndarray) -> list[int]:
     Without foreground from the whole volume.
     """
     holding = np.flatnonzero(labels.any(axis=(1, 2)))
-    first, last = (0, len(labels) - 1) if not len(holding) else (holding[0], holding[-1])
+    first, last = 0, len(labels) - 1
+    if len(holding):
+        first, last = holding[0], holding[-1]
     spread = np.linspace(first, last, SLICES).round().astype(int)
     most = choose_slice(labels)
     nearest = np.abs(spread - most).argmin()

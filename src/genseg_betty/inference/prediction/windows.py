@@ -13,9 +13,9 @@ from torch import Tensor
 from genseg_betty.backbones.sliding import slide
 from genseg_betty.device import free_memory, is_out_of_memory
 from genseg_betty.errors import UserError
+from genseg_betty.inference.recorded import FLOAT_BYTES
 
 LARGEST_BATCH = 4  # windows on a GPU; more make it no faster
-FLOAT_BYTES = 4
 GATHERED = 3  # arrays of the volume's size while windows are gathered: logits, their weights, and a copy
 SHARE = 0.5  # of the free memory of a GPU that these may take
 CPU = torch.device("cpu")
